@@ -1,0 +1,138 @@
+package events
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// A Codec writes events as the log keeps them and reads them for ever after.
+type Codec struct {
+	types map[string]Type
+}
+
+// NewCodec knows all of Types, each of which it tries once.
+func NewCodec() (*Codec, error) {
+	c := &Codec{types: map[string]Type{}}
+	for _, t := range Types() {
+		if _, twice := c.types[t.Name]; twice {
+			return nil, fmt.Errorf("the event type %s stands twice in the registry", t.Name)
+		}
+		if _, err := t.decode(t.Schema, json.RawMessage("{}")); err != nil {
+			return nil, fmt.Errorf("try event type: %w", err)
+		}
+		for n := 1; n < t.Schema; n++ {
+			if t.upcasts[n] == nil {
+				return nil, fmt.Errorf("the event type %s has no way up from schema %d", t.Name, n)
+			}
+		}
+		c.types[t.Name] = t
+	}
+	return c, nil
+}
+
+// wire is an event's JSON. It holds the whole event but its position.
+type wire struct {
+	Key       string          `json:"key"`
+	Type      string          `json:"type"`
+	Schema    int             `json:"schema"`
+	Time      time.Time       `json:"time"`
+	Effective time.Time       `json:"effective,omitzero"` // left out when it is Time
+	Actor     Actor           `json:"actor"`
+	Cause     uint64          `json:"cause,omitempty"`
+	Request   []byte          `json:"request,omitempty"`
+	Moves     []Move          `json:"moves,omitempty"`
+	Data      json.RawMessage `json:"data"`
+}
+
+// Encode writes an event's body. It refuses what must never be in the log: a move that
+// is not one, personal text that is not sealed for this event, an unknown type.
+func (c *Codec) Encode(e Event) ([]byte, error) {
+	t, err := c.check(e)
+	if err != nil {
+		return nil, fmt.Errorf("encode %q: %w", e.Key, err)
+	}
+	data, err := json.Marshal(e.Data)
+	if err != nil {
+		return nil, fmt.Errorf("encode %q: %w", e.Key, err)
+	}
+	w := wire{
+		Key: e.Key, Type: t.Name, Schema: t.Schema, Time: e.Time, Actor: e.Actor,
+		Cause: e.Cause, Request: e.Request, Moves: e.Moves, Data: data,
+	}
+	if !e.Effective.Equal(e.Time) {
+		w.Effective = e.Effective
+	}
+	return json.Marshal(w)
+}
+
+// check refuses an event that must not be in the log, and tells its type.
+func (c *Codec) check(e Event) (Type, error) {
+	if e.Data == nil {
+		return Type{}, errors.New("it says nothing: Data is nil")
+	}
+	t, known := c.types[e.Data.Type()]
+	switch {
+	case !known:
+		return t, fmt.Errorf("unknown event type %q", e.Data.Type())
+	case e.Key == "" || len(e.Key) > KeyMax:
+		return t, fmt.Errorf("its key has %d bytes; 1 to %d are allowed", len(e.Key), KeyMax)
+	case e.Time.IsZero() || !e.Time.Equal(e.Time.Truncate(time.Millisecond)):
+		return t, fmt.Errorf("its time %v is not in whole milliseconds", e.Time)
+	case e.Effective.IsZero():
+		return t, errors.New("it has no effective time")
+	}
+	for _, m := range e.Moves {
+		if err := m.Validate(); err != nil {
+			return t, err
+		}
+	}
+	return t, t.checkSealed(e.Key, e.Data)
+}
+
+// Decode reads an event's body, of today's schema or an older one.
+func (c *Codec) Decode(position uint64, body []byte) (Event, error) {
+	var w wire
+	if err := json.Unmarshal(body, &w); err != nil {
+		return Event{}, fmt.Errorf("decode event %d: %w", position, err)
+	}
+	t, known := c.types[w.Type]
+	if !known {
+		return Event{}, fmt.Errorf("decode event %d: unknown type %q", position, w.Type)
+	}
+	data, err := t.decode(w.Schema, w.Data)
+	if err != nil {
+		return Event{}, fmt.Errorf("decode event %d: %w", position, err)
+	}
+	e := Event{
+		Position: position, Key: w.Key, Time: w.Time.UTC(), Effective: w.Effective.UTC(), Actor: w.Actor,
+		Cause: w.Cause, Request: w.Request, Moves: w.Moves, Data: data,
+	}
+	if w.Effective.IsZero() {
+		e.Effective = e.Time
+	}
+	if _, err := c.check(e); err != nil {
+		return Event{}, fmt.Errorf("decode event %d: %w", position, err)
+	}
+	return e, nil
+}
+
+// Headers are what routing and tools need to know of an event without its body, by
+// the CloudEvents 1.0 binding for NATS (binary mode).
+func (c *Codec) Headers(e Event) map[string]string {
+	h := map[string]string{
+		"ce-specversion": "1.0",
+		"ce-id":          e.Key,
+		"ce-source":      "/truebond",
+		"ce-type":        e.Data.Type(),
+		"ce-time":        e.Time.Format(time.RFC3339Nano),
+		"ce-dataschema":  "/schemas/" + e.Data.Type() + "/" + strconv.Itoa(c.types[e.Data.Type()].Schema),
+		"content-type":   "application/json",
+	}
+	if subjects := e.Data.Subjects(); len(subjects) > 0 {
+		h["ce-subject"] = subjects[0]
+	}
+	return h
+}

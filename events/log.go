@@ -1,0 +1,11 @@
+package events
+
+import "errors"
+
+// ErrBeaten says that an append failed, and why it did for certain: another event holds
+// its position. Nothing of it is in the log.
+var ErrBeaten = errors.New("another event holds this position in the log")
+
+// ErrGap says that a log lacks an event between two that it has. A reader that meets
+// one stops: what it would build from the rest would be wrong.
+var ErrGap = errors.New("the log lacks an event")

@@ -1,0 +1,64 @@
+package events
+
+// MessageSent is a message and its charge: never one without the other.
+type MessageSent struct {
+	Message      string `json:"message"`
+	Conversation string `json:"conversation"`
+	From         string `json:"from"`
+	To           string `json:"to"`
+	Body         Sealed `json:"body"`
+	Charged      int64  `json:"charged"`   // credits
+	Available    int64  `json:"available"` // the sender's credits after it
+}
+
+// MessageDelivered says that a message has reached the other one's device.
+type MessageDelivered struct {
+	Message string `json:"message"`
+	From    string `json:"from"`
+	To      string `json:"to"`
+}
+
+// MessagesRead says that messages of a conversation were read.
+type MessagesRead struct {
+	Reader       string   `json:"reader"`
+	Conversation string   `json:"conversation"`
+	Messages     []string `json:"messages"`
+}
+
+// MessageDeleted takes a message out of sight. Its charge stays.
+type MessageDeleted struct {
+	Message      string `json:"message"`
+	Conversation string `json:"conversation"`
+	By           string `json:"by"`
+}
+
+// Type names it on the wire.
+func (MessageSent) Type() string { return "message.sent" }
+
+// Type names it on the wire.
+func (MessageDelivered) Type() string { return "message.delivered" }
+
+// Type names it on the wire.
+func (MessagesRead) Type() string { return "messages.read" }
+
+// Type names it on the wire.
+func (MessageDeleted) Type() string { return "message.deleted" }
+
+// Subjects are those whom it is about.
+func (d MessageSent) Subjects() []string { return []string{d.From, d.To} }
+
+// Subjects are those whom it is about.
+func (d MessageDelivered) Subjects() []string { return []string{d.To, d.From} }
+
+// Subjects are those whom it is about.
+func (d MessagesRead) Subjects() []string { return []string{d.Reader} }
+
+// Subjects are those whom it is about.
+func (d MessageDeleted) Subjects() []string { return []string{d.By} }
+
+var messageTypes = []Type{
+	typeOf[MessageSent](1),
+	typeOf[MessageDelivered](1),
+	typeOf[MessagesRead](1),
+	typeOf[MessageDeleted](1),
+}

@@ -1,0 +1,11 @@
+package ledger
+
+import "truebond/events"
+
+// Folds are the writer's documents: all that decisions look at. None of them ever
+// deletes a document.
+func Folds() []events.Folding {
+	return []events.Folding{
+		Keys.Folding(),
+	}
+}

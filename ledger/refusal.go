@@ -1,0 +1,45 @@
+package ledger
+
+import (
+	"errors"
+	"fmt"
+)
+
+// A Refusal is a rule that says no. It is the one error type that a caller sees; http
+// alone turns its code into a status.
+type Refusal struct {
+	Code   string         // for programs: `insufficient_credits`
+	Detail string         // for people: one sentence
+	Field  string         // the field of the request that is at fault, as a JSON pointer's last part; empty if none
+	Facts  map[string]any // further members of the answer: available, required
+}
+
+func (r *Refusal) Error() string { return r.Code + ": " + r.Detail }
+
+// Is makes refusals equal by their code, so that errors.Is works with a bare one.
+func (r *Refusal) Is(target error) bool {
+	var other *Refusal
+	return errors.As(target, &other) && other.Code == r.Code
+}
+
+// Refuse says no, for a reason.
+func Refuse(code, format string, args ...any) *Refusal {
+	return &Refusal{Code: code, Detail: fmt.Sprintf(format, args...)}
+}
+
+// About names the field of the request that is at fault.
+func (r *Refusal) About(field string) *Refusal {
+	after := *r
+	after.Field = field
+	return &after
+}
+
+// With adds a fact for the caller's program.
+func (r *Refusal) With(name string, value any) *Refusal {
+	after := *r
+	after.Facts = map[string]any{name: value}
+	for k, v := range r.Facts {
+		after.Facts[k] = v
+	}
+	return &after
+}
