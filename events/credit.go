@@ -56,6 +56,16 @@ type SpendUndone struct {
 	Credits   int64  `json:"credits"`
 	Reason    string `json:"reason"`
 	Available int64  `json:"available"`
+	// Lots say where the credits came from and go back to; the moves do not show a lot
+	// that expired meanwhile, nor one that owes what it gets.
+	Lots []LotShare `json:"lots"`
+}
+
+// A LotShare is credits of a lot that were spent on something.
+type LotShare struct {
+	Lot     string `json:"lot"`
+	Use     string `json:"use"`
+	Credits int64  `json:"credits"`
 }
 
 // LotExpired ends a lot whose time is over: what was free in it is breakage.

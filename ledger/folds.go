@@ -7,5 +7,6 @@ import "truebond/events"
 func Folds() []events.Folding {
 	return []events.Folding{
 		Keys.Folding(),
+		Accounts.Folding(),
 	}
 }
