@@ -1,0 +1,94 @@
+package projections
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+)
+
+// progress is how far the views are, and whom that concerns.
+type progress struct {
+	mu       sync.Mutex
+	loaded   bool
+	front    uint64   // where the tables are that are folded on together
+	floor    uint64   // where the live table is that is least far of all others
+	building []string // views without a live table of today's version
+	changed  chan struct{}
+}
+
+func (s *progress) load(now standing) {
+	s.set(func() { s.loaded, s.front, s.floor, s.building = true, now.front, now.floor, now.building })
+}
+
+func (s *progress) advance(front uint64) { s.set(func() { s.front = front }) }
+
+func (s *progress) set(change func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change()
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+func (s *progress) frontPosition() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.front
+}
+
+// await returns when the views are at a position, and built if that is asked for too.
+func (s *progress) await(ctx context.Context, position uint64, built bool) error {
+	for {
+		s.mu.Lock()
+		there := s.loaded && min(s.front, s.floor) >= position && (!built || len(s.building) == 0)
+		changed := s.changed
+		s.mu.Unlock()
+		if there {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Position is where the live table is that is least far: whatever is read from a view
+// holds all events up to it. Call Prepare before.
+func (p *Projector) Position() uint64 {
+	p.state.mu.Lock()
+	defer p.state.mu.Unlock()
+	return min(p.state.front, p.state.floor)
+}
+
+// Wait returns when Position has come to a position, or with ctx's error when that ends
+// first.
+func (p *Projector) Wait(ctx context.Context, position uint64) error {
+	return p.state.await(ctx, position, false)
+}
+
+// WaitBuilt returns when each view is read from a table of today's version, and
+// Position has come to a position. Before, documents may be of an older version: they
+// may be read, and nothing may be decided by them.
+func (p *Projector) WaitBuilt(ctx context.Context, position uint64) error {
+	return p.state.await(ctx, position, true)
+}
+
+// Building are the views that are not read from a table of today's version yet.
+func (p *Projector) Building() []string {
+	p.state.mu.Lock()
+	defer p.state.mu.Unlock()
+	return slices.Clone(p.state.building)
+}
+
+// Behind is how many events of the log the live tables lack.
+func (p *Projector) Behind(ctx context.Context) (uint64, error) {
+	position := p.Position() // first, so that it is not beyond the log's end
+	last, err := p.log.Last(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("read the log's last position: %w", err)
+	}
+	return last - min(position, last), nil
+}

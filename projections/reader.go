@@ -1,0 +1,191 @@
+package projections
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+
+	"truebond/events"
+)
+
+// ErrNotBuilt says that a view cannot be read yet: none of its tables is live, or none
+// of the version that is asked for. It will be, when it is built.
+var ErrNotBuilt = errors.New("the view is not built yet")
+
+// A Reader reads views, whichever tables they are in at the moment.
+type Reader struct {
+	store Store
+	mu    sync.RWMutex
+	live  map[string]string // the table of each view, as it was last seen
+}
+
+// NewReader reads the views of a store.
+func NewReader(store Store) *Reader { return &Reader{store: store, live: map[string]string{}} }
+
+// Get finds documents of a view by id, in no order; those that do not exist are left
+// out. ErrNotBuilt: the view has no live table yet.
+func (r *Reader) Get(ctx context.Context, view string, ids []string) ([]Document, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	return r.read(ctx, view, func(table string) ([]Document, bool, error) {
+		docs, err := r.store.Get(ctx, table, ids)
+		return docs, len(docs) == len(ids), err
+	})
+}
+
+// Find finds documents of a view by an index. ErrNotBuilt: the view has no live table yet.
+func (r *Reader) Find(ctx context.Context, view string, q Query) ([]Document, error) {
+	return r.read(ctx, view, func(table string) ([]Document, bool, error) {
+		docs, err := r.store.Find(ctx, table, q)
+		return docs, len(docs) == q.Limit, err
+	})
+}
+
+// Stored is the position up to which the live tables of all these folds are stored for
+// good. Ask for it before reading documents: they are at this position or beyond.
+// ErrNotBuilt: one of them has no live table of its version.
+func (r *Reader) Stored(ctx context.Context, folds ...events.Folding) (uint64, error) {
+	tables, err := r.tables(ctx)
+	if err != nil {
+		return 0, err
+	}
+	least := uint64(math.MaxUint64)
+	for _, f := range folds {
+		t, ok := tables[f.Name]
+		if !ok || t.Version != f.Version {
+			return 0, fmt.Errorf("view %s in version %d: %w", f.Name, f.Version, ErrNotBuilt)
+		}
+		least = min(least, t.Position)
+	}
+	return least, nil
+}
+
+// read reads the live table of a view. A table that was dropped since it was looked up
+// is empty to some stores and an error to others, so both are looked into.
+func (r *Reader) read(
+	ctx context.Context, view string, read func(table string) (docs []Document, whole bool, err error),
+) ([]Document, error) {
+	const swapsMax = 10 // while one reads; more is an error in the program
+	table, err := r.table(ctx, view)
+	for range swapsMax {
+		if err != nil {
+			return nil, err
+		}
+		docs, whole, failed := read(table)
+		if failed == nil && whole {
+			return docs, nil
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		before := table
+		if table, err = r.lookUp(ctx, view); table == before && err == nil {
+			if failed != nil {
+				return nil, fmt.Errorf("read view %s: %w", view, failed)
+			}
+			return docs, nil
+		}
+	}
+	return nil, fmt.Errorf("read view %s: its table changes again and again", view)
+}
+
+// table is the live table of a view, as far as is known.
+func (r *Reader) table(ctx context.Context, view string) (string, error) {
+	r.mu.RLock()
+	table, known := r.live[view]
+	r.mu.RUnlock()
+	if known {
+		return table, nil
+	}
+	return r.lookUp(ctx, view)
+}
+
+// lookUp is the live table of a view, as the store has it.
+func (r *Reader) lookUp(ctx context.Context, view string) (string, error) {
+	tables, err := r.tables(ctx)
+	if err != nil {
+		return "", err
+	}
+	t, ok := tables[view]
+	if !ok {
+		return "", fmt.Errorf("view %s: %w", view, ErrNotBuilt)
+	}
+	return t.Name, nil
+}
+
+// tables are the live tables by their views.
+func (r *Reader) tables(ctx context.Context) (map[string]Progress, error) {
+	all, err := r.store.Tables(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list the tables: %w", err)
+	}
+	live := map[string]Progress{}
+	names := map[string]string{}
+	for _, t := range all {
+		if t.Live {
+			live[t.View], names[t.View] = t, t.Name
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.live = names
+	return live, nil
+}
+
+// A Found is a document with its JSON read.
+type Found[D any] struct {
+	ID       string
+	Position uint64 // of the last event that touched it
+	Doc      D
+}
+
+// OneAs is one document of a view; found is false if it does not exist.
+func OneAs[D any](ctx context.Context, r *Reader, view, id string) (doc D, found bool, err error) {
+	docs, err := GetAs[D](ctx, r, view, id)
+	if err != nil {
+		return doc, false, err
+	}
+	d, found := docs[id]
+	return d.Doc, found, nil
+}
+
+// GetAs finds documents of a view by id; those that do not exist are left out.
+func GetAs[D any](ctx context.Context, r *Reader, view string, ids ...string) (map[string]Found[D], error) {
+	docs, err := r.Get(ctx, view, ids)
+	if err != nil {
+		return nil, err
+	}
+	found, err := decode[D](view, docs)
+	if err != nil {
+		return nil, err
+	}
+	byID := make(map[string]Found[D], len(found))
+	for _, f := range found {
+		byID[f.ID] = f
+	}
+	return byID, nil
+}
+
+// FindAs finds documents of a view by an index, in its order.
+func FindAs[D any](ctx context.Context, r *Reader, view string, q Query) ([]Found[D], error) {
+	docs, err := r.Find(ctx, view, q)
+	if err != nil {
+		return nil, err
+	}
+	return decode[D](view, docs)
+}
+
+func decode[D any](view string, docs []Document) ([]Found[D], error) {
+	found := make([]Found[D], len(docs))
+	for i, d := range docs {
+		found[i].ID, found[i].Position = d.ID, d.Position
+		if err := json.Unmarshal(d.Body, &found[i].Doc); err != nil {
+			return nil, fmt.Errorf("read document %q of view %s: %w", d.ID, view, err)
+		}
+	}
+	return found, nil
+}
