@@ -1,0 +1,210 @@
+package vault
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	_ "modernc.org/sqlite" // the driver
+)
+
+// SQLite keeps the vault in a file of its own, which only its owner can read.
+type SQLite struct {
+	db *sql.DB
+}
+
+// Rows are only ever added at the end, and a key, its next wrapping and its tombstone
+// take the same room. So a key is overwritten where it stands, and SQLite leaves no
+// copy of it on a page that it once had to split.
+const sqliteSchema = `
+CREATE TABLE IF NOT EXISTS root (
+	id     INTEGER PRIMARY KEY CHECK (id = 1),
+	record BLOB NOT NULL
+);
+CREATE TABLE IF NOT EXISTS keys (
+	number  INTEGER PRIMARY KEY,
+	owner   TEXT NOT NULL UNIQUE,
+	erased  INTEGER NOT NULL,
+	wrapped BLOB NOT NULL -- zeros after an erasure
+);`
+
+// OpenSQLite opens the vault's file, or makes it.
+func OpenSQLite(path string) (*SQLite, error) {
+	s, err := openSQLite(path)
+	if err != nil {
+		return nil, fmt.Errorf("open the vault's file: %w", err)
+	}
+	return s, nil
+}
+
+func openSQLite(path string) (*SQLite, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	// SQLite gives its side files the same permissions.
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) // #nosec G304 -- the operator's choice
+	if err != nil {
+		return nil, err
+	}
+	if err := file.Close(); err != nil {
+		return nil, err
+	}
+	settings := url.Values{"_txlock": {"immediate"}, "_pragma": {
+		"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "secure_delete(ON)",
+	}}
+	name := url.URL{Scheme: "file", OmitHost: true, Path: path, RawQuery: settings.Encode()}
+	db, err := sql.Open("sqlite", name.String())
+	if err != nil {
+		return nil, err
+	}
+	// One connection: no reader of ours keeps an old page from being overwritten.
+	db.SetMaxOpenConns(1)
+	s := &SQLite{db}
+	if _, err := db.Exec(sqliteSchema); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	// A crash may have come between an erasure and this.
+	if err := s.overwriteOld(context.Background()); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return s, nil
+}
+
+// Keys is Store's.
+func (s *SQLite) Keys(ctx context.Context, owners []string) (keys []Key, record []byte, err error) {
+	// One statement, so that it sees one moment. The root's row has no owner.
+	query := `SELECT NULL, 0, record FROM root`
+	args := make([]any, len(owners))
+	if len(owners) > 0 {
+		query += ` UNION ALL SELECT owner, erased, wrapped FROM keys WHERE owner IN (?` +
+			strings.Repeat(",?", len(owners)-1) + `)`
+	}
+	for i, owner := range owners {
+		args[i] = owner
+	}
+	rows, err := s.db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var owner sql.NullString
+		var k Key
+		if err := rows.Scan(&owner, &k.Erased, &k.Wrapped); err != nil {
+			return nil, nil, err
+		}
+		switch {
+		case !owner.Valid:
+			record = k.Wrapped
+			continue
+		case k.Erased:
+			k.Wrapped = nil
+		}
+		k.Owner = owner.String
+		keys = append(keys, k)
+	}
+	return keys, record, rows.Err()
+}
+
+// AddKey is Store's.
+func (s *SQLite) AddKey(ctx context.Context, owner string, wrapped []byte) error {
+	const add = `INSERT INTO keys (owner, erased, wrapped) VALUES (?, 0, ?) ON CONFLICT (owner) DO NOTHING`
+	_, err := s.db.ExecContext(ctx, add, owner, wrapped)
+	return err
+}
+
+// Destroy is Store's. The key's old bytes are gone from the files when it returns.
+func (s *SQLite) Destroy(ctx context.Context, owner string) error {
+	const destroy = `INSERT INTO keys (owner, erased, wrapped) VALUES (?, 1, zeroblob(0))
+		ON CONFLICT (owner) DO UPDATE SET erased = 1, wrapped = zeroblob(length(wrapped))`
+	if _, err := s.db.ExecContext(ctx, destroy, owner); err != nil {
+		return err
+	}
+	return s.overwriteOld(ctx)
+}
+
+// SwapRoot is Store's.
+func (s *SQLite) SwapRoot(ctx context.Context, old, after []byte) (bool, error) {
+	statement, args := `UPDATE root SET record = ? WHERE record = ?`, []any{after, old}
+	if old == nil {
+		statement, args = `INSERT INTO root VALUES (1, ?) ON CONFLICT DO NOTHING`, []any{after}
+	}
+	result, err := s.db.ExecContext(ctx, statement, args...)
+	if err != nil {
+		return false, err
+	}
+	changed, err := result.RowsAffected()
+	if err != nil {
+		return false, err
+	}
+	return changed == 1, s.overwriteOld(ctx)
+}
+
+// Page is Store's.
+func (s *SQLite) Page(ctx context.Context, after string, limit int) (keys []Key, err error) {
+	const page = `SELECT owner, wrapped FROM keys WHERE owner > ? AND NOT erased ORDER BY owner LIMIT ?`
+	rows, err := s.db.QueryContext(ctx, page, after, limit)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var k Key
+		if err := rows.Scan(&k.Owner, &k.Wrapped); err != nil {
+			return nil, err
+		}
+		keys = append(keys, k)
+	}
+	return keys, rows.Err()
+}
+
+// Rewrap is Store's.
+func (s *SQLite) Rewrap(ctx context.Context, changes []Rewrap) error {
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // does nothing after a commit
+	for _, c := range changes {
+		const rewrap = `UPDATE keys SET wrapped = ? WHERE owner = ? AND wrapped = ? AND NOT erased`
+		if _, err := tx.ExecContext(ctx, rewrap, c.New, c.Owner, c.Old); err != nil {
+			return err
+		}
+	}
+	if err := tx.Commit(); err != nil {
+		return err
+	}
+	return s.overwriteOld(ctx)
+}
+
+// Close is Store's.
+func (s *SQLite) Close(context.Context) error { return s.db.Close() }
+
+// overwriteOld moves what is in the write-ahead file into the main one, over the old
+// bytes there, and empties it.
+func (s *SQLite) overwriteOld(ctx context.Context) error {
+	const tries = 50
+	for range tries {
+		var busy, frames, moved int
+		row := s.db.QueryRowContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`)
+		if err := row.Scan(&busy, &frames, &moved); err != nil {
+			return fmt.Errorf("empty the write-ahead file: %w", err)
+		}
+		if busy == 0 {
+			return nil
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("empty the write-ahead file: %w", ctx.Err())
+		}
+	}
+	return errors.New("empty the write-ahead file: another process does not stop reading it")
+}

@@ -1,0 +1,152 @@
+package vault
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+func TestNoByteOfADestroyedKeyStaysInTheFiles(t *testing.T) {
+	const owners = 1500 // many pages
+	path := filepath.Join(t.TempDir(), "vault.db")
+	store := openedSQLite(t, path)
+	v, err := Open(t.Context(), store, secret, true)
+	must(t, err)
+	addKeys(t, v, owners)
+	must(t, v.Rotate(t.Context(), newSecret))
+	must(t, store.overwriteOld(t.Context()))
+	sealed(t, v, "the last one", "msg/1", "hello") // is in the write-ahead file alone
+
+	for _, owner := range []string{"owner 0", "owner 400", "owner 1499", "the last one"} {
+		keys, _, err := store.Keys(t.Context(), []string{owner})
+		must(t, err)
+		if !isInFiles(t, path, keys[0].Wrapped) {
+			t.Fatalf("the key of %s is not where it is looked for", owner)
+		}
+		must(t, v.Erase(t.Context(), owner))
+		if isInFiles(t, path, keys[0].Wrapped[generationBytes:][:16]) {
+			t.Fatalf("the key of %s is still there", owner)
+		}
+	}
+}
+
+func TestNoByteOfAnOldWrappingStaysInTheFiles(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "vault.db")
+	store := openedSQLite(t, path)
+	v, err := Open(t.Context(), store, secret, true)
+	must(t, err)
+	addKeys(t, v, 1500)
+	before, root, err := store.Keys(t.Context(), allOwners(1500))
+	must(t, err)
+	must(t, v.Rotate(t.Context(), newSecret))
+	contents := files(t, path)
+	for _, k := range before {
+		if bytes.Contains(contents, k.Wrapped[generationBytes:][:16]) {
+			t.Fatalf("the old wrapping of %s is still there", k.Owner)
+		}
+	}
+	if bytes.Contains(contents, root) || bytes.Contains(contents, []byte("previous")) {
+		t.Fatal("the old root is still there")
+	}
+}
+
+func TestAnErasureThatACrashCutOffIsFinishedAtTheNextStart(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "vault.db")
+	store := openedSQLite(t, path)
+	v, err := Open(t.Context(), store, secret, true)
+	must(t, err)
+	sealed(t, v, "ann", "msg/1", "hello")
+	keys, _, err := store.Keys(t.Context(), []string{"ann"})
+	must(t, err)
+	_, err = store.db.Exec(`UPDATE keys SET erased = 1, wrapped = zeroblob(length(wrapped))`)
+	must(t, err)
+	// Copying the files while they are open is what a crash leaves.
+	after := filepath.Join(t.TempDir(), "vault.db")
+	for _, end := range []string{"", "-wal"} {
+		content, err := os.ReadFile(path + end)
+		must(t, err)
+		must(t, os.WriteFile(after+end, content, 0o600))
+	}
+	if !isInFiles(t, after, keys[0].Wrapped) {
+		t.Fatal("the crash has left nothing to do")
+	}
+	openedSQLite(t, after)
+	if isInFiles(t, after, keys[0].Wrapped) {
+		t.Fatal("the key is still there")
+	}
+}
+
+func TestOnlyItsOwnerReadsTheFiles(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "vault.db")
+	opened(t, func(t *testing.T) Store { return openedSQLite(t, path) }, secret)
+	found, err := filepath.Glob(path + "*")
+	must(t, err)
+	for _, name := range found {
+		info, err := os.Stat(name)
+		must(t, err)
+		if info.Mode().Perm() != 0o600 {
+			t.Fatalf("%s has mode %v", filepath.Base(name), info.Mode())
+		}
+	}
+}
+
+func onSQLite(t *testing.T) home {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "vault.db")
+	return func(t *testing.T) Store { return openedSQLite(t, path) }
+}
+
+func openedSQLite(t *testing.T, path string) *SQLite {
+	t.Helper()
+	store, err := OpenSQLite(path)
+	must(t, err)
+	t.Cleanup(func() { must(t, store.Close(context.Background())) })
+	return store
+}
+
+// addKeys adds keys in one transaction: one by one, each waits for the disk.
+func addKeys(t *testing.T, v *Vault, n int) {
+	t.Helper()
+	tx, err := v.store.(*SQLite).db.Begin()
+	must(t, err)
+	for _, owner := range allOwners(n) {
+		_, err := tx.Exec(`INSERT INTO keys (owner, erased, wrapped) VALUES (?, 0, ?)`, owner,
+			v.ring.wrap(owner, randomBytes(keyBytes)))
+		must(t, err)
+	}
+	must(t, tx.Commit())
+}
+
+func allOwners(n int) []string {
+	owners := make([]string, n)
+	for i := range owners {
+		owners[i] = fmt.Sprintf("owner %d", i*7%n) // not in their order
+	}
+	return owners
+}
+
+func isInFiles(t *testing.T, path string, what []byte) bool {
+	t.Helper()
+	return bytes.Contains(files(t, path), what)
+}
+
+func files(t *testing.T, path string) []byte {
+	t.Helper()
+	found, err := filepath.Glob(path + "*") // with -wal and -shm
+	must(t, err)
+	var all []byte
+	for _, name := range found {
+		content, err := os.ReadFile(name)
+		must(t, err)
+		all = append(all, content...)
+	}
+	return all
+}
+
+func makeFolder(t *testing.T, path string) {
+	t.Helper()
+	must(t, os.MkdirAll(filepath.Dir(path), 0o700))
+}

@@ -1,0 +1,185 @@
+package vault
+
+import (
+	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+)
+
+const (
+	keyBytes        = 32 // AES-256, HMAC-SHA256
+	saltBytes       = 32
+	generationBytes = 4 // before a wrapped key: the secret's generation, the highest byte first
+)
+
+// A root is the vault's own record. Generation counts the secrets that it has had.
+type root struct {
+	Generation uint32 `json:"generation"`
+	Salt       []byte `json:"salt"` // makes the wrapping key, together with the secret
+	HMACKey    []byte `json:"hmac_key"`
+	// Previous is the wrapping key before this one, wrapped with this one. It is there
+	// while keys are still wrapped with it, until the rotation is done.
+	Previous []byte `json:"previous,omitempty"`
+}
+
+// A ring is the wrapping keys at hand.
+type ring struct {
+	record     []byte // the root that it was made from
+	generation uint32
+	key        []byte
+	current    cipher.AEAD
+	previous   cipher.AEAD // nil unless a rotation is under way
+}
+
+// newRoot makes a root record for a secret. before is the ring that it follows, nil if
+// there is none.
+func newRoot(secret string, generation uint32, hmacKey []byte, before *ring) ([]byte, error) {
+	r := root{Generation: generation, Salt: randomBytes(saltBytes)}
+	key, err := derive(secret, r.Salt)
+	if err != nil {
+		return nil, err
+	}
+	wrapping, err := newAEAD(key)
+	if err != nil {
+		return nil, err
+	}
+	r.HMACKey = wrapping.Seal(nil, nil, hmacKey, about("hmac", generation, ""))
+	if before != nil {
+		r.Previous = wrapping.Seal(nil, nil, before.key, about("previous", generation, ""))
+	}
+	return json.Marshal(r)
+}
+
+// withoutPrevious is a root record after its rotation is done.
+func withoutPrevious(record []byte) ([]byte, error) {
+	var r root
+	if err := json.Unmarshal(record, &r); err != nil {
+		return nil, fmt.Errorf("read the vault's root: %w", err)
+	}
+	r.Previous = nil
+	return json.Marshal(r)
+}
+
+// unlock opens a root record with a secret.
+func unlock(record []byte, secret string) (ring, []byte, error) {
+	var r root
+	if err := json.Unmarshal(record, &r); err != nil {
+		return ring{}, nil, fmt.Errorf("read the vault's root: %w", err)
+	}
+	key, err := derive(secret, r.Salt)
+	if err != nil {
+		return ring{}, nil, err
+	}
+	made := ring{record: record, generation: r.Generation, key: key}
+	if made.current, err = newAEAD(key); err != nil {
+		return ring{}, nil, err
+	}
+	hmacKey, err := made.current.Open(nil, nil, r.HMACKey, about("hmac", r.Generation, ""))
+	if err != nil {
+		return ring{}, nil, ErrSecret
+	}
+	if r.Previous == nil {
+		return made, hmacKey, nil
+	}
+	previous, err := made.current.Open(nil, nil, r.Previous, about("previous", r.Generation, ""))
+	if err != nil {
+		return ring{}, nil, fmt.Errorf("the wrapping key before: %w", ErrTampered)
+	}
+	made.previous, err = newAEAD(previous)
+	return made, hmacKey, err
+}
+
+// wrap wraps an owner's key.
+func (r *ring) wrap(owner string, key []byte) []byte {
+	header := binary.BigEndian.AppendUint32(nil, r.generation)
+	return r.current.Seal(header, nil, key, about("key", r.generation, owner))
+}
+
+// unwrap opens an owner's key, ready for use.
+func (r *ring) unwrap(k Key) (cipher.AEAD, error) {
+	key, err := r.unwrapBytes(k)
+	if err != nil {
+		return nil, err
+	}
+	return newAEAD(key)
+}
+
+func (r *ring) unwrapBytes(k Key) ([]byte, error) {
+	wrapping := r.wrapping(k)
+	if wrapping == nil {
+		return nil, fmt.Errorf("the key of %s is under a secret that is gone: %w", k.Owner, ErrTampered)
+	}
+	sealed := k.Wrapped[generationBytes:]
+	key, err := wrapping.Open(nil, nil, sealed, about("key", generationOf(k), k.Owner))
+	if err != nil {
+		return nil, fmt.Errorf("the key of %s: %w", k.Owner, ErrTampered)
+	}
+	return key, nil
+}
+
+// wrapping is what a key is wrapped with, nil if it is not at hand.
+func (r *ring) wrapping(k Key) cipher.AEAD {
+	switch g := generationOf(k); {
+	case g == 0:
+		return nil
+	case g == r.generation:
+		return r.current
+	case g == r.generation-1:
+		return r.previous
+	default:
+		return nil
+	}
+}
+
+// checkCurrent refuses to go on with a secret that is no longer the vault's.
+func (r *ring) checkCurrent(record []byte) error {
+	if bytes.Equal(record, r.record) {
+		return nil
+	}
+	if record == nil {
+		return fmt.Errorf("the vault's root has gone: %w", ErrNoVault)
+	}
+	var now root
+	if err := json.Unmarshal(record, &now); err != nil {
+		return fmt.Errorf("read the vault's root: %w", err)
+	}
+	if now.Generation != r.generation {
+		return ErrRotated
+	}
+	return nil
+}
+
+// generationOf is the generation that a key is wrapped under, 0 if it is cut off.
+func generationOf(k Key) uint32 {
+	if len(k.Wrapped) < generationBytes {
+		return 0
+	}
+	return binary.BigEndian.Uint32(k.Wrapped)
+}
+
+// about is the associated data of what is wrapped: nothing opens in another's place.
+func about(what string, generation uint32, owner string) []byte {
+	return fmt.Appendf(nil, "truebond/vault/%s/%d/%s", what, generation, owner)
+}
+
+func derive(secret string, salt []byte) ([]byte, error) {
+	key, err := hkdf.Key(sha256.New, []byte(secret), salt, "truebond/vault/wrapping", keyBytes)
+	if err != nil {
+		return nil, fmt.Errorf("derive the wrapping key: %w", err)
+	}
+	return key, nil
+}
+
+// newAEAD is AES-256-GCM which puts a random nonce before what it seals.
+func newAEAD(key []byte) (cipher.AEAD, error) {
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCMWithRandomNonce(block)
+}
