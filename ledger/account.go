@@ -156,5 +156,5 @@ func checkUse(use string) error {
 	case UseMessages, UseCalls, UseOther:
 		return nil
 	}
-	return Refuse("invalid_request", "Credits are spent on messages, calls or other, not on %q.", use).About("use")
+	return Refuse("invalid_request", "Credits are spent on messages, calls or other.").About("use")
 }

@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"cmp"
-	"maps"
 	"math"
 	"math/bits"
 	"slices"
@@ -158,12 +157,14 @@ func mergeMaps[V any](a, b map[string]V, merge func(a, b V) V) map[string]V {
 		return nil
 	}
 	both := make(map[string]V, len(a)+len(b))
-	maps.Copy(both, a)
-	for id, v := range b {
-		if known, ok := both[id]; ok {
-			v = merge(known, v)
+	for _, report := range []map[string]V{a, b} {
+		for id, v := range report {
+			known, ok := both[id]
+			if !ok {
+				known = v
+			}
+			both[id] = merge(known, v)
 		}
-		both[id] = v
 	}
 	return both
 }

@@ -85,8 +85,9 @@ func (a Account) Capture(hold string, credits int64, now time.Time) (Effect, err
 	case !now.Before(h.ExpiresAt):
 		return Effect{}, Refuse("hold_expired", "The hold's time is over.").About("hold")
 	case credits > h.Credits():
-		return Effect{}, Refuse("hold_too_small", "%s to be captured and the hold has %d.", creditsAre(credits), h.Credits()).
-			About("credits").With("held", h.Credits()).With("required", credits)
+		held := h.Credits()
+		return Effect{}, Refuse("hold_too_small", "%s to be captured and the hold has %d.", creditsAre(credits), held).
+			About("credits").With("held", held).With("required", credits)
 	}
 	return a.effect(a.captured(hold, credits), now), nil
 }
@@ -107,7 +108,7 @@ func (a Account) captured(hold string, credits int64) Account {
 		return a
 	}
 	h := a.Holds[at]
-	a.Holds = slices.Delete(slices.Clone(a.Holds), at, at+1)
+	a.Holds = slices.Concat(a.Holds[:at], a.Holds[at+1:]) // nil when it was the last one
 	a.Lots = slices.Clone(a.Lots)
 	for _, p := range h.Parts {
 		l := a.lot(p.Lot)

@@ -50,7 +50,7 @@ func (a Account) Grant(user string, lot events.Lot, now time.Time) (Effect, erro
 		granted += l.Credits
 	}
 	if granted > creditsMax {
-		return Effect{}, Refuse("too_many_credits", "No more than %d credits can be granted to one user.", int64(creditsMax))
+		return Effect{}, Refuse("too_many_credits", "One user can be granted %d credits at most.", int64(creditsMax))
 	}
 	a.User = user
 	return a.effect(a.granted(lot), now), nil

@@ -62,12 +62,12 @@ func (a Account) pick(into []lotPart, credits int64, now time.Time) ([]lotPart, 
 		available += free
 	}
 	if debt := a.Debt(); debt > 0 {
-		return nil, 0, Refuse("insufficient_credits", "%s owed; the next purchase pays that first.", creditsAre(debt)).
-			With("available", int64(0)).With("required", credits).With("debt", debt)
+		refusal := Refuse("insufficient_credits", "%s owed; the next purchase pays that first.", creditsAre(debt))
+		return nil, 0, refusal.With("available", int64(0)).With("required", credits).With("debt", debt)
 	}
 	if left > 0 {
-		return nil, 0, Refuse("insufficient_credits", "%s needed and %s left.", creditsAre(credits), are(available)).
-			With("available", available).With("required", credits)
+		refusal := Refuse("insufficient_credits", "%s needed and %s left.", creditsAre(credits), are(available))
+		return nil, 0, refusal.With("available", available).With("required", credits)
 	}
 	return into, available, nil
 }

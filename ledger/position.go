@@ -23,13 +23,14 @@ func booksOf(l *LotState, facts events.PaymentFacts) lotBooks {
 		held: l.Held, free: free, debt: l.Covers - l.Deficit,
 		issued: l.Taken + l.Deficit - l.Credits,
 	}
-	left := l.worth(l.Credits - l.Taken)                               // F(G−a): what was not taken back
-	owned := l.worth(l.Credits - l.Taken - l.Covers)                   // F(G−a−c): what the user can still use
-	refunded, disputed := l.moneyBack(facts)                           // R, D
-	tax := shareOf(l.Tax, min(refunded, l.Price+l.Tax), l.Price+l.Tax) // X_R
-	unearned := l.Price - left                                         // U
+	gross := l.Price + l.Tax
+	left := l.worth(l.Credits - l.Taken)               // F(G−a)
+	owned := l.worth(l.Credits - l.Taken - l.Covers)   // F(G−a−c)
+	refunded, disputed := l.moneyBack(facts)           // R and D
+	tax := shareOf(l.Tax, min(refunded, gross), gross) // X_R
+	unearned := l.Price - left                         // U
 
-	b.pending = l.Price + l.Tax - refunded - disputed
+	b.pending = gross - refunded - disputed
 	b.tax = tax - l.Tax
 	b.recovered = owned - left
 	b.deferred = l.worth(s) - owned
