@@ -8,5 +8,16 @@ func Folds() []events.Folding {
 	return []events.Folding{
 		Keys.Folding(),
 		Accounts.Folding(),
+		Users.Folding(),
+		Emails.Folding(),
+		Sessions.Folding(),
+		APIKeys.Folding(),
+		Prices.Folding(),
+		Packages.Folding(),
+		Payments.Folding(),
+		Blocks.Folding(),
+		Messages.Folding(),
+		Calls.Folding(),
+		Lines.Folding(),
 	}
 }
