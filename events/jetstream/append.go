@@ -1,0 +1,213 @@
+package jetstream
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"truebond/events"
+)
+
+// Bounds of an append. What exceeds them is refused before anything is sent.
+const (
+	BatchMax      = 1000     // events; what a server takes in one atomic batch
+	BatchBytesMax = 32 << 20 // of bodies; a server buffers 128 MiB at most
+	BodyMax       = 256 << 10
+)
+
+// From how many events on a batch is faster than one by one. On one server a batch
+// has a fixed cost of some 4 ms, since it is written to files of its own first, and a
+// single synced message costs 0.25 ms. On a cluster each message is a round of the
+// replicas, which a batch needs only once.
+const (
+	batchMinEmbedded = 16
+	batchMinCluster  = 2
+)
+
+// A KeyTakenError says that an append failed because the log had one of its keys a
+// moment ago, at another position. It is an events.ErrBeaten: whoever appended must
+// read the log again from where they were.
+type KeyTakenError struct {
+	Key      string // empty if it is not known which one of the batch
+	Position uint64 // 0 likewise
+}
+
+func (e *KeyTakenError) Error() string {
+	if e.Position == 0 {
+		return "the log has one of the batch's keys already"
+	}
+	return fmt.Sprintf("the log has the key %q already, at %d", e.Key, e.Position)
+}
+
+// Unwrap makes it an events.ErrBeaten.
+func (e *KeyTakenError) Unwrap() error { return events.ErrBeaten }
+
+// A PartialError says that the first records of an append are in the log for certain,
+// and why those behind them are not. It comes with few records only, on an embedded
+// server, which takes them one by one.
+type PartialError struct {
+	In  int   // how many are in
+	Err error // what became of the others, as Append would have answered for them alone
+}
+
+func (e *PartialError) Error() string {
+	return fmt.Sprintf("the first %d are in: %v", e.In, e.Err)
+}
+
+// Unwrap is what became of the others.
+func (e *PartialError) Unwrap() error { return e.Err }
+
+// Append puts records, whose bodies are encoded, behind the position `after`. Their
+// positions are after+1, after+2 and so on.
+//
+// nil means that all are in the log and on disk. events.ErrBeaten means that another
+// event holds their position, so that none of them is in or ever will be. ErrShort
+// means that the log ends before `after`. When the outcome is unknown, Append tries
+// the same records at the same position until one of these is certain; only when ctx
+// ends, or the log is closed, does it answer ErrUnknown. A PartialError says the same
+// of all but the first records. Other errors come before anything was sent.
+//
+// Many records go as one atomic batch, which costs one sync; few go one by one where
+// that is faster. One append is under way at a time; others wait.
+func (l *Log) Append(ctx context.Context, after uint64, records []events.Record) error {
+	if err := checkRecords(after, records); err != nil {
+		return fmt.Errorf("append after %d: %w", after, err)
+	}
+	l.appending.Lock()
+	defer l.appending.Unlock()
+	ctx, cancel := l.within(ctx)
+	defer cancel()
+	if ctx.Err() != nil {
+		return fmt.Errorf("append after %d: %w", after, context.Cause(ctx))
+	}
+	step := len(records)
+	if step < l.batchMin {
+		step = 1
+	}
+	for in := 0; in < len(records); in += step {
+		if err := l.settle(ctx, after+uint64(in), records[in:in+step]); err != nil {
+			if in > 0 {
+				err = &PartialError{In: in, Err: err}
+			}
+			return fmt.Errorf("append %d after %d: %w", len(records), after, err)
+		}
+	}
+	return nil
+}
+
+func checkRecords(after uint64, records []events.Record) error {
+	if len(records) == 0 || len(records) > BatchMax {
+		return fmt.Errorf("%d events; 1 to %d are allowed", len(records), BatchMax)
+	}
+	total := 0
+	keys := make(map[string]struct{}, len(records))
+	for i, r := range records {
+		total += len(r.Body)
+		switch {
+		case r.Position != after+1+uint64(i):
+			return fmt.Errorf("event %q has position %d, not %d", r.Key, r.Position, after+1+uint64(i))
+		case r.Key == "" || r.Data == nil || len(r.Body) == 0:
+			return fmt.Errorf("the event at %d is not encoded", r.Position)
+		case len(r.Body) > BodyMax:
+			return fmt.Errorf("event %q has %d bytes; %d are allowed", r.Key, len(r.Body), BodyMax)
+		case total > BatchBytesMax:
+			return fmt.Errorf("the batch has more than %d bytes", BatchBytesMax)
+		}
+		keys[r.Key] = struct{}{}
+	}
+	if len(keys) < len(records) {
+		return errors.New("two of the events have one key")
+	}
+	return nil
+}
+
+// settle publishes until the outcome is certain. What it cannot conclude from the
+// server's answer it reads from the log.
+func (l *Log) settle(ctx context.Context, after uint64, records []events.Record) error {
+	var doubts doubts
+	for pause := newPause(); ; {
+		tried := l.try(ctx, after, records)
+		if tried == nil {
+			return nil
+		}
+		found, err := l.find(ctx, records)
+		switch {
+		case err != nil:
+			tried = errors.Join(tried, err)
+		case found == ours:
+			return nil
+		case found == others:
+			return events.ErrBeaten
+		case found == nobodys:
+			if err := l.explain(ctx, after, records, tried, &doubts); err != nil {
+				return err
+			}
+		}
+		l.logger.Warn("log: an append's outcome is unknown; trying again",
+			"position", after+1, "events", len(records), "error", tried)
+		if !pause.wait(ctx) {
+			return fmt.Errorf("%w: %w", ErrUnknown, errors.Join(context.Cause(ctx), tried))
+		}
+	}
+}
+
+// doubts count what must be seen more than once before it is believed: the server
+// that answers may be one that is just losing its leadership.
+type doubts struct{ short, taken int }
+
+const doubtsMax = 4
+
+// explain finds why a position that nobody holds cannot be had: the log ends before
+// it, or one of the keys is elsewhere. nil means: try again.
+func (l *Log) explain(
+	ctx context.Context, after uint64, records []events.Record, tried error, d *doubts,
+) error {
+	var twice *duplicateError
+	if errors.As(tried, &twice) {
+		if twice.position != 0 {
+			there, err := l.Read(ctx, twice.position)
+			if err == nil && there.Key == records[0].Key && twice.position != after+1 {
+				return &KeyTakenError{Key: there.Key, Position: there.Position}
+			}
+		} else if d.taken++; d.taken >= doubtsMax {
+			return &KeyTakenError{}
+		}
+	}
+	if isWrongLast(tried) {
+		if last, err := l.Last(ctx); err == nil && last < after {
+			if d.short++; d.short >= doubtsMax {
+				return fmt.Errorf("%w, at %d", ErrShort, last)
+			}
+		}
+	}
+	return nil
+}
+
+// A holder says whose event holds a position.
+type holder int
+
+const (
+	nobodys holder = iota
+	ours
+	others
+)
+
+// find reads who holds the records' positions. It believes that they are ours only
+// when each of them is, and the server has synced them.
+func (l *Log) find(ctx context.Context, records []events.Record) (holder, error) {
+	for i, r := range records {
+		body, err := l.body(ctx, r.Position)
+		switch {
+		case errors.Is(err, ErrNotFound) && i == 0:
+			return nobodys, nil
+		case err != nil:
+			return nobodys, err // a batch is finished by its server, after a restart at the latest
+		case !bytes.Equal(body, r.Body) && i == 0:
+			return others, nil
+		case !bytes.Equal(body, r.Body):
+			return nobodys, fmt.Errorf("the log holds a part of the batch, and another event at %d", r.Position)
+		}
+	}
+	return ours, l.healthy()
+}

@@ -1,0 +1,274 @@
+package jetstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nuid"
+
+	"truebond/events"
+)
+
+// Follow yields all events after a position, in order, for ever: what is at hand, max
+// of them at most, and then what comes. It ends with the error that yield returns,
+// with events.ErrGap when an event is missing, with ErrShort when the log ends before
+// `after`, with the codec's error for an event that it cannot read, and with the cause
+// of ctx's end. From a lost connection, server or consumer it recovers by itself.
+func (l *Log) Follow(
+	ctx context.Context, after uint64, max int, yield func([]events.Record) error,
+) error {
+	if max < 1 {
+		return fmt.Errorf("follow the log: %d events at a time", max)
+	}
+	ctx, cancel := l.within(ctx)
+	defer cancel()
+	short := 0
+	for pause := newPause(); ; {
+		before := after
+		err := l.followOnce(ctx, &after, max, yield)
+		var final *finalError
+		switch {
+		case errors.As(err, &final):
+			return final.err
+		case ctx.Err() != nil:
+			return fmt.Errorf("follow the log after %d: %w", after, context.Cause(ctx))
+		case errors.Is(err, ErrShort):
+			if short++; short >= doubtsMax {
+				return fmt.Errorf("follow the log after %d: %w", after, err)
+			}
+		}
+		if after > before {
+			pause, short = newPause(), 0
+		}
+		l.logger.Debug("log: following it anew", "after", after, "error", err)
+		pause.wait(ctx)
+	}
+}
+
+// A finalError ends Follow. Others make it begin anew where it was.
+type finalError struct{ err error }
+
+func (e *finalError) Error() string { return e.err.Error() }
+
+// followOnce follows with one consumer until something goes wrong.
+func (l *Log) followOnce(
+	ctx context.Context, after *uint64, max int, yield func([]events.Record) error,
+) error {
+	last, err := l.Last(ctx)
+	if err != nil {
+		return err
+	}
+	if last < *after {
+		return fmt.Errorf("%w, at %d", ErrShort, last)
+	}
+	s, err := l.newSession(ctx, *after+1)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	for {
+		records, err := s.next(ctx, *after, max)
+		if err != nil {
+			return err
+		}
+		if err := yield(records); err != nil {
+			return &finalError{err}
+		}
+		*after += uint64(len(records))
+	}
+}
+
+// A session is a consumer of ours on the server, and what it owes us.
+type session struct {
+	log      *Log
+	consumer string
+	sub      *nats.Subscription
+	unwatch  []func() bool
+	owed     int   // events of the last request that did not come yet
+	failed   error // what came after the last events
+}
+
+// Bounds of one request for events.
+const (
+	requestTime  = 30 * time.Second
+	requestBytes = 8 << 20
+	consumerIdle = time.Minute // after that the server forgets a consumer that nobody asks
+)
+
+// newSession makes a consumer that begins with the event at first.
+func (l *Log) newSession(ctx context.Context, first uint64) (*session, error) {
+	s := &session{log: l, consumer: nuid.Next()}
+	link := l.link.Load()
+	request := server.CreateConsumerRequest{
+		Stream: streamName,
+		Config: server.ConsumerConfig{
+			Name:              s.consumer,
+			DeliverPolicy:     server.DeliverByStartSequence,
+			OptStartSeq:       first,
+			AckPolicy:         server.AckNone,
+			ReplayPolicy:      server.ReplayInstant,
+			InactiveThreshold: consumerIdle,
+			MemoryStorage:     true,
+			Replicas:          1,
+		},
+	}
+	var answer struct{}
+	once, cancel := context.WithTimeout(ctx, l.opts.ReadTimeout)
+	defer cancel()
+	err := l.call(once, "CONSUMER.CREATE."+streamName+"."+s.consumer, request, &answer)
+	if err != nil {
+		return nil, fmt.Errorf("make a consumer: %w", err)
+	}
+	if s.sub, err = l.conn.SubscribeSync(nats.NewInbox()); err != nil {
+		return nil, err
+	}
+	// What is under way is bounded by the requests, so the subscription need not be.
+	if err = s.sub.SetPendingLimits(-1, -1); err != nil {
+		return nil, err
+	}
+	// Both wake who waits for an event.
+	s.unwatch = append(s.unwatch, context.AfterFunc(ctx, s.unsubscribe),
+		context.AfterFunc(link, s.unsubscribe))
+	return s, nil
+}
+
+func (s *session) unsubscribe() {
+	_ = s.sub.Unsubscribe() // it fails only when it is gone already
+}
+
+func (s *session) close() {
+	for _, stop := range s.unwatch {
+		stop()
+	}
+	s.unsubscribe()
+	_ = s.log.conn.Publish("$JS.API.CONSUMER.DELETE."+streamName+"."+s.consumer, nil)
+}
+
+// next waits for the event after a position and takes those with it that are at hand.
+// An error that comes behind events is kept until these are yielded.
+func (s *session) next(ctx context.Context, after uint64, max int) ([]events.Record, error) {
+	var records []events.Record
+	for more := true; more && s.failed == nil && len(records) < max; {
+		if s.owed == 0 && len(records) > 0 {
+			break
+		}
+		var r events.Record
+		r, more, s.failed = s.one(ctx, after+1+uint64(len(records)), max)
+		if s.failed == nil {
+			records = append(records, r)
+		}
+	}
+	if len(records) > 0 {
+		return records, nil
+	}
+	return nil, s.failed
+}
+
+// one waits for the event at a position, and tells whether more are at hand.
+func (s *session) one(ctx context.Context, want uint64, max int) (r events.Record, more bool, err error) {
+	for {
+		if s.owed == 0 {
+			if err := s.ask(max); err != nil {
+				return r, false, err
+			}
+		}
+		msg, err := s.receive()
+		if err != nil {
+			return r, false, err
+		}
+		if msg == nil {
+			continue
+		}
+		position, waiting, err := placeOf(msg.Reply)
+		switch {
+		case err != nil:
+			return r, false, err
+		case position < want:
+			continue // a replica that lags behind began before the start
+		case position > want:
+			return r, false, s.log.missing(ctx, want, position)
+		}
+		if r, err = s.log.record(position, msg.Data); err != nil {
+			return r, false, &finalError{err}
+		}
+		return r, waiting > 0, nil
+	}
+}
+
+// missing tells a gap in the log from an event that was lost on its way to us.
+func (l *Log) missing(ctx context.Context, want, got uint64) error {
+	_, err := l.body(ctx, want)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return &finalError{fmt.Errorf("%w: %d comes before %d", events.ErrGap, want, got)}
+	case err != nil:
+		return err
+	}
+	return fmt.Errorf("event %d was lost on its way", want)
+}
+
+// ask asks for the next events. The server sends what it has and then what comes.
+func (s *session) ask(max int) error {
+	request := jsonOf(server.JSApiConsumerGetNextRequest{
+		Batch:     max,
+		Expires:   requestTime,
+		MaxBytes:  requestBytes,
+		Heartbeat: s.log.opts.Heartbeat,
+	})
+	s.owed = max
+	subject := "$JS.API.CONSUMER.MSG.NEXT." + streamName + "." + s.consumer
+	return s.log.conn.PublishRequest(subject, s.sub.Subject, []byte(request))
+}
+
+// receive waits for an event; nil is a sign of life, or the end of the request.
+func (s *session) receive() (*nats.Msg, error) {
+	msg, err := s.sub.NextMsg(2*s.log.opts.Heartbeat + time.Second)
+	if err != nil {
+		return nil, err
+	}
+	if len(msg.Data) > 0 {
+		s.owed--
+		return msg, nil
+	}
+	switch status := msg.Header.Get("Status"); status {
+	case "100":
+		return nil, nil
+	case "404", "408":
+		s.owed = 0
+		return nil, nil
+	case "409":
+		s.owed = 0
+		if strings.Contains(msg.Header.Get("Description"), "MaxBytes") {
+			return nil, nil
+		}
+	}
+	return nil, fmt.Errorf("the consumer says %s %s",
+		msg.Header.Get("Status"), msg.Header.Get("Description"))
+}
+
+// placeOf reads an event's position, and how many are waiting behind it, from the
+// subject that a consumer's message carries for its acknowledgement.
+func placeOf(reply string) (position, waiting uint64, err error) {
+	// $JS.ACK.<stream>.<consumer>.<delivered>.<position>.<sequence>.<time>.<waiting>,
+	// and two parts more before the stream, and perhaps one behind, in its newer form.
+	parts := strings.Split(reply, ".")
+	at := 2
+	if len(parts) >= 11 {
+		at = 4
+	}
+	if len(parts) < at+7 {
+		return 0, 0, fmt.Errorf("not a consumer's message: %q", reply)
+	}
+	position, err = strconv.ParseUint(parts[at+3], 10, 64)
+	if err != nil {
+		return 0, 0, fmt.Errorf("not a consumer's message: %w", err)
+	}
+	waiting, err = strconv.ParseUint(parts[at+6], 10, 64)
+	return position, waiting, err
+}

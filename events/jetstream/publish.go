@@ -1,0 +1,153 @@
+package jetstream
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nuid"
+
+	"truebond/events"
+)
+
+// try publishes the records once. nil means that they are in and synced; any other
+// answer leaves that open.
+func (l *Log) try(ctx context.Context, after uint64, records []events.Record) error {
+	ctx, cancel := context.WithTimeout(ctx, l.opts.AppendTimeout)
+	defer cancel()
+	defer context.AfterFunc(l.link.Load(), cancel)()
+	want := pubAck{Stream: streamName, Seq: after + uint64(len(records))}
+	if len(records) > 1 {
+		want.Batch, want.Count = nuid.Next(), len(records)
+	}
+	for i, r := range records {
+		msg := l.draft.of(r, l.codec)
+		if i == 0 {
+			l.draft.set("Nats-Expected-Last-Sequence", strconv.FormatUint(after, 10))
+		}
+		if want.Batch != "" {
+			l.draft.set("Nats-Batch-Id", want.Batch)
+			l.draft.set("Nats-Batch-Sequence", strconv.Itoa(i+1))
+		}
+		if i < len(records)-1 {
+			if err := l.conn.PublishMsg(msg); err != nil {
+				return err
+			}
+			continue
+		}
+		if want.Batch != "" {
+			l.draft.set("Nats-Batch-Commit", "1")
+		}
+		answer, err := l.conn.RequestMsgWithContext(ctx, msg)
+		if err != nil {
+			return err
+		}
+		return want.check(answer.Data)
+	}
+	return nil
+}
+
+// A pubAck is the server's answer to a publish. A refusal has a stream and a sequence
+// too, so Error comes first.
+type pubAck struct {
+	Error     *apiError `json:"error"`
+	Stream    string    `json:"stream"`
+	Seq       uint64    `json:"seq"`
+	Duplicate bool      `json:"duplicate"`
+	Batch     string    `json:"batch"`
+	Count     int       `json:"count"`
+}
+
+// A duplicateError says that the server knows a key; at which position is 0 when it
+// does not tell.
+type duplicateError struct{ position uint64 }
+
+func (e *duplicateError) Error() string {
+	return fmt.Sprintf("the server knows the key already (position %d)", e.position)
+}
+
+// check is nil only for the very acknowledgement that was hoped for.
+func (want pubAck) check(answer []byte) error {
+	var got pubAck
+	if err := json.Unmarshal(answer, &got); err != nil {
+		return fmt.Errorf("read the acknowledgement %q: %w", answer, err)
+	}
+	switch {
+	case got.Error != nil && got.Error.ErrCode == codeDuplicate:
+		return errors.Join(&duplicateError{}, got.Error)
+	case got.Error != nil:
+		return got.Error
+	case got.Duplicate:
+		return &duplicateError{position: got.Seq}
+	case got != want:
+		return fmt.Errorf("not the acknowledgement of this append: %s", answer)
+	}
+	return nil
+}
+
+func isWrongLast(err error) bool {
+	var refused *apiError
+	return errors.As(err, &refused) &&
+		(refused.ErrCode == codeWrongLast || refused.ErrCode == codeWrongLastToo)
+}
+
+// A draft is a message that is filled again and again. The connection has copied it
+// when a publish returns.
+type draft struct {
+	msg    nats.Msg
+	values [headersMax]string
+	used   int
+}
+
+const headersMax = 16 // of CloudEvents 8, of NATS 5
+
+// of fills the draft with a record's subject, body, key and CloudEvents headers.
+func (d *draft) of(r events.Record, codec *events.Codec) *nats.Msg {
+	if d.msg.Header == nil {
+		d.msg.Header = make(nats.Header, headersMax)
+	}
+	clear(d.msg.Header)
+	d.used = 0
+	d.msg.Reply = ""
+	d.msg.Subject = subjectPrefix + r.Data.Type()
+	d.msg.Data = r.Body
+	for name, value := range codec.Headers(r.Event) {
+		d.set(name, headerValue(value))
+	}
+	d.set(nats.MsgIdHdr, headerValue(r.Key))
+	return &d.msg
+}
+
+func (d *draft) set(name, value string) {
+	d.values[d.used] = value
+	d.msg.Header[name] = d.values[d.used : d.used+1 : d.used+1]
+	d.used++
+}
+
+// headerValue is a text as CloudEvents puts it into a header: what is not visible
+// ASCII, and `"` and `%`, percent-encoded. Different texts stay different.
+func headerValue(text string) string {
+	for i := range len(text) {
+		if !plainInHeader(text[i]) {
+			return percentEncoded(text)
+		}
+	}
+	return text
+}
+
+func percentEncoded(text string) string {
+	var b []byte
+	for i := range len(text) {
+		if c := text[i]; plainInHeader(c) {
+			b = append(b, c)
+		} else {
+			b = fmt.Appendf(b, "%%%02X", c)
+		}
+	}
+	return string(b)
+}
+
+func plainInHeader(c byte) bool { return c > ' ' && c <= '~' && c != '"' && c != '%' }

@@ -1,0 +1,126 @@
+package jetstream
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"truebond/events"
+)
+
+// Read reads the event at a position from the stream's leader, so that none that was
+// acknowledged is missed. It fails with ErrNotFound when there is none.
+func (l *Log) Read(ctx context.Context, position uint64) (events.Record, error) {
+	body, err := l.body(ctx, position)
+	if err != nil {
+		return events.Record{}, err
+	}
+	return l.record(position, body)
+}
+
+// body reads the exact bytes of the event at a position.
+func (l *Log) body(ctx context.Context, position uint64) ([]byte, error) {
+	if position == 0 {
+		return nil, fmt.Errorf("read event 0: %w", ErrNotFound)
+	}
+	var answer struct {
+		Message struct {
+			Seq  uint64 `json:"seq"`
+			Data []byte `json:"data"`
+		} `json:"message"`
+	}
+	ctx, cancel := l.reading(ctx)
+	defer cancel()
+	request := map[string]uint64{"seq": position}
+	err := l.patiently(ctx, func(ctx context.Context) error {
+		return l.call(ctx, "STREAM.MSG.GET."+streamName, request, &answer)
+	})
+	switch {
+	case isNotFound(err):
+		return nil, fmt.Errorf("read event %d: %w", position, ErrNotFound)
+	case err != nil:
+		return nil, fmt.Errorf("read event %d: %w", position, err)
+	case answer.Message.Seq != position:
+		return nil, fmt.Errorf("read event %d: the server sent event %d", position, answer.Message.Seq)
+	}
+	return answer.Message.Data, nil
+}
+
+func (l *Log) record(position uint64, body []byte) (events.Record, error) {
+	e, err := l.codec.Decode(position, body)
+	return events.Record{Event: e, Body: body}, err
+}
+
+// ReadRange reads the next events after a position, max of them at most, and fewer
+// only at the log's end. It fails with events.ErrGap when one is missing, and with
+// ErrShort when the log ends before `after`.
+func (l *Log) ReadRange(ctx context.Context, after uint64, max int) ([]events.Record, error) {
+	last, err := l.Last(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if last < after {
+		return nil, fmt.Errorf("read after %d: %w, at %d", after, ErrShort, last)
+	}
+	missing := int(min(last-after, uint64(max))) // #nosec G115 -- max bounds it
+	if missing <= 0 {
+		return nil, nil
+	}
+	ctx, cancel := l.reading(ctx)
+	defer cancel()
+	enough := errors.New("enough")
+	records := make([]events.Record, 0, missing)
+	err = l.Follow(ctx, after, missing, func(some []events.Record) error {
+		records = append(records, some...)
+		if len(records) >= missing {
+			return enough
+		}
+		return nil
+	})
+	if !errors.Is(err, enough) {
+		return nil, err
+	}
+	return records[:missing], nil
+}
+
+// Check looks, at a start, whether this is the log that it was: it begins with event
+// 1, nothing is missing from it, and the event at each stored position is the one
+// whose SHA-256 (of its body) is stored with it. The error names the place.
+func (l *Log) Check(ctx context.Context, stored map[uint64][]byte) error {
+	state, err := l.state(ctx)
+	if err != nil {
+		return err
+	}
+	switch {
+	case state.LastSeq > 0 && state.FirstSeq != 1:
+		return fmt.Errorf("%w: it begins with event %d", events.ErrGap, state.FirstSeq)
+	case state.NumDeleted > 0 || state.Msgs != state.LastSeq:
+		return fmt.Errorf("%w: it has %d events, and the last one is event %d",
+			events.ErrGap, state.Msgs, state.LastSeq)
+	}
+	for _, position := range slices.Sorted(maps.Keys(stored)) {
+		if position == 0 {
+			continue // nothing was read yet
+		}
+		if position > state.LastSeq {
+			return fmt.Errorf("%w: event %d was in it, and it ends at %d",
+				ErrShort, position, state.LastSeq)
+		}
+		body, err := l.body(ctx, position)
+		if errors.Is(err, ErrNotFound) {
+			return fmt.Errorf("%w: %d", events.ErrGap, position)
+		}
+		if err != nil {
+			return err
+		}
+		if sum := sha256.Sum256(body); !bytes.Equal(sum[:], stored[position]) {
+			return fmt.Errorf("event %d is not the one that was there: "+
+				"this is another log, or it was changed", position)
+		}
+	}
+	return nil
+}
