@@ -46,8 +46,8 @@ type mongoDocument struct {
 // OpenMongo opens the database named as the URL's one with `_vault` behind it.
 func OpenMongo(ctx context.Context, url string) (*Mongo, error) {
 	parsed, err := connstring.ParseAndValidate(url)
-	if err != nil {
-		return nil, errors.New("open the vault's database: MONGO_URL is no MongoDB address") // it may hold a password
+	if err != nil { // which may hold a password
+		return nil, errors.New("open the vault's database: MONGO_URL is no MongoDB address")
 	}
 	name := parsed.Database
 	if name == "" {
@@ -128,9 +128,10 @@ func (m *Mongo) AddKey(ctx context.Context, owner string, wrapped []byte) error 
 // Destroy is Store's. The server's journal, log of operations and free pages keep the
 // old bytes until it uses that room again.
 func (m *Mongo) Destroy(ctx context.Context, owner string) error {
+	tombstone := bson.M{"$set": bson.M{"erased": true}, "$unset": bson.M{"wrapped": ""}}
 	destroy := func() error {
-		_, err := m.sure.UpdateOne(ctx, bson.M{"_id": mongoKeyID + owner},
-			bson.M{"$set": bson.M{"erased": true}, "$unset": bson.M{"wrapped": ""}}, options.Update().SetUpsert(true))
+		_, err := m.sure.UpdateOne(ctx, bson.M{"_id": mongoKeyID + owner}, tombstone,
+			options.Update().SetUpsert(true))
 		return err
 	}
 	err := destroy()

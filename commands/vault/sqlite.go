@@ -173,7 +173,7 @@ func (s *SQLite) Rewrap(ctx context.Context, changes []Rewrap) error {
 	}
 	defer func() { _ = tx.Rollback() }() // does nothing after a commit
 	for _, c := range changes {
-		const rewrap = `UPDATE keys SET wrapped = ? WHERE owner = ? AND wrapped = ? AND NOT erased`
+		const rewrap = `UPDATE keys SET wrapped = ? WHERE owner = ? AND wrapped = ?`
 		if _, err := tx.ExecContext(ctx, rewrap, c.New, c.Owner, c.Old); err != nil {
 			return err
 		}

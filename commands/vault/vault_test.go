@@ -10,35 +10,12 @@ import (
 	"time"
 
 	"truebond/events"
-	"truebond/projections/storetest"
 )
 
 const (
 	secret    = "the first secret, long enough for all"
 	newSecret = "the second secret, no less long than it"
 )
-
-// A home is where a vault is kept. Each store that it opens is like another process.
-type home func(t *testing.T) Store
-
-func onBothStores(t *testing.T, test func(t *testing.T, h home)) {
-	t.Helper()
-	t.Run("SQLite", func(t *testing.T) {
-		path := filepath.Join(t.TempDir(), "with ? and space", "vault.db")
-		makeFolder(t, path)
-		test(t, func(t *testing.T) Store { return openedSQLite(t, path) })
-	})
-	t.Run("MongoDB", func(t *testing.T) {
-		url := storetest.Mongo(t)
-		test(t, func(t *testing.T) Store {
-			t.Helper()
-			store, err := OpenMongo(context.Background(), url)
-			must(t, err)
-			t.Cleanup(func() { must(t, store.Close(context.Background())) })
-			return store
-		})
-	})
-}
 
 func TestOnlyWhatWasSealedIsOpened(t *testing.T) {
 	onBothStores(t, func(t *testing.T, h home) {
@@ -212,6 +189,16 @@ func TestAnErasureElsewhereIsNoticedInTime(t *testing.T) {
 		isRefused(t, here, s, ErrErased)
 		if _, err := here.Seal(ctx(t), "ann", "msg/2", "body", "x"); !errors.Is(err, ErrErased) {
 			t.Fatalf("sealed with a destroyed key: %v", err)
+		}
+	})
+}
+
+func TestAnErasureWhileAKeyIsMadeWins(t *testing.T) {
+	onBothStores(t, func(t *testing.T, h home) {
+		v, elsewhere := opened(t, h, secret), opened(t, h, secret)
+		v.store = &between{v.store, func() { must(t, elsewhere.Erase(ctx(t), "ann")) }}
+		if _, err := v.Seal(ctx(t), "ann", "msg/1", "body", "x"); !errors.Is(err, ErrErased) {
+			t.Fatalf("sealed: %v", err)
 		}
 	})
 }
