@@ -8,6 +8,9 @@ import (
 	"time"
 )
 
+// BodyMax bounds an event's body in bytes. The longest message takes a tenth of it.
+const BodyMax = 256 << 10
+
 // A Codec writes events as the log keeps them and reads them for ever after.
 type Codec struct {
 	types map[string]Type
@@ -65,7 +68,11 @@ func (c *Codec) Encode(e Event) ([]byte, error) {
 	if !e.Effective.Equal(e.Time) {
 		w.Effective = e.Effective
 	}
-	return json.Marshal(w)
+	body, err := json.Marshal(w)
+	if err == nil && len(body) > BodyMax {
+		err = fmt.Errorf("encode %q: its body has %d bytes; %d are allowed", e.Key, len(body), BodyMax)
+	}
+	return body, err
 }
 
 // check refuses an event that must not be in the log, and tells its type.

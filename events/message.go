@@ -18,7 +18,7 @@ type MessageDelivered struct {
 	To      string `json:"to"`
 }
 
-// MessagesRead says that messages of a conversation were read.
+// MessagesRead says that messages of a conversation were read, each for the first time.
 type MessagesRead struct {
 	Reader       string   `json:"reader"`
 	Conversation string   `json:"conversation"`
@@ -30,6 +30,8 @@ type MessageDeleted struct {
 	Message      string `json:"message"`
 	Conversation string `json:"conversation"`
 	By           string `json:"by"`
+	To           string `json:"to"`
+	Unread       bool   `json:"unread,omitempty"` // it had not been read yet
 }
 
 // Type names it on the wire.
@@ -54,7 +56,7 @@ func (d MessageDelivered) Subjects() []string { return []string{d.To, d.From} }
 func (d MessagesRead) Subjects() []string { return []string{d.Reader} }
 
 // Subjects are those whom it is about.
-func (d MessageDeleted) Subjects() []string { return []string{d.By} }
+func (d MessageDeleted) Subjects() []string { return []string{d.By, d.To} }
 
 var messageTypes = []Type{
 	typeOf[MessageSent](1),

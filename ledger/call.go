@@ -27,13 +27,19 @@ const interval = time.Minute
 // A Call is one user calling another. Minute n begins, and is charged, n minutes after
 // the call was accepted; minute 0 is charged with the accepting.
 type Call struct {
+	ID             string               `json:"id"`
+	Position       uint64               `json:"position"` // of the event that made it ring
 	Kind           events.CallKind      `json:"kind"`
 	From           string               `json:"from"`
 	To             string               `json:"to"`
-	State          CallState            `json:"state"` // empty: there is no such call
+	Parties        []string             `json:"parties"` // both, to be found by
+	State          CallState            `json:"state"`   // empty: there is no such call
 	PricePerMinute int64                `json:"price_per_minute"`
 	RingsUntil     time.Time            `json:"rings_until,omitzero"`
+	InitiatedAt    time.Time            `json:"initiated_at"`
 	AcceptedAt     time.Time            `json:"accepted_at,omitzero"`
+	EndedAt        time.Time            `json:"ended_at,omitzero"`   // also of those that never began
+	Going          bool                 `json:"going,omitempty"`     // active, to be found by
 	Intervals      int                  `json:"intervals,omitempty"` // how many were charged
 	Charged        int64                `json:"charged,omitempty"`   // credits in all
 	Seconds        int64                `json:"seconds,omitempty"`   // from accept to end
@@ -76,20 +82,21 @@ func (c Call) after(e events.Event) Call {
 	switch d := e.Data.(type) {
 	case events.CallInitiated:
 		return Call{
-			Kind: d.Kind, From: d.From, To: d.To, State: CallRinging, PricePerMinute: d.PricePerMinute,
-			RingsUntil: d.RingsUntil,
+			ID: d.Call, Position: e.Position, Kind: d.Kind, From: d.From, To: d.To, Parties: []string{d.From, d.To},
+			State: CallRinging, PricePerMinute: d.PricePerMinute, RingsUntil: d.RingsUntil, InitiatedAt: e.Time,
 		}
 	case events.CallAccepted:
 		c.State, c.AcceptedAt, c.PricePerMinute = CallActive, e.Time, d.PricePerMinute
-		c.Intervals, c.Charged = 1, d.Charged
+		c.Intervals, c.Charged, c.Going = 1, d.Charged, true
 	case events.CallCharged:
 		c.Intervals, c.Charged = d.Interval+1, c.Charged+d.Charged
 	case events.CallRejected:
-		c.State = CallRejected
+		c.State, c.EndedAt = CallRejected, e.Time
 	case events.CallMissed:
-		c.State = CallMissed
+		c.State, c.EndedAt = CallMissed, e.Time
 	case events.CallEnded:
 		c.State, c.Seconds, c.EndReason, c.EndedBy = CallEnded, d.Seconds, d.Reason, d.By
+		c.EndedAt, c.Going = e.Time, false
 	}
 	return c
 }

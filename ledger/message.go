@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"slices"
+	"time"
 
 	"truebond/events"
 )
@@ -11,15 +12,26 @@ import (
 // readMax bounds the messages that one event marks as read.
 const readMax = 100
 
-// A Message is what has become of a message. Its text is not needed to decide.
+// A Message is a message and what has become of it. What only its readers look at is
+// here too: one document for both is half the writing.
 type Message struct {
-	From         string `json:"from"` // empty: there is no such message
-	To           string `json:"to"`
-	Conversation string `json:"conversation"`
-	Delivered    bool   `json:"delivered,omitempty"`
-	Read         bool   `json:"read,omitempty"`
-	Deleted      bool   `json:"deleted,omitempty"`
+	ID           string        `json:"id"`
+	Position     uint64        `json:"position"` // of the event that sent it
+	From         string        `json:"from"`     // empty: there is no such message
+	To           string        `json:"to"`
+	Conversation string        `json:"conversation"`
+	Body         events.Sealed `json:"body,omitzero"` // nothing once it is deleted
+	SentAt       time.Time     `json:"sent_at"`
+	DeliveredAt  time.Time     `json:"delivered_at,omitzero"`
+	ReadAt       time.Time     `json:"read_at,omitzero"`
+	Deleted      bool          `json:"deleted,omitempty"`
 }
+
+// Delivered tells whether it has reached whom it was sent to.
+func (m Message) Delivered() bool { return !m.DeliveredAt.IsZero() }
+
+// Read tells whether it was read.
+func (m Message) Read() bool { return !m.ReadAt.IsZero() }
 
 // Messages are all messages, by id.
 var Messages = events.Fold[Message]{
@@ -41,13 +53,19 @@ var Messages = events.Fold[Message]{
 	Evolve: func(m Message, _ string, e events.Event) (Message, bool) {
 		switch d := e.Data.(type) {
 		case events.MessageSent:
-			return Message{From: d.From, To: d.To, Conversation: d.Conversation}, true
+			return Message{
+				ID: d.Message, Position: e.Position, From: d.From, To: d.To, Conversation: d.Conversation,
+				Body: d.Body, SentAt: e.Time,
+			}, true
 		case events.MessageDelivered:
-			m.Delivered = true
+			m.DeliveredAt = e.Time
 		case events.MessagesRead:
-			m.Delivered, m.Read = true, true
+			m.ReadAt = e.Time
+			if !m.Delivered() {
+				m.DeliveredAt = e.Time
+			}
 		case events.MessageDeleted:
-			m.Deleted = true
+			m.Deleted, m.Body = true, events.Sealed{}
 		}
 		return m, true
 	},
@@ -102,7 +120,7 @@ func MarkDelivered(message, to string) Decision {
 		switch {
 		case m.To != to || m.Deleted || to == "":
 			return nil, nil, notFound("message")
-		case m.Delivered:
+		case m.Delivered():
 			return nil, nil, Refuse(CodeNothingToDo, "The message was delivered before.")
 		}
 		return events.MessageDelivered{Message: message, From: m.From, To: m.To}, nil, nil
@@ -130,7 +148,7 @@ func MarkRead(reader string, messages []string) Decision {
 				refusal = Refuse(CodeInvalidRequest, "The messages must be of one conversation.").About("message_ids")
 			}
 			read.Conversation = m.Conversation
-			if !m.Read && !m.Deleted && !slices.Contains(read.Messages, id) {
+			if !m.Read() && !m.Deleted && !slices.Contains(read.Messages, id) {
 				read.Messages = append(read.Messages, id)
 			}
 		}
@@ -159,7 +177,7 @@ func DeleteMessage(message, by string) Decision {
 			return nil, nil, Refuse(CodeNothingToDo, "The message is deleted already.")
 		}
 		return events.MessageDeleted{
-			Message: message, Conversation: m.Conversation, By: by, To: m.To, Unread: !m.Read,
+			Message: message, Conversation: m.Conversation, By: by, To: m.To, Unread: !m.Read(),
 		}, nil, nil
 	}
 }

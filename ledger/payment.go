@@ -19,6 +19,9 @@ const (
 
 // A Payment is a wish to buy, and whether it was paid.
 type Payment struct {
+	Intent       string        `json:"intent"`
+	Position     uint64        `json:"position"` // of the event that intended it
+	IntendedAt   time.Time     `json:"intended_at"`
 	User         string        `json:"user"`
 	Package      string        `json:"package"`
 	Credits      int64         `json:"credits"`
@@ -49,7 +52,7 @@ var Payments = events.Fold[Payment]{
 		switch d := e.Data.(type) {
 		case events.PaymentIntended:
 			return Payment{
-				User: d.User, Package: d.Package, Credits: d.Credits, Amount: d.Amount, Tax: d.Tax,
+				Intent: d.Intent, Position: e.Position, IntendedAt: e.Time, User: d.User, Package: d.Package, Credits: d.Credits, Amount: d.Amount, Tax: d.Tax,
 				Currency: d.Currency, Lot: d.Lot, Status: PaymentIntended, ClientSecret: d.ClientSecret,
 			}, true
 		case events.PaymentGranted:

@@ -1,0 +1,322 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"net/mail"
+	"strings"
+	"time"
+
+	"github.com/invopop/validation"
+
+	"truebond/events"
+	"truebond/ledger"
+)
+
+// Tokens makes access tokens. See commands/token.
+type Tokens interface {
+	Mint(user, session string, roles []string) (token string, expires time.Duration, err error)
+}
+
+// Attempts slows down those who guess passwords. See commands/redis.
+type Attempts interface {
+	Locked(ctx context.Context, who string) (time.Duration, error)
+	Failed(ctx context.Context, who string) error
+	Succeeded(ctx context.Context, who string) error
+}
+
+// refreshTTL is how long a refresh token lives.
+const refreshTTL = 30 * 24 * time.Hour
+
+// What a log-in may be refused for.
+var (
+	ErrLogin    = ledger.Refuse("login_failed", "The e-mail address or the password is wrong.")
+	ErrLocked   = ledger.Refuse("login_locked", "There were too many failed attempts. Try again later.")
+	ErrNoLimits = ledger.Refuse("limits_unavailable", "Nobody can log in at the moment. Try again in a moment.")
+	ErrRefresh  = ledger.Refuse("refresh_failed", "The refresh token is not good any more. Log in again.")
+)
+
+// SignUp asks for a new account.
+type SignUp struct {
+	Email     string `json:"email"`
+	Password  string `json:"password"`
+	Name      string `json:"name"`
+	BirthDate string `json:"birth_date"` // `2000-01-31`
+	Phone     string `json:"phone,omitempty"`
+}
+
+// Validate says which field is not as it must be.
+func (in SignUp) Validate() error {
+	return validation.ValidateStruct(&in,
+		validation.Field(&in.Email, validation.Required, validation.Length(3, 254), validation.By(isEmail)),
+		validation.Field(&in.Password, validation.Required, validation.RuneLength(10, 128), validation.By(isGoodPassword)),
+		validation.Field(&in.Name, validation.Required, validation.RuneLength(1, 100)),
+		validation.Field(&in.BirthDate, validation.Required, validation.Date(time.DateOnly)),
+		validation.Field(&in.Phone, validation.Match(phoneShape).Error("must be a phone number in the form +911234567890")),
+	)
+}
+
+// User is who somebody is, as they themselves see it.
+type User struct {
+	ID    string   `json:"id"`
+	Email string   `json:"email"`
+	Name  string   `json:"name"`
+	Roles []string `json:"roles"`
+}
+
+// LoggedIn are a person and the tokens of their session.
+type LoggedIn struct {
+	Receipt
+	User         User   `json:"user"`
+	AccessToken  string `json:"access_token"`
+	RefreshToken string `json:"refresh_token"`
+	TokenType    string `json:"token_type"` // Bearer
+	ExpiresIn    int64  `json:"expires_in"` // seconds that the access token lives
+}
+
+// SignUp makes an account, its first session and, once a person, its bonus.
+func (s *Service) SignUp(ctx context.Context, in SignUp) (LoggedIn, error) {
+	user, session := newID("usr"), newID("ses")
+	email := normalEmail(in.Email)
+	emailHash := s.Vault.Hash("email", email)
+	key, request := "signup/"+user, []byte(nil)
+	if caller := ledger.CallerOf(ctx); caller.IdempotencyKey != "" {
+		key, request = "signup/"+emailHash+"/"+caller.IdempotencyKey, caller.Request
+	}
+	hash, err := s.passwords.hash(ctx, in.Password)
+	if err != nil {
+		return LoggedIn{}, err
+	}
+	seals := s.sealing(ctx, user, key)
+	wish := ledger.NewUser{
+		User: user, EmailHash: emailHash, BirthDate: in.BirthDate,
+		Email: seals.seal("email", email), Name: seals.seal("name", in.Name),
+		SealedBirthDate: seals.seal("birth_date", in.BirthDate), Password: seals.seal("password", hash),
+		Session: s.newSession(session, key), BonusLot: newID("lot"),
+	}
+	if in.Phone != "" {
+		phone := seals.seal("phone", in.Phone)
+		wish.Phone = &phone
+	}
+	if seals.err != nil {
+		return LoggedIn{}, seals.err
+	}
+	done, err := s.Writer.Do(ctx, Command{
+		Key: key, Actor: events.Actor{Kind: events.ActorUser, ID: user}, Request: request, Decide: ledger.SignUp(wish),
+	})
+	if err != nil {
+		return LoggedIn{}, err
+	}
+	signedUp := done.Event.Data.(events.UserSignedUp)
+	return s.loggedIn(done, User{ID: signedUp.User, Email: email, Name: in.Name, Roles: signedUp.Roles},
+		signedUp.Session.ID, done.Event.Key)
+}
+
+// LogIn asks for a session.
+type LogIn struct {
+	Email    string `json:"email"`
+	Password string `json:"password"`
+	TOTP     string `json:"totp,omitempty"` // of accounts with a second factor
+}
+
+// Validate says which field is not as it must be.
+func (in LogIn) Validate() error {
+	return validation.ValidateStruct(&in,
+		validation.Field(&in.Email, validation.Required, validation.Length(1, 254)),
+		validation.Field(&in.Password, validation.Required, validation.RuneLength(1, 128)),
+		validation.Field(&in.TOTP, validation.Length(6, 8)),
+	)
+}
+
+// LogIn starts a session. Unknown addresses and wrong passwords get the same answer in
+// the same time; five failures lock the address that tries for a while, not the owner.
+func (s *Service) LogIn(ctx context.Context, in LogIn) (LoggedIn, error) {
+	emailHash := s.Vault.Hash("email", normalEmail(in.Email))
+	who := emailHash + "/" + s.Vault.Hash("address", ledger.CallerOf(ctx).Address)
+	left, err := s.Attempts.Locked(ctx, who)
+	if err != nil {
+		return LoggedIn{}, errors.Join(ErrNoLimits, err)
+	}
+	if left > 0 {
+		return LoggedIn{}, ErrLocked.With("retry_after", int64(left.Seconds()))
+	}
+	user, err := s.userByEmail(ctx, emailHash)
+	if err != nil {
+		return LoggedIn{}, err
+	}
+	fits, err := s.passwordFits(ctx, user, in.Password)
+	if err != nil {
+		return LoggedIn{}, err
+	}
+	if !fits {
+		if err := s.Attempts.Failed(ctx, who); err != nil {
+			return LoggedIn{}, errors.Join(ErrNoLimits, err)
+		}
+		return LoggedIn{}, ErrLogin
+	}
+	if err := s.Attempts.Succeeded(ctx, who); err != nil {
+		return LoggedIn{}, errors.Join(ErrNoLimits, err)
+	}
+	session := newID("ses")
+	key := "login/" + session
+	done, err := s.Writer.Do(ctx, Command{
+		Key: key, Actor: events.Actor{Kind: events.ActorUser, ID: user.ID},
+		Decide: ledger.StartSession(user.ID, s.newSession(session, key)),
+	})
+	if err != nil {
+		return LoggedIn{}, err
+	}
+	me, err := s.openUser(ctx, user)
+	if err != nil {
+		return LoggedIn{}, err
+	}
+	return s.loggedIn(done, me, session, key)
+}
+
+// Refresh asks for new tokens.
+type Refresh struct {
+	RefreshToken string `json:"refresh_token"`
+}
+
+// Validate says which field is not as it must be.
+func (in Refresh) Validate() error {
+	return validation.ValidateStruct(&in,
+		validation.Field(&in.RefreshToken, validation.Required, validation.Length(1, 256)))
+}
+
+// Refresh gives a session its next pair of tokens. A refresh token that was used before
+// has been stolen by somebody: its whole family ends (RFC 9700, 4.14.2).
+func (s *Service) Refresh(ctx context.Context, in Refresh) (LoggedIn, error) {
+	session, _, ok := strings.Cut(in.RefreshToken, ".")
+	if !ok {
+		return LoggedIn{}, ErrRefresh
+	}
+	hash := s.Vault.Hash("refresh", in.RefreshToken)
+	var known ledger.Session
+	var user ledger.User
+	if err := s.look(ctx, func(tx *ledger.Tx) {
+		known = ledger.Load(tx, ledger.Sessions, session)
+		user = ledger.Load(tx, ledger.Users, known.User)
+	}); err != nil {
+		return LoggedIn{}, err
+	}
+	if known.User == "" {
+		return LoggedIn{}, ErrRefresh
+	}
+	key := "refresh/" + newID("key")
+	done, err := s.Writer.Do(ctx, Command{
+		Key: key, Actor: events.Actor{Kind: events.ActorUser, ID: known.User},
+		Decide: ledger.RefreshSession(hash, s.newSession(session, key), time.Now()),
+	})
+	var refused *ledger.Refusal
+	if errors.As(err, &refused) {
+		return LoggedIn{}, errors.Join(ErrRefresh, err)
+	}
+	if err != nil {
+		return LoggedIn{}, err
+	}
+	if _, ended := done.Event.Data.(events.SessionEnded); ended {
+		return LoggedIn{}, ErrRefresh
+	}
+	me, err := s.openUser(ctx, user)
+	if err != nil {
+		return LoggedIn{}, err
+	}
+	return s.loggedIn(done, me, session, key)
+}
+
+// Nothing is asked, or answered, beyond what the path says.
+type Nothing struct{}
+
+// LoggedOut tells where in the log a session's end stands.
+type LoggedOut struct {
+	Receipt
+	LoggedOut bool `json:"logged_out"`
+}
+
+// LogOut ends the caller's session and all its tokens.
+func (s *Service) LogOut(ctx context.Context, _ Nothing) (LoggedOut, error) {
+	caller := ledger.CallerOf(ctx)
+	done, err := s.ask(ctx, "logout/"+caller.Session, nil, ledger.EndSession(caller.Session, events.EndedByLogout))
+	if err != nil && !isNothingToDo(err) {
+		return LoggedOut{}, err
+	}
+	return LoggedOut{Receipt: receipt(done), LoggedOut: true}, nil
+}
+
+// refreshToken is the token that an event gave a session. It can be worked out again,
+// so that a replayed request is answered as the first one was.
+func (s *Service) refreshToken(session, eventKey string) string {
+	return session + "." + s.Vault.Hash("refresh_token", session+"#"+eventKey)
+}
+
+// newSession is a session as an event under this key starts it, or goes on with it.
+func (s *Service) newSession(session, eventKey string) events.Session {
+	return events.Session{
+		ID:          session,
+		RefreshHash: s.Vault.Hash("refresh", s.refreshToken(session, eventKey)),
+		ExpiresAt:   time.Now().UTC().Add(refreshTTL).Truncate(time.Millisecond),
+	}
+}
+
+func (s *Service) loggedIn(done Done, user User, session, eventKey string) (LoggedIn, error) {
+	token, expires, err := s.Tokens.Mint(user.ID, session, user.Roles)
+	if err != nil {
+		return LoggedIn{}, err
+	}
+	return LoggedIn{
+		Receipt: Receipt{
+			Position: done.Event.Position, Replayed: done.Replayed,
+			Actor: events.Actor{Kind: events.ActorUser, ID: user.ID},
+		},
+		User: user, AccessToken: token, RefreshToken: s.refreshToken(session, eventKey),
+		TokenType: "Bearer", ExpiresIn: int64(expires.Seconds()),
+	}, nil
+}
+
+// userByEmail is whose address it is; the zero user if nobody's.
+func (s *Service) userByEmail(ctx context.Context, emailHash string) (user ledger.User, err error) {
+	err = s.look(ctx, func(tx *ledger.Tx) {
+		user = ledger.User{}
+		if id := ledger.Load(tx, ledger.Emails, emailHash).User; id != "" {
+			user = ledger.Load(tx, ledger.Users, id)
+		}
+	})
+	return user, err
+}
+
+func (s *Service) passwordFits(ctx context.Context, user ledger.User, password string) (bool, error) {
+	if user.ID == "" {
+		return s.passwords.fits(ctx, password, "")
+	}
+	hash, err := s.Vault.Open(ctx, user.Password)
+	if err != nil {
+		return false, err
+	}
+	return s.passwords.fits(ctx, password, hash)
+}
+
+// openUser reads a user's own data for them.
+func (s *Service) openUser(ctx context.Context, user ledger.User) (User, error) {
+	email, err := s.Vault.Open(ctx, user.Email)
+	if err != nil {
+		return User{}, err
+	}
+	name, err := s.Vault.Open(ctx, user.Name)
+	if err != nil {
+		return User{}, err
+	}
+	return User{ID: user.ID, Email: email, Name: name, Roles: user.Roles}, nil
+}
+
+// normalEmail is an address as it is compared: without white space around it, in lower case.
+func normalEmail(email string) string { return strings.ToLower(strings.TrimSpace(email)) }
+
+func isEmail(value any) error {
+	text := strings.TrimSpace(value.(string))
+	address, err := mail.ParseAddress(text)
+	if err != nil || address.Address != text {
+		return validation.NewError("is_email", "must be an e-mail address")
+	}
+	return nil
+}

@@ -1,0 +1,52 @@
+package commands
+
+import (
+	"context"
+
+	"github.com/invopop/validation"
+
+	"truebond/events"
+	"truebond/ledger"
+)
+
+// Deduct asks to charge a user; a server of the app's does, never a browser.
+type Deduct struct {
+	UserID  string `json:"user_id"`
+	Credits int64  `json:"credits"`
+	Reason  string `json:"reason"`
+}
+
+// Validate says which field is not as it must be.
+func (in Deduct) Validate() error {
+	return validation.ValidateStruct(&in,
+		validation.Field(&in.UserID, validation.Required, validation.Length(1, idMax)),
+		validation.Field(&in.Credits, validation.Required, validation.Min(int64(1)), validation.Max(int64(deductMax))),
+		validation.Field(&in.Reason, validation.Required, validation.RuneLength(1, 200)),
+	)
+}
+
+const (
+	idMax     = 64
+	deductMax = 1_000_000 // credits in one charge; a slip of the finger is more likely than a need
+)
+
+// Deducted is a charge that was made.
+type Deducted struct {
+	Receipt
+	PositionAgain uint64 `json:"position"`
+	Charged       int64  `json:"charged"`
+	Available     int64  `json:"available"`
+}
+
+// Deduct charges a user.
+func (s *Service) Deduct(ctx context.Context, in Deduct) (Deducted, error) {
+	key, request := once(ctx)
+	done, err := s.ask(ctx, key, request, ledger.DeductCredits(in.UserID, in.Credits, in.Reason))
+	if err != nil {
+		return Deducted{}, err
+	}
+	d := done.Event.Data.(events.CreditsDeducted)
+	return Deducted{
+		Receipt: receipt(done), PositionAgain: done.Event.Position, Charged: d.Credits, Available: d.Available,
+	}, nil
+}

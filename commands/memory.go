@@ -1,0 +1,147 @@
+package commands
+
+import (
+	"truebond/events"
+	"truebond/ledger"
+)
+
+// memory is the writer's documents as they are after all that was decided, in the log
+// or on its way there. Only the writer's loop touches it.
+type memory struct {
+	folds  []events.Folding
+	byName map[string]events.Folding
+	docs   map[ledger.Ref]*entry
+	round  uint64 // counts batches, to tell what was used lately
+	full   uint64 // no look for what may go before this round
+}
+
+// An entry is a document at hand.
+type entry struct {
+	doc      any    // nil: there is none
+	position uint64 // events up to here are folded in
+	used     uint64 // the round it was last asked for
+	pins     int    // commands that wait for another document and need this one too
+}
+
+// A touch is a document that an event touches.
+type touch struct {
+	fold int
+	ref  ledger.Ref
+}
+
+func newMemory(folds []events.Folding) *memory {
+	m := &memory{folds: folds, byName: map[string]events.Folding{}, docs: map[ledger.Ref]*entry{}}
+	for _, f := range folds {
+		m.byName[f.Name] = f
+	}
+	return m
+}
+
+// Document is a document at hand.
+func (m *memory) Document(ref ledger.Ref) (any, bool) {
+	e, ok := m.docs[ref]
+	if !ok {
+		return nil, false
+	}
+	e.used = m.round
+	return e.doc, true
+}
+
+// touches are the documents that an event touches, into a slice that is used again.
+func (m *memory) touches(e events.Event, into []touch) []touch {
+	for i, f := range m.folds {
+		for _, key := range f.Keys(e) {
+			into = append(into, touch{i, ledger.Ref{Fold: f.Name, Key: key}})
+		}
+	}
+	return into
+}
+
+// apply folds an event into documents that are all at hand, and notes in undo how they
+// were before.
+func (m *memory) apply(e events.Event, touched []touch, undo *[]before) {
+	for _, t := range touched {
+		at := m.docs[t.ref]
+		if at.position >= e.Position {
+			continue // stored with this event already
+		}
+		if undo != nil {
+			*undo = append(*undo, before{at, at.doc, at.position})
+		}
+		doc := at.doc
+		if doc == nil {
+			doc = m.folds[t.fold].Zero()
+		}
+		after, keep := m.folds[t.fold].Evolve(doc, t.ref.Key, e)
+		if !keep {
+			after = nil
+		}
+		at.doc, at.position, at.used = after, e.Position, m.round
+	}
+}
+
+// before is how a document was before an event.
+type before struct {
+	entry    *entry
+	doc      any
+	position uint64
+}
+
+// takeBack undoes what was applied, the last first.
+func (m *memory) takeBack(undo []before) {
+	for i := len(undo) - 1; i >= 0; i-- {
+		undo[i].entry.doc, undo[i].entry.position = undo[i].doc, undo[i].position
+	}
+}
+
+// install puts a fetched document into memory, unless it is there.
+func (m *memory) install(ref ledger.Ref, found StoredDocument, exists bool, storedAt uint64) error {
+	if _, ok := m.docs[ref]; ok {
+		return nil
+	}
+	e := &entry{position: storedAt, used: m.round}
+	if exists {
+		doc, err := m.byName[ref.Fold].Decode(found.Body)
+		if err != nil {
+			return err
+		}
+		e.doc, e.position = doc, found.Position
+	}
+	m.docs[ref] = e
+	return nil
+}
+
+// pin keeps a document in memory until the command is settled.
+func (m *memory) pin(c *waiting, ref ledger.Ref) {
+	m.docs[ref].pins++
+	c.pinned = append(c.pinned, ref)
+}
+
+// unpin lets go of what a command has pinned.
+func (m *memory) unpin(c *waiting) {
+	for _, ref := range c.pinned {
+		if e := m.docs[ref]; e != nil {
+			e.pins--
+		}
+	}
+	c.pinned = nil
+}
+
+// shrink forgets documents that are stored, until at most max are left or nothing more
+// may go. What was used in the last rounds stays as long as it can.
+func (m *memory) shrink(max int, stored uint64) {
+	const roundsKept = 8
+	if len(m.docs) <= max || m.round < m.full {
+		return
+	}
+	target := max - max/8 // so that it is not done again at once
+	for ref, e := range m.docs {
+		if len(m.docs) <= target {
+			return
+		}
+		if e.pins == 0 && e.position <= stored && e.used+roundsKept < m.round {
+			delete(m.docs, ref)
+		}
+	}
+	m.full = m.round + 8*roundsKept // a look at all of them costs milliseconds
+}

@@ -1,0 +1,206 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/invopop/validation"
+
+	"truebond/events"
+	"truebond/ledger"
+)
+
+// Payments makes payment intents outside. See commands/stripe.
+type Payments interface {
+	// CreateIntent makes an intent; the same key makes the same one.
+	CreateIntent(ctx context.Context, key string, amountMinor int64, currency events.Asset) (
+		intent, clientSecret string, err error)
+	CancelIntent(ctx context.Context, key, intent string) error
+}
+
+// A Simulator pays intents in place of a buyer, by a signed webhook.
+type Simulator interface {
+	Pay(ctx context.Context, intent string, amountMinor int64, currency events.Asset) (stripeEvent string, err error)
+}
+
+// Purchase asks for a payment intent. It adds no credits.
+type Purchase struct {
+	Package  string       `json:"package"`
+	Currency events.Asset `json:"currency,omitempty"` // INR if not given
+}
+
+// Validate says which field is not as it must be.
+func (in Purchase) Validate() error {
+	currencies := make([]any, len(events.Currencies))
+	for i, c := range events.Currencies {
+		currencies[i] = c
+	}
+	return validation.ValidateStruct(&in,
+		validation.Field(&in.Package, validation.Required, validation.Length(1, 64)),
+		validation.Field(&in.Currency, validation.In(currencies...)),
+	)
+}
+
+// Intent is a wish to buy, to be paid in the browser with its client secret.
+type Intent struct {
+	Receipt
+	IntentID     string       `json:"intent_id"`
+	ClientSecret string       `json:"client_secret"`
+	Amount       int64        `json:"amount"` // minor units
+	Currency     events.Asset `json:"currency"`
+	Credits      int64        `json:"credits"`
+	Status       string       `json:"status"`
+}
+
+// Purchase makes a payment intent at today's price.
+func (s *Service) Purchase(ctx context.Context, in Purchase) (Intent, error) {
+	if in.Currency == "" {
+		in.Currency = events.Currencies[0]
+	}
+	var quote ledger.Quote
+	var refused error
+	key, request := once(ctx)
+	err := s.look(ctx, func(tx *ledger.Tx) {
+		quote, refused = ledger.QuotePackage(ledger.Load(tx, ledger.Packages, ledger.Current), in.Package, in.Currency)
+	})
+	if err := errors.Join(err, refused); err != nil {
+		return Intent{}, err
+	}
+	intent, secret, err := s.Payments.CreateIntent(ctx, key, quote.Amount, in.Currency)
+	if err != nil {
+		return Intent{}, err
+	}
+	user := ledger.CallerOf(ctx).Actor.ID
+	sealed, err := s.Vault.Seal(ctx, user, key, "client_secret", secret)
+	if err != nil {
+		return Intent{}, err
+	}
+	done, err := s.ask(ctx, key, request, ledger.IntendPayment(ledger.NewIntent{
+		User: user, Intent: intent, Lot: newID("lot"), Quote: quote, ClientSecret: sealed,
+	}))
+	if err != nil {
+		return Intent{}, err
+	}
+	d := done.Event.Data.(events.PaymentIntended)
+	if secret, err = s.Vault.Open(ctx, d.ClientSecret); err != nil {
+		return Intent{}, err
+	}
+	return Intent{
+		Receipt: receipt(done), IntentID: d.Intent, ClientSecret: secret, Amount: d.Amount, Currency: d.Currency,
+		Credits: d.Credits, Status: string(ledger.PaymentIntended),
+	}, nil
+}
+
+// IntentID names an intent in a path.
+type IntentID struct {
+	ID string `param:"id"`
+}
+
+// Canceled is a wish to buy that was taken back.
+type Canceled struct {
+	Receipt
+	IntentID string `json:"intent_id"`
+	Status   string `json:"status"`
+}
+
+// CancelIntent takes a wish to buy back, at Stripe first: what was paid there in the
+// meantime cannot be taken back here.
+func (s *Service) CancelIntent(ctx context.Context, in IntentID) (Canceled, error) {
+	user := ledger.CallerOf(ctx).Actor.ID
+	payment, err := s.ownPayment(ctx, user, in.ID)
+	if err != nil {
+		return Canceled{}, err
+	}
+	if payment.Status == ledger.PaymentIntended {
+		if err := s.Payments.CancelIntent(ctx, in.ID, in.ID); err != nil {
+			return Canceled{}, err
+		}
+	}
+	done, err := s.ask(ctx, "cancel/"+in.ID, nil, ledger.CancelPayment(user, in.ID))
+	if err != nil {
+		return Canceled{}, err
+	}
+	return Canceled{Receipt: receipt(done), IntentID: in.ID, Status: string(ledger.PaymentCanceled)}, nil
+}
+
+// ownPayment is a payment of this user's; others cannot be told from those that do not exist.
+func (s *Service) ownPayment(ctx context.Context, user, intent string) (payment ledger.Payment, err error) {
+	err = s.look(ctx, func(tx *ledger.Tx) { payment = ledger.Load(tx, ledger.Payments, intent) })
+	if err == nil && payment.User != user {
+		err = ErrNotFound
+	}
+	return payment, err
+}
+
+// ErrNotFound says that there is no such thing, or that it is somebody else's.
+var ErrNotFound = ledger.Refuse("not_found", "There is no such thing.")
+
+// Simulate asks to pay an intent in the buyer's place.
+type Simulate struct {
+	IntentID string `json:"intent_id"`
+}
+
+// Validate says which field is not as it must be.
+func (in Simulate) Validate() error {
+	return validation.ValidateStruct(&in,
+		validation.Field(&in.IntentID, validation.Required, validation.Length(1, 255)))
+}
+
+// Simulated says which Stripe event was sent to the webhook.
+type Simulated struct {
+	IntentID    string `json:"intent_id"`
+	StripeEvent string `json:"stripe_event"`
+}
+
+// Simulate sends the server the webhook that Stripe would send. It adds no credits
+// itself: the webhook does, as always.
+func (s *Service) Simulate(ctx context.Context, in Simulate) (Simulated, error) {
+	if s.Simulator == nil {
+		return Simulated{}, ErrNotFound
+	}
+	payment, err := s.ownPayment(ctx, ledger.CallerOf(ctx).Actor.ID, in.IntentID)
+	if err != nil {
+		return Simulated{}, err
+	}
+	event, err := s.Simulator.Pay(ctx, in.IntentID, payment.Amount, payment.Currency)
+	if err != nil {
+		return Simulated{}, err
+	}
+	return Simulated{IntentID: in.IntentID, StripeEvent: event}, nil
+}
+
+// Webhook is a webhook as it came.
+type Webhook struct {
+	Body      []byte `body:"raw"`
+	Signature string `header:"Stripe-Signature"`
+}
+
+// WebhookTaken says that a webhook's facts are in the log.
+type WebhookTaken struct {
+	Receipt
+	Received bool `json:"received"`
+	Was      bool `json:"replayed"` // it had come before
+}
+
+// webhookTimeout is how long a webhook may wait for the log; Stripe sends it again.
+const webhookTimeout = 15 * time.Second
+
+// TakeWebhook puts into the log what Stripe says, once for its event's id, however
+// often and however many at a time come.
+func (s *Service) TakeWebhook(ctx context.Context, in Webhook) (WebhookTaken, error) {
+	said, err := s.Parts.Webhook(in.Body, in.Signature)
+	if err != nil {
+		return WebhookTaken{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, webhookTimeout)
+	defer cancel()
+	done, err := s.Writer.Do(ctx, Command{
+		Key: "stripe/" + said.StripeEvent, Actor: events.Actor{Kind: events.ActorStripe, ID: said.StripeEvent},
+		Effective: said.Created, Joins: true, Decide: ledger.ConfirmPayment(said),
+	})
+	if err != nil {
+		return WebhookTaken{}, err
+	}
+	return WebhookTaken{Receipt: receipt(done), Received: true, Was: done.Replayed}, nil
+}

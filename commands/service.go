@@ -1,0 +1,104 @@
+package commands
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"truebond/events"
+	"truebond/ledger"
+)
+
+// A Service is all that can be asked of the ledger: a method a command, each in its
+// feature's file. It is what routes, timers and reactions call.
+type Service struct {
+	Parts
+	passwords *passwords
+}
+
+// Parts are what a Service is put together from.
+type Parts struct {
+	Writer    *Writer
+	Vault     Vault
+	Payments  Payments
+	Simulator Simulator // nil when payments are real
+	Tokens    Tokens
+	Attempts  Attempts
+	Presence  Presence
+	Clock     *Clock
+	Webhook   func(body []byte, signature string) (ledger.Announcement, error)
+	Logger    *slog.Logger
+}
+
+// NewService puts a Service together.
+func NewService(p Parts) *Service { return &Service{Parts: p, passwords: newPasswords()} }
+
+// A Vault seals personal text and hashes what is looked up. See commands/vault.
+type Vault interface {
+	Seal(ctx context.Context, owner, eventKey, field, text string) (events.Sealed, error)
+	Open(ctx context.Context, s events.Sealed) (string, error)
+	Hash(purpose, text string) string
+	Erase(ctx context.Context, owner string) error
+}
+
+// newID is a sortable id that says what it names: `usr_`, `msg_`, `call_`.
+func newID(kind string) string {
+	id, err := uuid.NewV7()
+	if err != nil {
+		panic(err) // the system has no random numbers
+	}
+	return kind + "_" + strings.ReplaceAll(id.String(), "-", "")
+}
+
+// once is the key of what the caller asks for: their idempotency key, or one of its own
+// for a caller who sent none. Request is nil for the latter, since no two are alike.
+func once(ctx context.Context) (key string, request []byte) {
+	caller := ledger.CallerOf(ctx)
+	if caller.IdempotencyKey == "" {
+		return "api/" + caller.Actor.String() + "/" + newID("key"), nil
+	}
+	return "api/" + caller.Actor.String() + "/" + caller.IdempotencyKey, caller.Request
+}
+
+// receipt is what the caller of a command takes along.
+func receipt(d Done) Receipt { return Receipt{Position: d.Event.Position, Replayed: d.Replayed} }
+
+// ask has a command of the caller's decided, once for its key.
+func (s *Service) ask(ctx context.Context, key string, request []byte, decide ledger.Decision) (Done, error) {
+	return s.Writer.Do(ctx, Command{
+		Key: key, Actor: ledger.CallerOf(ctx).Actor, Request: request, Decide: decide,
+	})
+}
+
+// look shows the documents as they are now.
+func (s *Service) look(ctx context.Context, look func(*ledger.Tx)) error {
+	return s.Writer.Look(ctx, func(tx *ledger.Tx) error {
+		look(tx)
+		return nil
+	})
+}
+
+// seals seals several texts of one owner for one event.
+type seals struct {
+	ctx   context.Context
+	vault Vault
+	owner string
+	key   string
+	err   error
+}
+
+// seal seals a text for a field; after a failure it does nothing.
+func (s *seals) seal(field, text string) events.Sealed {
+	if s.err != nil {
+		return events.Sealed{}
+	}
+	sealed, err := s.vault.Seal(s.ctx, s.owner, s.key, field, text)
+	s.err = err
+	return sealed
+}
+
+func (s *Service) sealing(ctx context.Context, owner, key string) *seals {
+	return &seals{ctx: ctx, vault: s.Vault, owner: owner, key: key}
+}

@@ -1,0 +1,79 @@
+package stripe
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	stripego "github.com/stripe/stripe-go/v76"
+	"github.com/stripe/stripe-go/v76/client"
+
+	"truebond/events"
+	"truebond/ledger"
+)
+
+// timeoutMax bounds one call to Stripe, retries by its library not counted.
+const timeoutMax = 20 * time.Second
+
+// A Gateway makes payment intents at Stripe.
+type Gateway struct {
+	api *client.API
+}
+
+// NewGateway talks to Stripe with a secret key. The address is Stripe's when it is empty.
+func NewGateway(secretKey, address string) *Gateway {
+	backend := func(kind stripego.SupportedBackend) stripego.Backend {
+		config := &stripego.BackendConfig{
+			MaxNetworkRetries: stripego.Int64(2),
+			LeveledLogger:     &stripego.LeveledLogger{Level: stripego.LevelNull},
+		}
+		if address != "" {
+			config.URL = stripego.String(address)
+		}
+		return stripego.GetBackendWithConfig(kind, config)
+	}
+	return &Gateway{api: client.New(secretKey, &stripego.Backends{
+		API:     backend(stripego.APIBackend),
+		Connect: backend(stripego.ConnectBackend),
+		Uploads: backend(stripego.UploadsBackend),
+	})}
+}
+
+// CreateIntent asks Stripe for a payment intent. The same key gives the same intent.
+func (g *Gateway) CreateIntent(ctx context.Context, key string, amountMinor int64, currency events.Asset) (
+	intent, clientSecret string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, timeoutMax)
+	defer cancel()
+	params := &stripego.PaymentIntentParams{
+		Amount:                  stripego.Int64(amountMinor),
+		Currency:                stripego.String(strings.ToLower(string(currency))),
+		AutomaticPaymentMethods: &stripego.PaymentIntentAutomaticPaymentMethodsParams{Enabled: stripego.Bool(true)},
+	}
+	params.Context = ctx
+	params.SetIdempotencyKey("intent/" + key)
+	made, err := g.api.PaymentIntents.New(params)
+	if err != nil {
+		return "", "", fmt.Errorf("make a payment intent: %w", away(err))
+	}
+	return made.ID, made.ClientSecret, nil
+}
+
+// CancelIntent takes a payment intent back at Stripe, so that it cannot be paid any more.
+func (g *Gateway) CancelIntent(ctx context.Context, key, intent string) error {
+	ctx, cancel := context.WithTimeout(ctx, timeoutMax)
+	defer cancel()
+	params := &stripego.PaymentIntentCancelParams{}
+	params.Context = ctx
+	params.SetIdempotencyKey("cancel/" + key)
+	if _, err := g.api.PaymentIntents.Cancel(intent, params); err != nil {
+		return fmt.Errorf("cancel a payment intent: %w", away(err))
+	}
+	return nil
+}
+
+// ErrAway says that Stripe did not do what it was asked for.
+var ErrAway = ledger.Refuse("payment_provider", "The payment provider cannot do this at the moment. Try again in a moment.")
+
+// away hides what Stripe said from the caller and keeps it for the log.
+func away(err error) error { return fmt.Errorf("%w: %w", ErrAway, err) }

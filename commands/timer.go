@@ -1,0 +1,139 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"truebond/events"
+	"truebond/ledger"
+)
+
+// TimerView is the view of what is due.
+type TimerView interface {
+	// DueUntil are timers due at or before a time, the earliest first, at most max.
+	DueUntil(ctx context.Context, until time.Time, max int) ([]ledger.Timer, error)
+	// Wait returns once the views are at a position.
+	Wait(ctx context.Context, position uint64) error
+}
+
+const (
+	timersAtOnceMax = 200                    // how many due timers one look takes
+	timersPause     = 200 * time.Millisecond // between two looks
+	// overdueMax is how late a call's minute may be charged. Later than that, the server
+	// was away, and nobody knows whether the call went on.
+	overdueMax = 15 * time.Second
+)
+
+// Timers does what is due. What it does has keys that make repeats harmless, so it
+// needs no memory of its own: a restart loses nothing.
+type Timers struct {
+	service *Service
+	view    TimerView
+	logger  *slog.Logger
+	turn    sync.Mutex // one look at a time, its own or an advancing test clock's
+}
+
+// NewTimers makes what does what is due. It does nothing until Run or Advance.
+func NewTimers(s *Service, view TimerView, logger *slog.Logger) *Timers {
+	return &Timers{service: s, view: view, logger: logger}
+}
+
+// Run does what is due until ctx ends.
+func (t *Timers) Run(ctx context.Context) error {
+	for ctx.Err() == nil {
+		if _, err := t.runDue(ctx, t.service.Clock.Now()); err != nil && ctx.Err() == nil {
+			t.logger.ErrorContext(ctx, "what is due could not be done", "error", err)
+		}
+		_ = pause(ctx, timersPause)
+	}
+	return nil
+}
+
+// runDue does what is due at a time, and returns when the views show it. It tells how
+// many timers it has looked at.
+func (t *Timers) runDue(ctx context.Context, now time.Time) (int, error) {
+	t.turn.Lock()
+	defer t.turn.Unlock()
+	due, err := t.view.DueUntil(ctx, now, timersAtOnceMax)
+	if err != nil || len(due) == 0 {
+		return 0, err
+	}
+	failed := make(chan error, len(due))
+	for _, timer := range due {
+		go func() { failed <- t.do(ctx, timer, now) }()
+	}
+	for range due {
+		err = errors.Join(err, <-failed)
+	}
+	if err != nil {
+		return len(due), err
+	}
+	// What was done stands in the views before the next look, or it would be done again.
+	return len(due), t.view.Wait(ctx, t.service.Writer.Last())
+}
+
+// do does what one timer is for. That it is not needed any more is no error.
+func (t *Timers) do(ctx context.Context, due ledger.Timer, now time.Time) error {
+	key, decide, err := t.command(due, now)
+	if err != nil {
+		return err
+	}
+	_, err = t.service.Writer.Do(ctx, Command{Key: key, Actor: events.System, Joins: true, Decide: decide})
+	var refused *ledger.Refusal
+	if errors.As(err, &refused) && !errors.Is(err, ErrOverloaded) && !errors.Is(err, ErrStopping) {
+		t.logger.DebugContext(ctx, "a timer was not needed any more", "key", key, "why", refused.Code)
+		return nil
+	}
+	return err
+}
+
+// command is what a timer asks for, and the key that makes it happen once.
+func (t *Timers) command(due ledger.Timer, now time.Time) (key string, decide ledger.Decision, err error) {
+	timer := func(name, id string) string { return fmt.Sprintf("timer/%s/%s/%d", name, id, due.Due) }
+	switch due.Kind {
+	case ledger.RingEnds:
+		return timer("ring", due.Call), ledger.MissCall(due.Call), nil
+	case ledger.MinuteBegins:
+		overdue := now.Sub(due.DueAt()) > overdueMax
+		return fmt.Sprintf("call/%s/%d", due.Call, due.Interval), ledger.ChargeCall(due.Call, due.Interval, overdue), nil
+	case ledger.HoldExpires:
+		return timer("hold", due.User+"/"+due.Hold), ledger.ExpireHold(due.User, due.Hold), nil
+	case ledger.LotExpires:
+		return timer("lot", due.User+"/"+due.Lot), ledger.ExpireLot(due.User, due.Lot), nil
+	}
+	return "", nil, fmt.Errorf("nobody knows what to do when a %q is due", due.Kind)
+}
+
+// advanceMax bounds how far one request moves the test clock.
+const advanceMax = 400 * 24 * time.Hour
+
+// Advance moves the test clock, stopping at each due time until all of it has settled.
+func (t *Timers) Advance(ctx context.Context, by time.Duration) (time.Time, error) {
+	clock := t.service.Clock
+	target := clock.Now().Add(by)
+	for {
+		if err := t.view.Wait(ctx, t.service.Writer.Last()); err != nil {
+			return clock.Now(), err
+		}
+		due, err := t.view.DueUntil(ctx, target, 1)
+		if err != nil {
+			return clock.Now(), err
+		}
+		if len(due) == 0 {
+			clock.set(target)
+			return clock.Now(), nil
+		}
+		clock.set(due[0].DueAt())
+		before := t.service.Writer.Last()
+		if _, err := t.runDue(ctx, clock.Now()); err != nil {
+			return clock.Now(), err
+		}
+		if t.service.Writer.Last() == before {
+			return clock.Now(), fmt.Errorf("a %s timer is due and does not settle", due[0].Kind)
+		}
+	}
+}

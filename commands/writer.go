@@ -1,0 +1,261 @@
+// Package commands takes what people ask for, decides it by the rules in ledger, and
+// writes what it came to into the log, once for ever.
+package commands
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"truebond/events"
+	"truebond/ledger"
+)
+
+// A Command asks for one event.
+type Command struct {
+	Key       string       // happens once, for ever
+	Actor     events.Actor // who asks
+	Cause     uint64       // position of the event that led to it; 0 if none
+	Effective time.Time    // when it happened outside; zero: now
+	Request   []byte       // HMAC of what was asked; nil if any request may come under this key again
+	Joins     bool         // waits for the same key that is under way, instead of being refused
+	Decide    ledger.Decision
+}
+
+// Done is what a command came to: its event, which is in the log for good.
+type Done struct {
+	Event    events.Event
+	Replayed bool // it had happened before, under the same key
+}
+
+// Log is where events go. See events/jetstream for the contracts.
+type Log interface {
+	Append(ctx context.Context, after uint64, records []events.Record) error
+	Read(ctx context.Context, position uint64) (events.Record, error)
+	ReadRange(ctx context.Context, after uint64, max int) ([]events.Record, error)
+}
+
+// Documents are the writer's documents as the projector has stored them.
+type Documents interface {
+	// Stored is the position up to which all of them are durably stored.
+	Stored() uint64
+	// Fetch finds documents of a fold; those that do not exist are left out.
+	Fetch(ctx context.Context, fold string, keys []string) (map[string]StoredDocument, error)
+}
+
+// A StoredDocument is a document and the position of the last event folded into it.
+type StoredDocument struct {
+	Position uint64
+	Body     []byte
+}
+
+// Limits keep the writer's memory and its answers' time bounded.
+type Limits struct {
+	Queue     int    // commands under way; more are told to come again
+	Lag       uint64 // events that the stored documents may be behind; beyond it likewise
+	Documents int    // documents kept in memory beyond those that must be
+}
+
+// DefaultLimits suit one process with some hundred megabytes to spare: a document
+// takes about a kilobyte, and an event touches four.
+var DefaultLimits = Limits{Queue: 8192, Lag: 100_000, Documents: 100_000}
+
+// batchMax is how many events one append takes: what the server takes in one atomic batch.
+const batchMax = 1000
+
+// Why the writer sends a caller away.
+var (
+	ErrOverloaded = ledger.Refuse("overloaded", "The server has more to do than it can keep up with. Try again in a moment.")
+	ErrStopping   = ledger.Refuse("stopping", "The server is stopping. Try again in a moment.")
+	ErrKeyReused  = ledger.Refuse("key_reused", "This idempotency key was used for another request.")
+	ErrKeyBusy    = ledger.Refuse("key_busy", "A request with this idempotency key is under way.")
+)
+
+// A Writer decides commands one after the other and appends what they come to, many at
+// a time. There is one for a log; a second one finds its appends beaten, reads what it
+// has missed and decides again.
+type Writer struct {
+	log    Log
+	stored Documents
+	codec  *events.Codec
+	now    func() time.Time
+	logger *slog.Logger
+	limits Limits
+
+	queue   chan *waiting
+	loads   chan load
+	stopped chan struct{} // closed when Run has ended
+	last    atomic.Uint64 // the last position that is in the log for certain
+	looks   atomic.Uint64
+
+	mu       sync.Mutex
+	underWay map[string]*waiting
+	stopping bool
+
+	// Run's own:
+	memory   *memory
+	started  bool      // what the stored documents lacked at the start is in memory
+	lastTime time.Time // of the last event decided or read
+}
+
+// waiting is a command on its way, and where its caller waits.
+type waiting struct {
+	Command
+	look   func(*ledger.Tx) error // instead of Decide: it only wants to know
+	lacks  int                    // documents that are still being fetched for it
+	failed bool                   // one of them could not be read
+	pinned []ledger.Ref           // documents that stay in memory until it is decided
+	done   chan struct{}
+	result outcome
+}
+
+// outcome is what a command came to: an event, an older event under the same key, or
+// an error.
+type outcome struct {
+	event    events.Event
+	replayOf uint64
+	err      error
+}
+
+// NewWriter makes a writer. It decides nothing until Run.
+func NewWriter(log Log, stored Documents, codec *events.Codec, now func() time.Time,
+	limits Limits, logger *slog.Logger) *Writer {
+	return &Writer{
+		log: log, stored: stored, codec: codec, now: now, limits: limits, logger: logger,
+		queue:    make(chan *waiting, limits.Queue),
+		loads:    make(chan load),
+		stopped:  make(chan struct{}),
+		underWay: map[string]*waiting{},
+		memory:   newMemory(ledger.Folds()),
+	}
+}
+
+// Do has a command decided and waits until what it came to is in the log. It returns a
+// *ledger.Refusal when the rules, or the writer's own limits, say no. When ctx ends
+// first, the command may still happen: ask again with the same key.
+func (w *Writer) Do(ctx context.Context, c Command) (Done, error) {
+	for {
+		mine, other, err := w.enqueue(&waiting{Command: c})
+		if err != nil {
+			return Done{}, err
+		}
+		if other != nil {
+			if err := other.wait(ctx, w.stopped); err != nil {
+				return Done{}, err
+			}
+			continue
+		}
+		if err := mine.wait(ctx, w.stopped); err != nil {
+			return Done{}, err
+		}
+		return w.answer(ctx, mine)
+	}
+}
+
+// Look shows the writer's documents as they are between two commands, all of which are
+// in the log when it returns. It may run look more than once; the last run counts.
+func (w *Writer) Look(ctx context.Context, look func(*ledger.Tx) error) error {
+	key := fmt.Sprintf("look/%d", w.looks.Add(1))
+	mine, _, err := w.enqueue(&waiting{Command: Command{Key: key}, look: look})
+	if err != nil {
+		return err
+	}
+	if err := mine.wait(ctx, w.stopped); err != nil {
+		return err
+	}
+	return mine.result.err
+}
+
+// answer turns what a command came to into what its caller gets.
+func (w *Writer) answer(ctx context.Context, c *waiting) (Done, error) {
+	if c.result.err != nil {
+		return Done{}, c.result.err
+	}
+	if c.result.replayOf == 0 {
+		return Done{Event: c.result.event}, nil
+	}
+	first, err := w.log.Read(ctx, c.result.replayOf)
+	if err != nil {
+		return Done{}, fmt.Errorf("read the first event of key %q: %w", c.Key, err)
+	}
+	if c.Request != nil && first.Request != nil && !bytes.Equal(c.Request, first.Request) {
+		return Done{}, ErrKeyReused
+	}
+	return Done{Event: first.Event, Replayed: true}, nil
+}
+
+// wait returns when the command is decided for good.
+func (c *waiting) wait(ctx context.Context, stopped <-chan struct{}) error {
+	select {
+	case <-c.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-stopped:
+		select {
+		case <-c.done:
+			return nil
+		default:
+			return ErrStopping
+		}
+	}
+}
+
+// enqueue puts a command into the queue, or tells which one with its key to wait for.
+func (w *Writer) enqueue(c *waiting) (mine, other *waiting, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.stopping {
+		return nil, nil, ErrStopping
+	}
+	if other := w.underWay[c.Key]; other != nil {
+		if c.Joins {
+			return nil, other, nil
+		}
+		return nil, nil, ErrKeyBusy
+	}
+	if last, stored := w.last.Load(), w.stored.Stored(); last > stored && last-stored > w.limits.Lag {
+		return nil, nil, ErrOverloaded
+	}
+	if len(w.underWay) >= w.limits.Queue {
+		return nil, nil, ErrOverloaded
+	}
+	c.done = make(chan struct{})
+	w.underWay[c.Key] = c
+	w.queue <- c // never blocks: it holds as many as may be under way
+	return c, nil, nil
+}
+
+// settle ends a command's wait.
+func (w *Writer) settle(c *waiting, result outcome) {
+	c.result = result
+	w.memory.unpin(c)
+	w.mu.Lock()
+	delete(w.underWay, c.Key)
+	w.mu.Unlock()
+	close(c.done)
+}
+
+// Last is the last position that is in the log for certain.
+func (w *Writer) Last() uint64 { return w.last.Load() }
+
+// UnderWay is how many commands wait for their outcome.
+func (w *Writer) UnderWay() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.underWay)
+}
+
+// Run reads what the stored documents lack, then decides commands until ctx ends and
+// those who wait by then are answered. An error says why it cannot go on.
+func (w *Writer) Run(ctx context.Context) error {
+	defer close(w.stopped)
+	if err := w.CatchUp(ctx); err != nil {
+		return err
+	}
+	return w.loop(ctx)
+}

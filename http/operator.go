@@ -1,0 +1,123 @@
+package http
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/invopop/validation"
+
+	"truebond/commands"
+	"truebond/events"
+)
+
+// Operator is what the server itself does for an operator, beyond the ledger's commands.
+type Operator interface {
+	// Rebuild builds views again beside the old ones; all of them if none is named.
+	Rebuild(ctx context.Context, views []string, progress func(view string, done, total uint64)) error
+	// Follow shows events after a position, and those to come.
+	Follow(ctx context.Context, after uint64, show func(events.Record) error) error
+	// Advance moves the test clock, and returns when all that came due has settled.
+	Advance(ctx context.Context, by time.Duration) (now time.Time, err error)
+	// TestClock tells whether there is a test clock.
+	TestClock() bool
+}
+
+func operatorRoutes(do *commands.Service, run Operator) []Route {
+	o := operatorHandlers{run}
+	routes := []Route{
+		post("/api/operator/staff", do.CreateStaff, "Make an admin's or finance's account", operator, created),
+		post("/api/operator/api-keys", do.CreateAPIKey, "Make an API key", operator, created),
+		post("/api/operator/erase", do.Erase, "Make a person's data unreadable", operator),
+		post("/api/operator/rebuild", o.rebuild, "Build views again", operator),
+		get("/api/operator/tail", o.tail, "Follow the log", operator),
+	}
+	if run.TestClock() {
+		routes = append(routes, post("/api/test-clock/advance", o.advance, "Move the test clock", public, unlimited))
+	}
+	return routes
+}
+
+type operatorHandlers struct{ run Operator }
+
+// Advance asks to move the test clock.
+type Advance struct {
+	Seconds int64 `json:"seconds"`
+}
+
+// advanceMax bounds one move of the test clock: a leap year and a day.
+const advanceMax = 367 * 24 * time.Hour
+
+// Validate says which field is not as it must be.
+func (in Advance) Validate() error {
+	return validation.ValidateStruct(&in, validation.Field(&in.Seconds, validation.Required,
+		validation.Min(int64(1)), validation.Max(int64(advanceMax/time.Second))))
+}
+
+// Advanced is where the test clock stands.
+type Advanced struct {
+	Now time.Time `json:"now"`
+}
+
+func (o operatorHandlers) advance(ctx context.Context, in Advance) (Advanced, error) {
+	now, err := o.run.Advance(ctx, time.Duration(in.Seconds)*time.Second)
+	return Advanced{Now: now}, err
+}
+
+// RebuildViews asks to build views again.
+type RebuildViews struct {
+	Views []string `json:"views,omitempty"` // empty: all
+}
+
+// RebuildLine tells how far the building of a view is.
+type RebuildLine struct {
+	View  string `json:"view"`
+	Done  uint64 `json:"done"`  // events folded
+	Total uint64 `json:"total"` // events in the log
+}
+
+type stream struct {
+	ctx context.Context
+	run func(ctx context.Context, write func(line any) error) error
+}
+
+// Lines writes the stream's lines.
+func (s stream) Lines(write func(line any) error) error { return s.run(s.ctx, write) }
+
+func (o operatorHandlers) rebuild(ctx context.Context, in RebuildViews) (stream, error) {
+	return stream{ctx, func(ctx context.Context, write func(any) error) error {
+		ctx, cancel := context.WithCancelCause(ctx)
+		defer cancel(nil)
+		err := o.run.Rebuild(ctx, in.Views, func(view string, done, total uint64) {
+			if err := write(RebuildLine{view, done, total}); err != nil {
+				cancel(err) // nobody looks on any more
+			}
+		})
+		return errors.Join(err, context.Cause(ctx))
+	}}, nil
+}
+
+// TailFrom says where to begin.
+type TailFrom struct {
+	After uint64 `query:"after"` // a position; 0: from the first event
+}
+
+// TailLine is an event as the log has it.
+type TailLine struct {
+	Position uint64 `json:"position"`
+	Event    any    `json:"event"`
+}
+
+func (o operatorHandlers) tail(ctx context.Context, in TailFrom) (stream, error) {
+	return stream{ctx, func(ctx context.Context, write func(any) error) error {
+		return o.run.Follow(ctx, in.After, func(r events.Record) error {
+			return write(TailLine{r.Position, rawJSON(r.Body)})
+		})
+	}}, nil
+}
+
+// rawJSON is JSON that is written as it is.
+type rawJSON []byte
+
+// MarshalJSON writes it as it is.
+func (r rawJSON) MarshalJSON() ([]byte, error) { return r, nil }

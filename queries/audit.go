@@ -1,0 +1,249 @@
+package queries
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"sort"
+	"time"
+
+	"github.com/invopop/validation"
+
+	"truebond/events"
+	"truebond/ledger"
+	"truebond/projections"
+)
+
+// AuditFilter asks for events; all filters that are given must fit.
+type AuditFilter struct {
+	Page
+	Type    string `query:"type"`    // message.sent
+	Actor   string `query:"actor"`   // user/usr_…, app/…, stripe/evt_…, operator, system
+	Subject string `query:"subject"` // whom it is about: usr_…, pi_…, call_…
+	Account string `query:"account"` // one of its moves' accounts
+	From    string `query:"from"`    // not before this time (RFC 3339)
+	Until   string `query:"until"`   // before this time
+}
+
+// Validate says which parameter is not as it must be.
+func (f AuditFilter) Validate() error {
+	if err := f.Page.Validate(); err != nil {
+		return err
+	}
+	const textMax = 400
+	return validation.ValidateStruct(&f,
+		validation.Field(&f.Type, validation.Length(0, textMax)),
+		validation.Field(&f.Actor, validation.Length(0, textMax)),
+		validation.Field(&f.Subject, validation.Length(0, textMax)),
+		validation.Field(&f.Account, validation.Length(0, textMax)),
+		validation.Field(&f.From, validation.Date(time.RFC3339Nano)),
+		validation.Field(&f.Until, validation.Date(time.RFC3339Nano)),
+	)
+}
+
+// AuditLine is one event. Personal text in Data stays sealed: it shows whose it is, not
+// what it says.
+type AuditLine struct {
+	Position  uint64          `json:"position"`
+	Key       string          `json:"key"`
+	Type      string          `json:"type"`
+	Actor     string          `json:"actor"`
+	Cause     uint64          `json:"cause,omitempty"`
+	At        time.Time       `json:"at"`
+	Effective time.Time       `json:"effective"`
+	Subjects  []string        `json:"subjects"`
+	Moves     []events.Move   `json:"moves"`
+	Data      json.RawMessage `json:"data"`
+}
+
+// Audit shows events, the newest first.
+func (s *Service) Audit(ctx context.Context, in AuditFilter) (List[AuditLine], error) {
+	shown := listing[projections.AuditEntry, AuditLine]{
+		view: projections.Audit.Name, query: projections.Query{Desc: true},
+		after: byID[projections.AuditEntry], show: auditLine,
+	}
+	// The index that tells most is used; the other filters are applied to what it finds.
+	var others []func(projections.AuditEntry) bool
+	for _, f := range []struct {
+		index, value string
+		of           func(projections.AuditEntry) []string
+	}{
+		{projections.AuditByAccount, in.Account, func(e projections.AuditEntry) []string { return e.Accounts }},
+		{projections.AuditBySubject, in.Subject, func(e projections.AuditEntry) []string { return e.Subjects }},
+		{projections.AuditByActor, in.Actor, func(e projections.AuditEntry) []string { return []string{e.Actor} }},
+		{projections.AuditByType, in.Type, func(e projections.AuditEntry) []string { return []string{e.Type} }},
+	} {
+		switch {
+		case f.value == "":
+		case shown.query.Index == "":
+			shown.query.Index, shown.query.Equal, shown.after = f.index, []any{f.value}, byPosition
+		default:
+			shown.with = append(shown.with, f.index, f.value)
+			others = append(others, func(e projections.AuditEntry) bool { return slices.Contains(f.of(e), f.value) })
+		}
+	}
+	shown.fits = func(e projections.AuditEntry) bool {
+		return !slices.ContainsFunc(others, func(fits func(projections.AuditEntry) bool) bool { return !fits(e) })
+	}
+	var err error
+	if shown.query.Range, err = s.positionsBetween(ctx, in.From, in.Until, shown.query.Index != ""); err != nil {
+		return List[AuditLine]{}, err
+	}
+	return shown.page(ctx, s.Views, in.Page)
+}
+
+func byPosition(f projections.Found[projections.AuditEntry]) []any {
+	return []any{int64(f.Doc.Position)}
+}
+
+func auditLine(e projections.AuditEntry) (AuditLine, error) {
+	return AuditLine{
+		Position: e.Position, Key: e.Key, Type: e.Type, Actor: e.Actor, Cause: e.Cause,
+		At: projections.FromMillis(e.At), Effective: projections.FromMillis(e.Effective),
+		Subjects: notNil(e.Subjects), Moves: notNil(e.Moves), Data: withoutBoxes(e.Data),
+	}, nil
+}
+
+// positionsBetween turns a stretch of time into one of positions, since an event's time
+// never falls below that of the one before it.
+func (s *Service) positionsBetween(ctx context.Context, from, until string, numbers bool) (projections.Range, error) {
+	bound := func(text string) (any, error) {
+		if text == "" {
+			return nil, nil
+		}
+		at, err := time.Parse(time.RFC3339Nano, text)
+		if err != nil {
+			return nil, err
+		}
+		position, err := s.firstAt(ctx, at)
+		if numbers {
+			return int64(position), err
+		}
+		return projections.PositionID(position), err
+	}
+	var r projections.Range
+	var err error
+	if r.From, err = bound(from); err != nil {
+		return r, err
+	}
+	r.Until, err = bound(until)
+	return r, err
+}
+
+// firstAt is the position of the first event at a time or after it, one beyond the last
+// if there is none.
+func (s *Service) firstAt(ctx context.Context, at time.Time) (position uint64, err error) {
+	last := s.Position()
+	found := sort.Search(int(last), func(i int) bool {
+		if err != nil {
+			return false
+		}
+		var entry projections.AuditEntry
+		entry, _, err = projections.OneAs[projections.AuditEntry](ctx, s.Views, projections.Audit.Name,
+			projections.PositionID(uint64(i)+1))
+		return entry.At >= projections.Millis(at)
+	})
+	return uint64(found) + 1, err
+}
+
+// JournalFilter asks for entries of the journal.
+type JournalFilter struct {
+	Page
+	Account string `query:"account"` // one of the entry's accounts
+	From    string `query:"from"`    // effective not before this time (RFC 3339)
+	Until   string `query:"until"`   // effective before this time
+}
+
+// Validate says which parameter is not as it must be.
+func (f JournalFilter) Validate() error {
+	return AuditFilter{Page: f.Page, Account: f.Account, From: f.From, Until: f.Until}.Validate()
+}
+
+// JournalEntry is an event that moved something. In each asset its moves sum to zero.
+type JournalEntry struct {
+	Position  uint64        `json:"position"`
+	Key       string        `json:"key"`
+	Type      string        `json:"type"`
+	At        time.Time     `json:"at"`
+	Effective time.Time     `json:"effective"`
+	Moves     []events.Move `json:"moves"`
+}
+
+// Journal shows what was moved, by when it happened, the oldest first; one account's
+// entries by their positions.
+func (s *Service) Journal(ctx context.Context, in JournalFilter) (List[JournalEntry], error) {
+	from, until, err := millisBetween(in.From, in.Until)
+	if err != nil {
+		return List[JournalEntry]{}, err
+	}
+	shown := listing[projections.AuditEntry, JournalEntry]{
+		view: projections.Audit.Name,
+		query: projections.Query{
+			Index: projections.AuditByBooked, Range: projections.Range{From: from, Until: until},
+		},
+		after: byBooked, show: journalEntry,
+	}
+	if in.Account != "" {
+		shown.query = projections.Query{Index: projections.AuditByAccount, Equal: []any{in.Account}}
+		shown.after, shown.with = byPosition, []string{in.From, in.Until}
+		shown.fits = func(e projections.AuditEntry) bool {
+			return (from == nil || e.Effective >= from.(int64)) && (until == nil || e.Effective < until.(int64))
+		}
+	}
+	return shown.page(ctx, s.Views, in.Page)
+}
+
+func journalEntry(e projections.AuditEntry) (JournalEntry, error) {
+	return JournalEntry{
+		Position: e.Position, Key: e.Key, Type: e.Type, At: projections.FromMillis(e.At),
+		Effective: projections.FromMillis(e.Effective), Moves: e.Moves,
+	}, nil
+}
+
+// millisBetween reads bounds of time as documents hold them; nil is open.
+func millisBetween(from, until string) (f, u any, err error) {
+	read := func(text string) (any, error) {
+		if text == "" {
+			return nil, nil
+		}
+		at, err := time.Parse(time.RFC3339Nano, text)
+		if err != nil {
+			return nil, ledger.Refuse(ledger.CodeInvalidRequest, "%q is not a time (RFC 3339).", text)
+		}
+		return projections.Millis(at), nil
+	}
+	if f, err = read(from); err != nil {
+		return nil, nil, err
+	}
+	u, err = read(until)
+	return f, u, err
+}
+
+// withoutBoxes leaves out of a payload's JSON what is sealed, and says that it is.
+func withoutBoxes(data json.RawMessage) json.RawMessage {
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(data, &fields) != nil {
+		return data
+	}
+	for name, value := range fields {
+		var sealed struct {
+			Owner string `json:"owner"`
+			Box   string `json:"box"`
+		}
+		if json.Unmarshal(value, &sealed) == nil && sealed.Box != "" {
+			fields[name], _ = json.Marshal(map[string]any{"sealed": true, "owner": sealed.Owner})
+		}
+	}
+	shown, err := json.Marshal(fields)
+	if err != nil {
+		return data
+	}
+	return shown
+}
+
+func notNil[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}

@@ -1,0 +1,117 @@
+package queries
+
+import (
+	"context"
+	"time"
+
+	"truebond/events"
+	"truebond/ledger"
+	"truebond/projections"
+)
+
+// AsOf asks for the books as they stood at a time.
+type AsOf struct {
+	AsOf string `query:"as_of"` // a date (its end, UTC) or a time (RFC 3339); empty: now
+}
+
+// TrialBalance is what each class of accounts holds, by when things happened
+// (Effective). Assets, expenses and users' credits are zero or more; liabilities,
+// revenue and what was issued are zero or less; in each asset all sum to zero.
+type TrialBalance struct {
+	AsOf     time.Time          `json:"as_of"` // what happened before this time is in
+	Position uint64             `json:"position"`
+	Accounts []TrialBalanceLine `json:"accounts"`
+	Totals   []TrialTotal       `json:"totals"`
+}
+
+// A TrialBalanceLine is one class of accounts in one asset. Amounts are credits, or
+// minor units of a currency.
+type TrialBalanceLine struct {
+	Account string       `json:"account"`
+	Asset   events.Asset `json:"asset"`
+	Debit   int64        `json:"debit"`   // what came in
+	Credit  int64        `json:"credit"`  // what went out
+	Balance int64        `json:"balance"` // Debit − Credit
+}
+
+// A TrialTotal is the sum over all accounts in one asset. Its balance is zero, or the
+// books are wrong.
+type TrialTotal struct {
+	Asset   events.Asset `json:"asset"`
+	Debit   int64        `json:"debit"`
+	Credit  int64        `json:"credit"`
+	Balance int64        `json:"balance"`
+}
+
+// TrialBalance sums the books up as of a time.
+func (s *Service) TrialBalance(ctx context.Context, in AsOf) (TrialBalance, error) {
+	until, err := asOf(in.AsOf, s.Now())
+	if err != nil {
+		return TrialBalance{}, err
+	}
+	position := s.Position()
+	sum, err := s.turnoverUntil(ctx, until)
+	if err != nil {
+		return TrialBalance{}, err
+	}
+	b := TrialBalance{AsOf: until, Position: position, Accounts: []TrialBalanceLine{}, Totals: []TrialTotal{}}
+	totals := map[events.Asset]*TrialTotal{}
+	for _, l := range sum.Lines {
+		b.Accounts = append(b.Accounts, TrialBalanceLine{
+			Account: l.Class, Asset: l.Asset, Debit: l.In, Credit: l.Out, Balance: l.In - l.Out,
+		})
+		if totals[l.Asset] == nil {
+			totals[l.Asset] = &TrialTotal{Asset: l.Asset}
+		}
+		t := totals[l.Asset]
+		t.Debit, t.Credit, t.Balance = t.Debit+l.In, t.Credit+l.Out, t.Balance+l.In-l.Out
+	}
+	for _, asset := range append([]events.Asset{events.Credit}, events.Currencies...) {
+		if t := totals[asset]; t != nil {
+			b.Totals = append(b.Totals, *t)
+		}
+	}
+	return b, nil
+}
+
+// asOf reads a date or a time. A date means its end.
+func asOf(text string, now time.Time) (until time.Time, err error) {
+	if text == "" {
+		return now, nil
+	}
+	if day, err := time.Parse(time.DateOnly, text); err == nil {
+		return day.AddDate(0, 0, 1), nil
+	}
+	at, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		return at, ledger.Refuse(ledger.CodeInvalidRequest, "as_of must be a date like 2026-01-31 or a time like 2026-01-31T12:00:00Z.").
+			About("as_of")
+	}
+	return at.UTC(), nil
+}
+
+// turnoverUntil sums what happened before a time: whole days, then whole minutes, then
+// the journal's entries of the minute that is not over.
+func (s *Service) turnoverUntil(ctx context.Context, until time.Time) (sum projections.Turnover, err error) {
+	minute := until.UTC().Truncate(time.Minute)
+	midnight := minute.Truncate(24 * time.Hour)
+	for _, r := range []projections.Range{
+		{From: "day/", Until: projections.DayID(midnight)},
+		{From: projections.MinuteID(midnight), Until: projections.MinuteID(minute)},
+	} {
+		err = each(ctx, s.Views, projections.Balances.Name, projections.Query{Range: r}, byID[projections.Turnover],
+			func(part projections.Turnover) { sum = sum.Add(part) })
+		if err != nil {
+			return sum, err
+		}
+	}
+	q := projections.Query{
+		Index: projections.AuditByBooked,
+		Range: projections.Range{From: projections.Millis(minute), Until: projections.Millis(until)},
+	}
+	err = each(ctx, s.Views, projections.Audit.Name, q, byBooked,
+		func(entry projections.AuditEntry) { sum = sum.AddMoves(entry.Moves) })
+	return sum, err
+}
+
+func byBooked(f projections.Found[projections.AuditEntry]) []any { return []any{f.Doc.Effective} }

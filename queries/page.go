@@ -1,0 +1,169 @@
+// Package queries reads documents for people and programs: a file a feature. No query
+// folds events; what it shows is what the projector has stored.
+package queries
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/invopop/validation"
+
+	"truebond/ledger"
+	"truebond/projections"
+)
+
+// A Page asks for a stretch of a list.
+type Page struct {
+	Limit  int    `query:"limit"`  // 1 to 100; 50 if not given
+	Cursor string `query:"cursor"` // the page before's next_cursor; empty: the first page
+}
+
+const (
+	pageDefault = 50
+	pageMax     = 100
+)
+
+// Validate says which parameter is not as it must be.
+func (p Page) Validate() error {
+	return validation.ValidateStruct(&p,
+		validation.Field(&p.Limit, validation.Min(1), validation.Max(pageMax)),
+		validation.Field(&p.Cursor, validation.Length(0, 2048)),
+	)
+}
+
+// A List is a stretch of a list, and where the next one begins.
+type List[T any] struct {
+	Data       []T    `json:"data"`
+	HasMore    bool   `json:"has_more"`
+	NextCursor string `json:"next_cursor,omitempty"`
+}
+
+// ErrCursor says that a cursor is not one of this list's.
+var ErrCursor = ledger.Refuse(ledger.CodeInvalidRequest, "This cursor was not made for this list and these filters.").About("cursor")
+
+// cursor is what next_cursor holds, opaque to clients: where the page ended, and which
+// list and filters it is bound to.
+type cursor struct {
+	projections.Cursor
+	List string `json:"list"`
+}
+
+// A listing is how a view is shown as a list: D are its documents, T is what is shown.
+type listing[D, T any] struct {
+	view  string
+	query projections.Query
+	after func(projections.Found[D]) []any // a document's values of the index's fields that Equal does not fix
+	fits  func(D) bool                     // nil: all do
+	with  []string                         // the filters in fits, to bind cursors to
+	show  func(D) (T, error)
+}
+
+// scanMax is how many documents one request looks through for those that fit.
+const scanMax = 5000
+
+// page finds a page of those documents that fit. When few of many do, a page may hold
+// less than its limit and still have a next one.
+func (l listing[D, T]) page(ctx context.Context, r *projections.Reader, page Page) (List[T], error) {
+	q, bound := l.query, l.bound()
+	if page.Cursor != "" {
+		at, err := openCursor(page.Cursor, bound)
+		if err != nil {
+			return List[T]{}, err
+		}
+		q.After = &at
+	}
+	limit := page.Limit
+	if limit == 0 {
+		limit = pageDefault
+	}
+	q.Limit = limit + 1 // one more than is shown tells whether there are more
+	answer := List[T]{Data: []T{}}
+	for scanned := 0; ; {
+		found, err := projections.FindAs[D](ctx, r, l.view, q)
+		if err != nil {
+			return List[T]{}, err
+		}
+		for _, f := range found {
+			fits := l.fits == nil || l.fits(f.Doc)
+			if scanned++; (fits && len(answer.Data) == limit) || scanned > scanMax {
+				answer.HasMore, answer.NextCursor = true, sealCursor(cursor{*q.After, bound})
+				return answer, nil
+			}
+			q.After = &projections.Cursor{Values: l.after(f), ID: f.ID}
+			if !fits {
+				continue
+			}
+			shown, err := l.show(f.Doc)
+			if err != nil {
+				return List[T]{}, err
+			}
+			answer.Data = append(answer.Data, shown)
+		}
+		if len(found) < q.Limit {
+			return answer, nil
+		}
+	}
+}
+
+// bound names a list and its filters, so that a cursor is good for no other.
+func (l listing[D, T]) bound() string {
+	q := l.query
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s %s %q %q %q %v %q",
+		l.view, q.Index, q.Equal, q.Range.From, q.Range.Until, q.Desc, l.with))
+	return hex.EncodeToString(sum[:8])
+}
+
+// each goes through all documents that a query finds, page by page.
+func each[D any](ctx context.Context, r *projections.Reader, view string, q projections.Query,
+	after func(projections.Found[D]) []any, do func(D)) error {
+	q.Limit = projections.PageMax
+	for {
+		found, err := projections.FindAs[D](ctx, r, view, q)
+		if err != nil {
+			return err
+		}
+		for _, f := range found {
+			do(f.Doc)
+		}
+		if len(found) < q.Limit {
+			return nil
+		}
+		last := found[len(found)-1]
+		q.After = &projections.Cursor{Values: after(last), ID: last.ID}
+	}
+}
+
+func sealCursor(c cursor) string {
+	text, err := json.Marshal(c)
+	if err != nil {
+		panic(fmt.Sprintf("a cursor cannot be written: %v", err)) // strings and numbers can
+	}
+	return base64.RawURLEncoding.EncodeToString(text)
+}
+
+// openCursor reads a cursor. Its numbers are integers, as documents' are.
+func openCursor(text, bound string) (projections.Cursor, error) {
+	raw, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil {
+		return projections.Cursor{}, ErrCursor
+	}
+	var c cursor
+	decoder := json.NewDecoder(strings.NewReader(string(raw)))
+	decoder.UseNumber()
+	if err := decoder.Decode(&c); err != nil || c.List != bound {
+		return projections.Cursor{}, ErrCursor
+	}
+	for i, v := range c.Values {
+		if n, ok := v.(json.Number); ok {
+			if c.Values[i], err = n.Int64(); err != nil {
+				return projections.Cursor{}, ErrCursor
+			}
+		}
+	}
+	return c.Cursor, nil
+}

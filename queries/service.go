@@ -1,0 +1,41 @@
+package queries
+
+import (
+	"context"
+	"time"
+
+	"truebond/events"
+	"truebond/ledger"
+	"truebond/projections"
+)
+
+// A Service is all that can be read: a method a query, each in its feature's file.
+type Service struct {
+	Parts
+}
+
+// Parts are what a Service is put together from.
+type Parts struct {
+	Views    *projections.Reader
+	Vault    Vault
+	Now      func() time.Time // the ledger's clock
+	Position func() uint64    // how far the views are
+}
+
+// NewService puts a Service together.
+func NewService(p Parts) *Service { return &Service{p} }
+
+// A Vault opens personal text for those who may read it. See commands/vault.
+type Vault interface {
+	// OpenOrErased is the text, or "erased" if its owner's data was erased.
+	OpenOrErased(ctx context.Context, s events.Sealed) (string, error)
+	Hash(purpose, text string) string
+}
+
+// Nothing is asked.
+type Nothing struct{}
+
+// ErrNotFound says that there is no such thing, or that it is somebody else's.
+var ErrNotFound = ledger.Refuse(ledger.CodeNotFound, "There is no such thing.")
+
+func me(ctx context.Context) string { return ledger.CallerOf(ctx).Actor.ID }
