@@ -1,0 +1,50 @@
+package http
+
+import (
+	nethttp "net/http"
+	"net/netip"
+	"strings"
+)
+
+// addressOf is the address that a request comes from, as far as known proxies vouch for
+// it: the last address in X-Forwarded-For that no known proxy has. Whatever stands
+// before it may be the client's invention.
+func addressOf(req *nethttp.Request, proxies []netip.Prefix) string {
+	peer, err := netip.ParseAddrPort(req.RemoteAddr)
+	if err != nil {
+		return "" // a socket of this machine's has none
+	}
+	address := peer.Addr().Unmap().WithZone("")
+	hops := strings.Split(strings.Join(req.Header.Values("X-Forwarded-For"), ","), ",")
+	for i := len(hops) - 1; i >= 0 && known(proxies, address); i-- {
+		hop, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
+		if err != nil {
+			break
+		}
+		address = hop.Unmap().WithZone("")
+	}
+	return address.String()
+}
+
+func known(proxies []netip.Prefix, address netip.Addr) bool {
+	for _, proxy := range proxies {
+		if proxy.Contains(address) {
+			return true
+		}
+	}
+	return false
+}
+
+// neighbourhood is what shares an address's limit: in IPv6 the /64 that one customer
+// has to himself, since he may use any address of it.
+func neighbourhood(address string) string {
+	parsed, err := netip.ParseAddr(address)
+	if err != nil || parsed.Is4() {
+		return address
+	}
+	prefix, err := parsed.Prefix(64)
+	if err != nil {
+		return address
+	}
+	return prefix.String()
+}

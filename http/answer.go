@@ -1,0 +1,187 @@
+package http
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	nethttp "net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"truebond/events"
+	"truebond/ledger"
+)
+
+const (
+	jsonType   = "application/json"
+	ndjsonType = "application/x-ndjson"
+	lineMax    = 30 * time.Second // for one line of a stream to be taken
+)
+
+// handle serves a route: who asks, what they sent, what the handler makes of it.
+func (s *Server) handle(r *Route) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		ctx, cancel := s.bounded(c.Request().Context(), r)
+		defer cancel()
+		caller, err := s.admit(ctx, c.Response(), c.Request(), r)
+		c.Set(callerOfRequest, caller)
+		if err != nil {
+			return err
+		}
+		out, err := s.serve(ctx, c, r, caller)
+		if err != nil {
+			return err
+		}
+		s.noteReceipt(c.Response().Header(), caller, out)
+		if lines, ok := out.(Lines); ok {
+			return s.stream(c, lines)
+		}
+		body, err := json.Marshal(out)
+		if err != nil {
+			return fmt.Errorf("write the answer: %w", err)
+		}
+		return c.Blob(r.status(), jsonType, body)
+	}
+}
+
+// bounded gives a request its time. A stream has as much as it takes, until the server
+// stops.
+func (s *Server) bounded(ctx context.Context, r *Route) (context.Context, context.CancelFunc) {
+	if !r.streaming {
+		return context.WithTimeout(ctx, s.cfg.RequestMax)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(s.stopping, cancel)
+	return ctx, func() { stop(); cancel() }
+}
+
+func (s *Server) serve(ctx context.Context, c echo.Context, r *Route, caller ledger.Caller) (any, error) {
+	req := c.Request()
+	body, err := readBody(c.Response().Writer, req, r)
+	if err != nil {
+		return nil, err
+	}
+	params, err := paramsOf(c)
+	if err != nil {
+		return nil, err
+	}
+	if r.command() && !r.raw {
+		caller.Request = s.cfg.HashRequest(req.Method+" "+req.URL.RequestURI(), canonical(body))
+	}
+	return r.call(ledger.WithCaller(ctx, caller), func(in any) error {
+		if err := r.bind(in, req, params, body); err != nil {
+			return err
+		}
+		if r.command() {
+			return nil
+		}
+		wanted, err := wantedPosition(req)
+		if err != nil {
+			return err
+		}
+		return s.awaitViews(ctx, max(wanted, s.positions.of(actorName(caller.Actor))))
+	})
+}
+
+// paramsOf are the parameters of the path. Echo leaves them escaped in a path that has
+// escaped slashes.
+func paramsOf(c echo.Context) (map[string]string, error) {
+	params := map[string]string{}
+	for i, name := range c.ParamNames() {
+		value := c.ParamValues()[i]
+		if c.Request().URL.RawPath != "" {
+			plain, err := url.PathUnescape(value)
+			if err != nil {
+				return nil, badRequest("malformed_request", "The path is malformed.")
+			}
+			value = plain
+		}
+		params[name] = value
+	}
+	return params, nil
+}
+
+// canonical writes a JSON body in one way, so that white space and the order of names
+// make no other request. What is not JSON stays as it is; it will be refused.
+func canonical(body []byte) []byte {
+	var members map[string]json.RawMessage
+	if json.Unmarshal(body, &members) != nil {
+		return body
+	}
+	plain, err := json.Marshal(members) // in the order of names, and compact
+	if err != nil {
+		return body
+	}
+	return plain
+}
+
+// A receipt is what a command's answer says of its event.
+type receipt interface {
+	ReceiptOf() (position uint64, replayed bool)
+	RememberFor() events.Actor
+}
+
+func (s *Server) noteReceipt(header nethttp.Header, caller ledger.Caller, out any) {
+	r, ok := out.(receipt)
+	if !ok {
+		return
+	}
+	position, replayed := r.ReceiptOf()
+	if replayed {
+		header.Set(headerReplayed, "true")
+	}
+	if position == 0 {
+		return
+	}
+	header.Set(headerPosition, strconv.FormatUint(position, 10))
+	who := r.RememberFor()
+	if who.Kind == "" {
+		who = caller.Actor
+	}
+	s.positions.note(actorName(who), position)
+}
+
+// actorName is empty for nobody.
+func actorName(a events.Actor) string {
+	if a.Kind == "" {
+		return ""
+	}
+	return a.String()
+}
+
+// stream sends an answer line by line. What goes wrong on the way is its last line.
+func (s *Server) stream(c echo.Context, lines Lines) error {
+	res := c.Response()
+	control := nethttp.NewResponseController(res.Writer)
+	res.Header().Set(echo.HeaderContentType, ndjsonType)
+	res.WriteHeader(nethttp.StatusOK)
+	if err := control.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, nethttp.ErrNotSupported) {
+		return fmt.Errorf("let a stream take its time: %w", err)
+	}
+	write := func(line any) error {
+		text, err := json.Marshal(line)
+		if err != nil {
+			return fmt.Errorf("write a line: %w", err)
+		}
+		if err := control.SetWriteDeadline(time.Now().Add(lineMax)); err != nil &&
+			!errors.Is(err, nethttp.ErrNotSupported) {
+			return fmt.Errorf("bound a line's time: %w", err)
+		}
+		if _, err := res.Write(append(text, '\n')); err != nil {
+			return err
+		}
+		return control.Flush()
+	}
+	err := lines.Lines(write)
+	if err == nil {
+		return nil
+	}
+	told := *problemOf(err)
+	told.RequestID = res.Header().Get(headerRequestID)
+	_ = write(map[string]any{"problem": &told})
+	return err
+}

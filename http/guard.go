@@ -1,0 +1,156 @@
+package http
+
+import (
+	"context"
+	nethttp "net/http"
+	"strings"
+	"time"
+
+	"truebond/events"
+	"truebond/ledger"
+)
+
+const (
+	headerAPIKey         = "X-API-Key"
+	headerIdempotencyKey = "Idempotency-Key"
+
+	apiKeyPrefix      = "tb_"
+	apiKeyMax         = 256             // bytes
+	idempotencyKeyMax = 128             // characters
+	tokenYoung        = 1 * time.Minute // a session this new may not have reached the views
+)
+
+// Sessions tell whether a session lives, and what its user may do now.
+type Sessions interface {
+	Session(ctx context.Context, id string) (user string, roles []string, live bool, err error)
+}
+
+// APIKeys tell whose a key is. They look it up by its hash.
+type APIKeys interface {
+	APIKey(ctx context.Context, key string) (id string, scopes []string, ok bool, err error)
+}
+
+// admit makes sure of who asks and whether they may, and how often. The caller that it
+// gives is complete but for the hash of the request.
+func (s *Server) admit(ctx context.Context, w nethttp.ResponseWriter, req *nethttp.Request, r *Route,
+) (ledger.Caller, error) {
+	caller := ledger.Caller{
+		Address:   addressOf(req, s.cfg.Proxies),
+		RequestID: w.Header().Get(headerRequestID),
+	}
+	onSocket := isOperatorConn(ctx)
+	var unknown error
+	switch {
+	case r.operators && onSocket:
+		caller.Actor = events.Actor{Kind: events.ActorOperator}
+	case !r.open:
+		unknown = s.identify(ctx, req, &caller)
+	}
+	// Whoever cannot say who he is uses up his address's limit all the same.
+	limited := s.limits.allow(ctx, w.Header(), r, caller, onSocket)
+	switch {
+	case unknown != nil && !isTooMany(limited):
+		return caller, unknown
+	case limited != nil:
+		return caller, limited
+	case !r.admits(caller.Roles, caller.Scopes, onSocket):
+		return caller, ledger.Refuse("forbidden", "You may not do this.")
+	}
+	if !r.command() {
+		return caller, nil
+	}
+	key, err := idempotencyKey(req, r)
+	caller.IdempotencyKey = key
+	return caller, err
+}
+
+// identify takes the one credential that a request has.
+func (s *Server) identify(ctx context.Context, req *nethttp.Request, caller *ledger.Caller) error {
+	bearer, keys := req.Header.Values("Authorization"), req.Header.Values(headerAPIKey)
+	if len(bearer)+len(keys) == 0 {
+		return ledger.Refuse("unauthorized", "This needs an access token or an API key.")
+	}
+	if len(bearer)+len(keys) > 1 {
+		return ledger.Refuse("unauthorized", "This needs one access token or API key, and not several.")
+	}
+	if len(keys) == 1 {
+		return s.identifyApp(ctx, keys[0], caller)
+	}
+	scheme, credential, _ := strings.Cut(bearer[0], " ")
+	switch {
+	case !strings.EqualFold(scheme, "Bearer"):
+		return ledger.Refuse("unauthorized", "The Authorization header must be of the scheme Bearer.")
+	case strings.HasPrefix(credential, apiKeyPrefix):
+		return s.identifyApp(ctx, credential, caller)
+	}
+	return s.identifyUser(ctx, credential, caller)
+}
+
+func (s *Server) identifyApp(ctx context.Context, key string, caller *ledger.Caller) error {
+	if !strings.HasPrefix(key, apiKeyPrefix) || len(key) > apiKeyMax {
+		return ledger.Refuse("invalid_token", "The API key is not valid.")
+	}
+	id, scopes, ok, err := s.cfg.APIKeys.APIKey(ctx, key)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return ledger.Refuse("invalid_token", "The API key is not valid.")
+	}
+	caller.Actor, caller.Scopes = events.Actor{Kind: events.ActorApp, ID: id}, scopes
+	return nil
+}
+
+// identifyUser believes a token only if its session lives, as of the user's own last
+// command: logging out ends a token at once. What a user may do is the session's to
+// say; a role that was taken away does not live on in a token.
+func (s *Server) identifyUser(ctx context.Context, bearer string, caller *ledger.Caller) error {
+	claims, err := s.cfg.Tokens.Verify(bearer)
+	if err != nil {
+		return ledger.Refuse("invalid_token", "The access token is not valid, or no longer.")
+	}
+	actor := events.Actor{Kind: events.ActorUser, ID: claims.User}
+	if err := s.awaitViews(ctx, s.positions.of(actor.String())); err != nil {
+		return err
+	}
+	owner, roles, live, err := s.cfg.Sessions.Session(ctx, claims.Session)
+	if err == nil && !live && time.Since(claims.IssuedAt) < tokenYoung {
+		if err := s.awaitViews(ctx, s.positions.newest()); err != nil {
+			return err
+		}
+		owner, roles, live, err = s.cfg.Sessions.Session(ctx, claims.Session)
+	}
+	if err != nil {
+		return err
+	}
+	if !live || owner != claims.User {
+		return ledger.Refuse("invalid_token", "The session has ended. Log in again.")
+	}
+	caller.Actor, caller.Session, caller.Roles = actor, claims.Session, roles
+	return nil
+}
+
+// idempotencyKey is the key that a command came with; empty if it has none and needs none.
+func idempotencyKey(req *nethttp.Request, r *Route) (string, error) {
+	sent := req.Header.Values(headerIdempotencyKey)
+	if len(sent) == 0 && !r.once {
+		return "", nil
+	}
+	at := fieldError{Pointer: "#/" + headerIdempotencyKey, In: "header", Detail: "is missing"}
+	if len(sent) == 0 {
+		return "", badRequest("idempotency_key_required",
+			"Send an Idempotency-Key of your own making, and the same one when you try again.", at)
+	}
+	at.Detail = "must have 1 to 128 visible ASCII characters"
+	invisible := func(c rune) bool { return c <= ' ' || c > '~' }
+	if len(sent) > 1 || sent[0] == "" || len(sent[0]) > idempotencyKeyMax ||
+		strings.ContainsFunc(sent[0], invisible) {
+		return "", badRequest("idempotency_key_invalid", "The Idempotency-Key is not one.", at)
+	}
+	return sent[0], nil
+}
+
+type operatorConn struct{}
+
+// isOperatorConn tells whether a request came over the operator's socket.
+func isOperatorConn(ctx context.Context) bool { return ctx.Value(operatorConn{}) != nil }

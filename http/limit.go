@@ -1,0 +1,148 @@
+package http
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	nethttp "net/http"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-redis/redis_rate/v10"
+	"github.com/redis/go-redis/v9"
+
+	"truebond/events"
+	"truebond/ledger"
+)
+
+const (
+	addressPerMinute = 6000 // over all routes; phone networks put thousands behind one address
+	redisAnswerMax   = 2 * time.Second
+	redisPause       = time.Second      // how long a Redis that failed is left alone
+	redisLogPause    = 30 * time.Second // between two lines about it
+)
+
+// limits count requests in Redis, so that all nodes count together (GCRA: the whole of
+// a period's requests may come at once, then they flow).
+type limits struct {
+	redis      *redis_rate.Limiter
+	log        *slog.Logger
+	perAddress rate
+
+	downUntil atomic.Int64 // Unix nanoseconds
+	logAfter  atomic.Int64
+}
+
+func newLimits(client redis.UniversalClient, perAddress int, log *slog.Logger) *limits {
+	return &limits{redis: redis_rate.NewLimiter(client), log: log,
+		perAddress: rate{count: perAddress, period: perMinute}}
+}
+
+// allow counts a request against its address and its route. A refusal is 429, or 503
+// when Redis cannot say and something would be changed: money and codes are closed then,
+// reading goes on.
+func (l *limits) allow(ctx context.Context, header nethttp.Header, r *Route, caller ledger.Caller,
+	onSocket bool) error {
+	if r.unlimited || onSocket || caller.Actor.Kind == events.ActorApp || caller.Address == "" {
+		return nil
+	}
+	near := neighbourhood(caller.Address)
+	counted := []count{{name: "address", key: "address/" + near, rate: l.perAddress}}
+	switch who := caller.Actor.String(); {
+	case r.limit.count == 0:
+	case caller.Actor.ID != "":
+		counted = append(counted, count{name: "user", key: who + " " + r.key(), rate: r.limit})
+	case r.open:
+		counted = append(counted, count{name: "route", key: near + " " + r.key(), rate: r.limit})
+	}
+	for i := range counted {
+		c := &counted[i]
+		if err := l.take(ctx, c); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if !r.command() {
+				return nil
+			}
+			return ledger.Refuse("limits_unavailable", "Nothing can be changed just now. Try again soon.")
+		}
+		if c.result.Allowed == 0 {
+			tell(header, counted[:i+1])
+			p := newProblem("too_many_requests", fmt.Sprintf("There may be %d of these in %g seconds.",
+				c.rate.count, c.rate.period.Seconds()))
+			p.retry = c.result.RetryAfter
+			return p
+		}
+	}
+	tell(header, counted)
+	return nil
+}
+
+type count struct {
+	name   string
+	key    string
+	rate   rate
+	result *redis_rate.Result
+}
+
+// take counts one request. A Redis that has just failed is not asked.
+func (l *limits) take(ctx context.Context, c *count) error {
+	now := time.Now().UnixNano()
+	if now < l.downUntil.Load() {
+		return errRedisDown
+	}
+	bounded, cancel := context.WithTimeout(ctx, redisAnswerMax)
+	defer cancel()
+	result, err := l.redis.Allow(bounded, "http/"+c.key,
+		redis_rate.Limit{Rate: c.rate.count, Burst: c.rate.count, Period: c.rate.period})
+	if err == nil {
+		c.result = result
+		return nil
+	}
+	if ctx.Err() != nil {
+		return err // the client went away; that says nothing about Redis
+	}
+	l.downUntil.Store(now + int64(redisPause))
+	if after := l.logAfter.Load(); now >= after && l.logAfter.CompareAndSwap(after, now+int64(redisLogPause)) {
+		l.log.Error("Redis does not count requests: reads go on without limits, the rest is closed", "error", err)
+	}
+	return err
+}
+
+var errRedisDown = errors.New("redis does not answer")
+
+func isTooMany(err error) bool {
+	var p *problem
+	return errors.As(err, &p) && p.Status == nethttp.StatusTooManyRequests
+}
+
+// tell writes what is left, in the fields of the IETF's draft and in the older ones,
+// which know one limit only: the last, which is the route's own or the one that is full.
+func tell(header nethttp.Header, counted []count) {
+	var policies, states []string
+	for _, c := range counted {
+		window := int(c.rate.period.Seconds())
+		policies = append(policies, fmt.Sprintf("%q;q=%d;w=%d", c.name, c.rate.count, window))
+		states = append(states, fmt.Sprintf("%q;r=%d;t=%d", c.name, c.result.Remaining, wait(c.result)))
+	}
+	last := counted[len(counted)-1]
+	header.Set("RateLimit-Policy", strings.Join(policies, ", "))
+	header.Set("RateLimit", strings.Join(states, ", "))
+	header.Set("X-RateLimit-Limit", strconv.Itoa(last.rate.count))
+	header.Set("X-RateLimit-Remaining", strconv.Itoa(last.result.Remaining))
+	reset := time.Now().Add(last.result.ResetAfter)
+	header.Set("X-RateLimit-Reset", strconv.FormatInt(reset.Unix(), 10))
+}
+
+// wait is for how many seconds what is left must do: until the limit is whole again, or
+// when it is used up until there is one more.
+func wait(result *redis_rate.Result) int {
+	if result.Allowed == 0 {
+		return int(math.Ceil(result.RetryAfter.Seconds()))
+	}
+	return int(math.Ceil(result.ResetAfter.Seconds()))
+}

@@ -1,0 +1,134 @@
+package http
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	nethttp "net/http"
+	"runtime/debug"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"truebond/ledger"
+)
+
+const callerOfRequest = "caller" // where the guard leaves whom it let in, for the log
+
+// around is about every request, also one for nothing that there is: an id, careful
+// headers, one line in the log, one count in the metrics, and no failure untold.
+func (s *Server) around(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		started := time.Now()
+		header := c.Response().Header()
+		header.Set(headerRequestID, requestID(c.Request()))
+		secure(header)
+		if s.draining.Load() {
+			header.Set("Connection", "close") // the client's next request goes to another server
+		}
+		s.metrics.inFlight.Inc()
+		defer s.metrics.inFlight.Dec()
+
+		if s.cors(header, c.Request()) {
+			return c.NoContent(nethttp.StatusNoContent)
+		}
+		err := s.safely(c, next)
+		var told *problem
+		if err != nil {
+			told = fail(c, err)
+		}
+		s.record(c, told, time.Since(started))
+		if told != nil && isPanic(told) && c.Response().Status != told.Status {
+			panic(nethttp.ErrAbortHandler) // half an answer is out: the client must see that it is broken
+		}
+		return nil
+	}
+}
+
+// safely turns a panic into an error.
+func (s *Server) safely(c echo.Context, next echo.HandlerFunc) (err error) {
+	defer func() {
+		found := recover()
+		if found == nil {
+			return
+		}
+		if thrown, ok := found.(error); ok && errors.Is(thrown, nethttp.ErrAbortHandler) {
+			panic(found)
+		}
+		err = &panicked{value: found, stack: debug.Stack()}
+	}()
+	if isOperation(c.Path()) {
+		return next(c)
+	}
+	select {
+	case s.places <- struct{}{}:
+		defer func() { <-s.places }()
+		return next(c)
+	default:
+		return ledger.Refuse("overloaded", "Too many requests are under way. Try again soon.")
+	}
+}
+
+type panicked struct {
+	value any
+	stack []byte
+}
+
+func (p *panicked) Error() string { return fmt.Sprintf("panic: %v", p.value) }
+
+func isPanic(err error) bool { return errors.As(err, new(*panicked)) }
+
+// record writes the one line about a request. It names the route and never the path or
+// the query, where ids and addresses would stand.
+func (s *Server) record(c echo.Context, told *problem, took time.Duration) {
+	req, res := c.Request(), c.Response()
+	route := s.routeName(c.Path())
+	status := res.Status
+	level := slog.LevelInfo
+	attrs := []slog.Attr{
+		slog.String("request_id", res.Header().Get(headerRequestID)),
+		slog.String("method", methodName(req.Method)),
+		slog.String("route", route),
+		slog.Float64("took_ms", float64(took.Microseconds())/1000),
+		slog.Int64("bytes", res.Size),
+		slog.String("address", addressOf(req, s.cfg.Proxies)),
+	}
+	if caller, ok := c.Get(callerOfRequest).(ledger.Caller); ok && caller.Actor.Kind != "" {
+		attrs = append(attrs, slog.String("actor", caller.Actor.String()))
+	}
+	if told != nil {
+		attrs = append(attrs, slog.String("code", told.Code))
+		if errors.Is(told.cause, context.Canceled) && req.Context().Err() != nil {
+			status = statusCancelled
+		} else if told.Status >= nethttp.StatusInternalServerError {
+			level = slog.LevelError
+			attrs = append(attrs, slog.Any("error", error(told)))
+			attrs = append(attrs, stackOf(told)...)
+		}
+	}
+	if isOperation(c.Path()) && told == nil {
+		level = slog.LevelDebug
+	}
+	attrs = append(attrs, slog.Int("status", status))
+	s.metrics.count(methodName(req.Method), route, status, took)
+	s.log.LogAttrs(req.Context(), level, "request", attrs...)
+}
+
+func stackOf(err error) []slog.Attr {
+	var p *panicked
+	if !errors.As(err, &p) {
+		return nil
+	}
+	return []slog.Attr{slog.String("stack", string(p.stack))}
+}
+
+// methodName keeps the names of methods few, whatever clients send.
+func methodName(method string) string {
+	switch method {
+	case nethttp.MethodGet, nethttp.MethodHead, nethttp.MethodPost, nethttp.MethodPut,
+		nethttp.MethodPatch, nethttp.MethodDelete, nethttp.MethodOptions:
+		return method
+	}
+	return "other"
+}

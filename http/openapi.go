@@ -1,0 +1,292 @@
+package http
+
+import (
+	"encoding/json"
+	"fmt"
+	nethttp "net/http"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/swaggest/jsonschema-go"
+	"github.com/swaggest/openapi-go"
+	"github.com/swaggest/openapi-go/openapi31"
+)
+
+const (
+	schemeToken  = "accessToken"
+	schemeAPIKey = "apiKey"
+)
+
+const apiDescription = "Requests refuse what is not described here; answers may gain fields. " +
+	"Amounts are integers: credits, or minor units of a currency. Times are RFC 3339, UTC. " +
+	"Every failure is a problem (RFC 9457) with a `code` for programs: 400 when the form of a request is wrong, " +
+	"422 when its values break a rule."
+
+// problemDoc is a problem as the document shows it.
+type problemDoc struct {
+	Type      string       `json:"type" required:"true" description:"urn:truebond:problem: and the code"`
+	Title     string       `json:"title" required:"true"`
+	Status    int          `json:"status" required:"true"`
+	Detail    string       `json:"detail" description:"One sentence for people."`
+	Code      string       `json:"code" required:"true" description:"For programs: insufficient_credits."`
+	RequestID string       `json:"request_id" required:"true"`
+	Errors    []fieldFault `json:"errors" description:"The fields that are at fault."`
+	Available *int64       `json:"available" description:"With insufficient_credits: what there is."`
+	Required  *int64       `json:"required" description:"With insufficient_credits: what it takes."`
+}
+
+type fieldFault struct {
+	Pointer string `json:"pointer" required:"true" description:"A JSON pointer as a fragment: #/email"`
+	In      string `json:"in" enum:"query,path,header" description:"Where the field is; the body if absent."`
+	Detail  string `json:"detail" required:"true"`
+}
+
+// describe writes the OpenAPI document of all routes that are not private.
+func describe(cfg Config) ([]byte, error) {
+	d := describer{r: openapi31.NewReflector(), named: map[string]reflect.Type{}}
+	d.r.DefaultOptions = append(d.r.DefaultOptions, jsonschema.InterceptDefName(d.name),
+		jsonschema.InterceptProp(alwaysThere))
+	info := openapi31.Info{Title: "TrueBond", Version: cfg.Version}
+	info.WithDescription(apiDescription)
+	d.r.Spec.WithInfo(info)
+	if cfg.Version == "" {
+		d.r.Spec.Info.Version = "dev"
+	}
+	if cfg.Backend != "" {
+		d.r.Spec.WithServers(openapi31.Server{URL: strings.TrimSuffix(cfg.Backend, "/")})
+	}
+	d.r.Spec.ComponentsEns().
+		WithSecuritySchemesItem(schemeToken, openapi31.SecuritySchemeOrReference{SecurityScheme: (&openapi31.SecurityScheme{}).
+			WithDescription("From signing up or logging in. Its roles are the session's.").
+			WithHTTPBearer(*(&openapi31.SecuritySchemeHTTPBearer{}).WithScheme("bearer").WithBearerFormat("JWT"))}).
+		WithSecuritySchemesItem(schemeAPIKey, openapi31.SecuritySchemeOrReference{SecurityScheme: (&openapi31.SecurityScheme{}).
+			WithDescription("For servers, never for browsers. It may also be sent as a bearer token.").
+			WithAPIKey(openapi31.SecuritySchemeAPIKey{Name: headerAPIKey, In: openapi31.SecuritySchemeAPIKeyInHeader})})
+	for i := range cfg.Routes {
+		if r := &cfg.Routes[i]; !r.private {
+			if err := d.add(r); err != nil {
+				return nil, fmt.Errorf("describe %s: %w", r.key(), err)
+			}
+		}
+	}
+	return json.MarshalIndent(d.r.Spec, "", "  ")
+}
+
+type describer struct {
+	r     *openapi31.Reflector
+	named map[string]reflect.Type
+}
+
+// name gives a type its bare name. The second of two that are called the same keeps its
+// package's name, too.
+func (d *describer) name(t reflect.Type, long string) string {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	switch t {
+	case reflect.TypeFor[problemDoc]():
+		return "Problem"
+	case reflect.TypeFor[fieldFault]():
+		return "FieldFault"
+	}
+	name := t.Name()
+	if name == "" || strings.Contains(name, "[") {
+		return long
+	}
+	name = strings.ToUpper(name[:1]) + name[1:]
+	if other, taken := d.named[name]; taken && other != t {
+		return long
+	}
+	d.named[name] = t
+	return name
+}
+
+// alwaysThere says that a field of an answer is required, unless it may be left out.
+// What a request must have is known from its rules and set over this.
+func alwaysThere(p jsonschema.InterceptPropParams) error {
+	if !p.Processed || p.ParentSchema == nil {
+		return nil
+	}
+	tag := p.Field.Tag.Get("json")
+	if tag == "" || strings.Contains(tag, "omit") || p.Field.Type.Kind() == reflect.Pointer ||
+		slices.Contains(p.ParentSchema.Required, p.Name) {
+		return nil
+	}
+	p.ParentSchema.Required = append(p.ParentSchema.Required, p.Name)
+	return nil
+}
+
+func (d *describer) add(r *Route) error {
+	oc, err := d.r.NewOperationContext(r.method, r.path)
+	if err != nil {
+		return err
+	}
+	oc.SetID(operationID(r))
+	oc.SetTags(tagOf(r.path))
+	oc.SetSummary(r.summary)
+	oc.SetDescription(describeAccess(r))
+	if len(r.roles) > 0 {
+		oc.AddSecurity(schemeToken)
+	}
+	if len(r.scopes) > 0 || r.operators {
+		oc.AddSecurity(schemeAPIKey)
+	}
+	d.addRequest(oc, r)
+	d.addAnswers(oc, r)
+	if err := d.r.AddOperation(oc); err != nil {
+		return err
+	}
+	d.finish(oc, r)
+	return nil
+}
+
+func (d *describer) addRequest(oc openapi.OperationContext, r *Route) {
+	mapping := map[string]string{}
+	for _, f := range reflect.VisibleFields(r.in) {
+		if name, ok := f.Tag.Lookup("param"); ok {
+			mapping[f.Name] = name
+		}
+	}
+	if r.in.NumField() == 0 {
+		return
+	}
+	oc.AddReqStructure(reflect.New(r.in).Interface(), func(cu *openapi.ContentUnit) {
+		cu.SetFieldMapping(openapi.InPath, mapping)
+	})
+	if r.raw {
+		oc.AddReqStructure(nil, openapi.WithContentType(jsonType))
+	}
+}
+
+func (d *describer) addAnswers(oc openapi.OperationContext, r *Route) {
+	ok := openapi.WithHTTPStatus(r.status())
+	if r.streaming {
+		oc.AddRespStructure("", ok, openapi.WithContentType(ndjsonType))
+	} else {
+		oc.AddRespStructure(reflect.New(r.out).Interface(), ok)
+	}
+	for status, description := range r.failures() {
+		oc.AddRespStructure(new(problemDoc), openapi.WithHTTPStatus(status), openapi.WithContentType(problemType),
+			func(cu *openapi.ContentUnit) { cu.Description = description })
+	}
+	oc.AddRespStructure(new(problemDoc), openapi.WithContentType(problemType), func(cu *openapi.ContentUnit) {
+		cu.IsDefault, cu.Description = true, "Any other failure."
+	})
+}
+
+// failures are the statuses that a route's line promises.
+func (r *Route) failures() map[int]string {
+	told := map[int]string{
+		nethttp.StatusBadRequest:         "The form of the request is wrong.",
+		nethttp.StatusServiceUnavailable: "Not just now: see Retry-After.",
+	}
+	if !r.open {
+		told[nethttp.StatusUnauthorized] = "No credential, or none that is good."
+		told[nethttp.StatusForbidden] = "It is not yours to do."
+	}
+	if len(r.inShape.params) > 0 {
+		told[nethttp.StatusNotFound] = "There is no such thing, or it is not yours."
+	}
+	if r.command() {
+		told[nethttp.StatusConflict] = "It is under way, or something else was there first."
+		told[nethttp.StatusUnprocessableEntity] = "A value breaks a rule, or the key was used for another request."
+	}
+	if len(r.inShape.fields) > 0 {
+		told[nethttp.StatusRequestEntityTooLarge] = "The body is too large."
+		told[nethttp.StatusUnsupportedMediaType] = "The body is not application/json."
+	}
+	if !r.unlimited {
+		told[nethttp.StatusTooManyRequests] = "Too many requests: see Retry-After."
+	}
+	return told
+}
+
+// finish adds what the reflector has no words for.
+func (d *describer) finish(oc openapi.OperationContext, r *Route) {
+	exposed, ok := oc.(openapi31.OperationExposer)
+	if !ok {
+		return
+	}
+	op := exposed.Operation()
+	text := map[string]any{"type": "string"}
+	position := map[string]any{"type": "integer", "format": "int64", "minimum": 0}
+	if r.command() && !r.raw {
+		key := map[string]any{"type": "string", "minLength": 1, "maxLength": idempotencyKeyMax, "pattern": "^[!-~]+$"}
+		op.Parameters = append(op.Parameters, headerParameter(headerIdempotencyKey, key, r.once,
+			"The same request with the same key is done once, for ever."))
+	}
+	if !r.command() {
+		op.Parameters = append(op.Parameters, headerParameter(headerPosition, position, false,
+			"Wait until the answer shows this position of the log."))
+	}
+	if answer := op.Responses.MapOfResponseOrReferenceValues[fmt.Sprint(r.status())].Response; answer != nil &&
+		r.out.Implements(reflect.TypeFor[receipt]()) {
+		answer.WithHeadersItem(headerPosition, header(position, "Where the event is in the log."))
+		answer.WithHeadersItem(headerReplayed, header(text, "`true` if this is the first answer again."))
+	}
+	if op.RequestBody != nil && op.RequestBody.RequestBody != nil && len(r.inShape.fields) > 0 {
+		op.RequestBody.RequestBody.WithRequired(true)
+		d.closeBody(op.RequestBody.RequestBody.Content[jsonType].Schema, r)
+	}
+	if !r.unlimited && r.limit.count > 0 {
+		op.WithMapOfAnythingItem("x-rate-limit", map[string]any{
+			"requests": r.limit.count, "seconds": int(r.limit.period.Seconds())})
+	}
+}
+
+// closeBody says of a request's body that it takes no other fields, and which it needs.
+func (d *describer) closeBody(schema map[string]any, r *Route) {
+	if ref, ok := schema["$ref"].(string); ok {
+		schema = d.r.Spec.Components.Schemas[strings.TrimPrefix(ref, "#/components/schemas/")]
+	}
+	if schema == nil {
+		return
+	}
+	schema["additionalProperties"] = false
+	delete(schema, "required")
+	if len(r.requiredIns) > 0 {
+		schema["required"] = r.requiredIns
+	}
+}
+
+func headerParameter(name string, schema map[string]any, required bool, text string) openapi31.ParameterOrReference {
+	p := (&openapi31.Parameter{}).WithName(name).WithIn(openapi31.ParameterInHeader).WithSchema(schema).
+		WithRequired(required).WithDescription(text)
+	return openapi31.ParameterOrReference{Parameter: p}
+}
+
+func header(schema map[string]any, text string) openapi31.HeaderOrReference {
+	return openapi31.HeaderOrReference{Header: (&openapi31.Header{}).WithSchema(schema).WithDescription(text)}
+}
+
+// describeAccess says in words who may come in.
+func describeAccess(r *Route) string {
+	if r.open {
+		return "For anyone."
+	}
+	who := slices.Clone(r.roles)
+	for _, scope := range r.scopes {
+		who = append(who, "an API key with the scope `"+scope+"`")
+	}
+	if r.operators {
+		who = append(who, "an API key with the scope `"+scopeOperator+"`")
+	}
+	return "For: " + strings.Join(who, ", or ") + "."
+}
+
+// operationID makes `post_api_posts_id_like` of `POST /api/posts/{id}/like`.
+func operationID(r *Route) string {
+	id := strings.NewReplacer("/", "_", "{", "", "}", "", "-", "_", ".", "_").Replace(r.path)
+	return strings.ToLower(r.method) + id
+}
+
+// tagOf groups routes by the first word behind /api.
+func tagOf(path string) string {
+	for part := range strings.SplitSeq(strings.TrimPrefix(path, "/api/"), "/") {
+		if part != "" && part != "v2" {
+			return part
+		}
+	}
+	return "api"
+}

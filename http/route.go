@@ -1,0 +1,222 @@
+// Package http is the one way in for apps, browsers, Stripe and operators: routes as
+// lines of one table, and around them what every route has in common: who asks, what
+// they may, how often, what they sent, and what they are told when it fails.
+package http
+
+import (
+	"context"
+	"fmt"
+	nethttp "net/http"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+)
+
+// The roles of people, as a session has them. A person may have several.
+const (
+	roleUser    = "user"
+	roleAdmin   = "admin"
+	roleFinance = "finance"
+)
+
+// scopeOperator is the scope of an API key that may do what the operator's socket may.
+const scopeOperator = "operator"
+
+const (
+	perMinute  = time.Minute
+	bodyMax    = 64 << 10 // bytes of a JSON request; the largest of ours is a message
+	rawBodyMax = 1 << 20  // bytes of a webhook; Stripe's events are some 10 KiB, rarely 200
+)
+
+// A Route is one line of the table.
+type Route struct {
+	method  string
+	path    string // `/api/posts/{id}/like`
+	summary string
+
+	open        bool     // to anyone, with or without a token
+	roles       []string // any of these is enough
+	scopes      []string // of an API key; any of these is enough
+	operators   bool
+	limit       rate
+	unlimited   bool
+	once        bool
+	created     bool
+	private     bool
+	raw         bool
+	bodyMax     int64
+	in, out     reflect.Type
+	inShape     *inShape
+	streaming   bool
+	call        func(ctx context.Context, fill func(in any) error) (any, error)
+	requiredIns []string // top-level fields that the In's rules do not allow to lack
+}
+
+type rate struct {
+	count  int
+	period time.Duration
+}
+
+// An option is a word of a route's line.
+type option func(*Route)
+
+// A Lines is an answer that comes line by line (NDJSON), for as long as it takes.
+// Lines ends with the first error, which is told to the client in a last line.
+type Lines interface {
+	Lines(write func(line any) error) error
+}
+
+// A handler does the work of a route: a command, or a query.
+type handler[In, Out any] = func(ctx context.Context, in In) (Out, error)
+
+func get[In, Out any](path string, do handler[In, Out], summary string, opts ...option) Route {
+	return newRoute(nethttp.MethodGet, path, do, summary, opts)
+}
+
+func post[In, Out any](path string, do handler[In, Out], summary string, opts ...option) Route {
+	return newRoute(nethttp.MethodPost, path, do, summary, opts)
+}
+
+func put[In, Out any](path string, do handler[In, Out], summary string, opts ...option) Route {
+	return newRoute(nethttp.MethodPut, path, do, summary, opts)
+}
+
+func del[In, Out any](path string, do handler[In, Out], summary string, opts ...option) Route {
+	return newRoute(nethttp.MethodDelete, path, do, summary, opts)
+}
+
+// Who may come in. Several of these on one line are alternatives.
+func public(r *Route)   { r.open = true }
+func user(r *Route)     { r.roles = append(r.roles, roleUser) }
+func admin(r *Route)    { r.roles = append(r.roles, roleAdmin) }
+func finance(r *Route)  { r.roles = append(r.roles, roleFinance) }
+func operator(r *Route) { r.operators = true }
+
+// app admits a server whose API key has this scope.
+func app(scope string) option {
+	return func(r *Route) { r.scopes = append(r.scopes, scope) }
+}
+
+// limit bounds how often a user, or on a public route an address, may come; all of a
+// period's requests may come at once. API keys have no limit.
+func limit(count int, period time.Duration) option {
+	return func(r *Route) { r.limit = rate{count: count, period: period} }
+}
+
+// unlimited frees a route of the limit that an address has over all routes, too.
+func unlimited(r *Route) { r.unlimited = true }
+
+// once demands an Idempotency-Key.
+func once(r *Route) { r.once = true }
+
+// created answers 201 in place of 200.
+func created(r *Route) { r.created = true }
+
+// private keeps a route out of the OpenAPI document.
+func private(r *Route) { r.private = true }
+
+// rawBody gives the In the exact bytes that came, in its field tagged `body:"raw"`, and
+// lifts the limits: a webhook is believed for its signature, and must not be lost.
+func rawBody(r *Route) {
+	r.raw, r.unlimited, r.bodyMax = true, true, rawBodyMax
+}
+
+// upTo allows for a body of so many bytes.
+func upTo(bytes int64) option {
+	return func(r *Route) { r.bodyMax = bytes }
+}
+
+func newRoute[In, Out any](method, path string, do handler[In, Out], summary string, opts []option) Route {
+	r := Route{method: method, path: path, summary: summary, bodyMax: bodyMax,
+		in: reflect.TypeFor[In](), out: reflect.TypeFor[Out]()}
+	for _, opt := range opts {
+		opt(&r)
+	}
+	r.streaming = r.out.Implements(reflect.TypeFor[Lines]())
+	r.call = func(ctx context.Context, fill func(in any) error) (any, error) {
+		var in In
+		if err := fill(&in); err != nil {
+			return nil, err
+		}
+		return do(ctx, in)
+	}
+	return r
+}
+
+// command tells whether a route changes something. All but GET do.
+func (r *Route) command() bool { return r.method != nethttp.MethodGet }
+
+// key names a route for people and metrics.
+func (r *Route) key() string { return r.method + " " + r.path }
+
+func (r *Route) status() int {
+	if r.created {
+		return nethttp.StatusCreated
+	}
+	return nethttp.StatusOK
+}
+
+// prepare checks that a line of the table makes sense, and works out how its In is read.
+func (r *Route) prepare() (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("route %s: %w", r.key(), err)
+		}
+	}()
+	guarded := len(r.roles) > 0 || len(r.scopes) > 0 || r.operators
+	switch {
+	case !strings.HasPrefix(r.path, "/") || strings.ContainsAny(r.path, ":*"):
+		return fmt.Errorf("a path begins with / and has its parameters in braces")
+	case r.summary == "":
+		return fmt.Errorf("it says nothing about itself")
+	case r.open == guarded:
+		return fmt.Errorf("it must be either public or somebody's")
+	case r.once && (r.open || !r.command()):
+		return fmt.Errorf("an idempotency key is a known caller's, and a command's")
+	case r.streaming && r.command() && r.once:
+		return fmt.Errorf("a stream cannot be replayed")
+	}
+	r.inShape, err = shapeOfIn(r.in, r.raw)
+	if err != nil {
+		return err
+	}
+	if len(r.inShape.fields) > 0 && !r.command() {
+		return fmt.Errorf("a GET takes no body, yet its In has json fields")
+	}
+	params := pathParams(r.path)
+	for _, name := range params {
+		if r.inShape.params[name] == nil {
+			return fmt.Errorf("its In has no field for {%s}", name)
+		}
+	}
+	if len(params) != len(r.inShape.params) {
+		return fmt.Errorf("its In has parameters that the path lacks")
+	}
+	r.requiredIns = requiredFields(reflect.New(r.in).Interface())
+	return nil
+}
+
+// echoPath is the path as Echo writes it: `/api/posts/:id/like`.
+func (r *Route) echoPath() string {
+	return strings.NewReplacer("{", ":", "}", "").Replace(r.path)
+}
+
+func pathParams(path string) []string {
+	var names []string
+	for part := range strings.SplitSeq(path, "/") {
+		if strings.HasPrefix(part, "{") && strings.HasSuffix(part, "}") {
+			names = append(names, part[1:len(part)-1])
+		}
+	}
+	return names
+}
+
+// admits tells whether any of a route's words lets a caller in.
+func (r *Route) admits(roles, scopes []string, onSocket bool) bool {
+	anyOf := func(wanted, had []string) bool {
+		return slices.ContainsFunc(wanted, func(w string) bool { return slices.Contains(had, w) })
+	}
+	return r.open || anyOf(r.roles, roles) || anyOf(r.scopes, scopes) ||
+		r.operators && (onSocket || slices.Contains(scopes, scopeOperator))
+}

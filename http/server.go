@@ -1,0 +1,218 @@
+package http
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	nethttp "net/http"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+
+	"truebond/commands/token"
+)
+
+// What a server bears. A connection that is slower, or a header that is longer, is not
+// an app's.
+const (
+	headerTimeMax = 5 * time.Second
+	readTimeMax   = 30 * time.Second
+	requestMax    = 30 * time.Second
+	writeTimeMax  = 60 * time.Second // includes the handler's time
+	idleTimeMax   = 2 * time.Minute
+	headerMax     = 16 << 10 // bytes
+	inFlightMax   = 4096     // requests; four times what the writer is measured with
+)
+
+// Config is what a server needs. What says "default" may be left empty.
+type Config struct {
+	Routes   []Route
+	Tokens   *token.Tokens
+	Sessions Sessions
+	APIKeys  APIKeys
+	Redis    redis.UniversalClient // counts requests; its client's own timeouts apply, too
+	Log      *slog.Logger          // best made with Masked
+
+	// HashRequest is a keyed hash of a command's method, URL and body.
+	HashRequest func(route string, body []byte) []byte
+	// Wait returns when the views are at a position, or with the context's error. A
+	// position beyond the log's end is the refusal `beyond_log`.
+	Wait func(ctx context.Context, position uint64) error
+	// Stored is the position that the views are at.
+	Stored func() uint64
+
+	Checks   []Check
+	Metrics  []prometheus.Collector
+	Frontend string         // FRONTEND_URL: the only pages that browsers let read answers
+	Backend  string         // BACKEND_URL, for the API's document
+	Version  string         // of the program
+	Proxies  []netip.Prefix // whose X-Forwarded-For is believed
+
+	AddressPerMinute int           // requests of one address over all routes; default 6,000
+	InFlightMax      int           // requests under way at once; default 4,096
+	RequestMax       time.Duration // for one request; default 30 s
+	WaitMax          time.Duration // for the views to see a caller's own write; default 5 s
+	DrainFor         time.Duration // how long clients are told to go before doors close; default none
+}
+
+// A Server serves the routes of its table.
+type Server struct {
+	cfg       Config
+	log       *slog.Logger
+	echo      *echo.Echo
+	names     map[string]string // Echo's path → the table's
+	origins   []string
+	limits    *limits
+	positions *lastPositions
+	metrics   *metrics
+	openAPI   []byte
+	places    chan struct{}
+
+	outside  *nethttp.Server
+	socket   *nethttp.Server
+	draining atomic.Bool
+	stopping context.Context // done when streams must end
+	stop     context.CancelFunc
+}
+
+// New makes a server. Errors: a line of the table that makes no sense, an address of the
+// front end that is none, a metric that is there twice.
+func New(cfg Config) (*Server, error) {
+	cfg.fillDefaults()
+	s := &Server{cfg: cfg, log: cfg.Log, names: map[string]string{},
+		limits:    newLimits(cfg.Redis, cfg.AddressPerMinute, cfg.Log),
+		positions: newLastPositions(cfg.Stored, positionsMax),
+		places:    make(chan struct{}, cfg.InFlightMax)}
+	s.stopping, s.stop = context.WithCancel(context.Background())
+	var err error
+	if s.origins, err = originsOf(cfg.Frontend); err != nil {
+		return nil, err
+	}
+	if s.metrics, err = newMetrics(cfg.Metrics); err != nil {
+		return nil, err
+	}
+	if err = s.addRoutes(); err != nil {
+		return nil, err
+	}
+	if s.openAPI, err = describe(cfg); err != nil {
+		return nil, err
+	}
+	s.outside, s.socket = s.newListening(), s.newListening()
+	s.socket.ConnContext = func(ctx context.Context, _ net.Conn) context.Context {
+		return context.WithValue(ctx, operatorConn{}, true)
+	}
+	return s, nil
+}
+
+func (cfg *Config) fillDefaults() {
+	fill := func(n *int, otherwise int) {
+		if *n == 0 {
+			*n = otherwise
+		}
+	}
+	fillTime := func(d *time.Duration, otherwise time.Duration) {
+		if *d == 0 {
+			*d = otherwise
+		}
+	}
+	fill(&cfg.AddressPerMinute, addressPerMinute)
+	fill(&cfg.InFlightMax, inFlightMax)
+	fillTime(&cfg.RequestMax, requestMax)
+	fillTime(&cfg.WaitMax, waitMax)
+}
+
+func (s *Server) addRoutes() error {
+	e := echo.New()
+	e.HideBanner, e.HidePort = true, true
+	e.Logger.SetOutput(io.Discard)
+	e.Use(s.around)
+	if err := s.addOperations(e); err != nil {
+		return err
+	}
+	for _, path := range operationPaths {
+		s.names[path] = path
+	}
+	taken := map[string]bool{}
+	for i := range s.cfg.Routes {
+		r := &s.cfg.Routes[i]
+		if err := r.prepare(); err != nil {
+			return err
+		}
+		if taken[r.key()] {
+			return fmt.Errorf("route %s: it is there twice", r.key())
+		}
+		taken[r.key()] = true
+		s.names[r.echoPath()] = r.path
+		e.Add(r.method, r.echoPath(), s.handle(r))
+		if !r.command() && !r.streaming {
+			e.HEAD(r.echoPath(), s.handle(r))
+		}
+	}
+	s.echo = e
+	return nil
+}
+
+// routeName is the table's name of what Echo found.
+func (s *Server) routeName(echoPath string) string {
+	if name, ok := s.names[echoPath]; ok {
+		return name
+	}
+	return "unmatched"
+}
+
+func (s *Server) newListening() *nethttp.Server {
+	return &nethttp.Server{
+		Handler:           s.echo,
+		ReadHeaderTimeout: headerTimeMax,
+		ReadTimeout:       readTimeMax,
+		WriteTimeout:      writeTimeMax,
+		IdleTimeout:       idleTimeMax,
+		MaxHeaderBytes:    headerMax,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
+	}
+}
+
+// Handler serves as the world outside is served.
+func (s *Server) Handler() nethttp.Handler { return s.echo }
+
+// OpenAPI is the document that describes the API, as JSON.
+func (s *Server) OpenAPI() []byte { return s.openAPI }
+
+// Serve serves the world outside on a listener until Shutdown. It may be called for
+// several. Whatever error it gives, the listener is closed.
+func (s *Server) Serve(l net.Listener) error { return unlessClosed(s.outside.Serve(l)) }
+
+// ServeOperator serves an operator's socket until Shutdown: whoever can connect to it
+// is the operator, so that its file must be its owner's alone.
+func (s *Server) ServeOperator(l net.Listener) error { return unlessClosed(s.socket.Serve(l)) }
+
+func unlessClosed(err error) error {
+	if errors.Is(err, nethttp.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// Shutdown stops without losing a request: for a while clients are told to go elsewhere,
+// then no more are let in, and those under way are answered. Streams end. An error means
+// that the context was done before that, and that connections were cut.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.draining.Store(true)
+	select {
+	case <-time.After(s.cfg.DrainFor):
+	case <-ctx.Done():
+	}
+	s.stop()
+	err := errors.Join(s.outside.Shutdown(ctx), s.socket.Shutdown(ctx))
+	if err != nil {
+		return errors.Join(err, s.outside.Close(), s.socket.Close())
+	}
+	return nil
+}
