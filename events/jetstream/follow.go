@@ -236,20 +236,15 @@ func (s *session) receive() (*nats.Msg, error) {
 		s.owed--
 		return msg, nil
 	}
-	switch status := msg.Header.Get("Status"); status {
-	case "100":
+	status, what := msg.Header.Get("Status"), msg.Header.Get("Description")
+	switch {
+	case status == "100", what == "Batch Completed": // counted in owed already
 		return nil, nil
-	case "404", "408":
+	case status == "404", status == "408", what == "Message Size Exceeds MaxBytes":
 		s.owed = 0
 		return nil, nil
-	case "409":
-		s.owed = 0
-		if strings.Contains(msg.Header.Get("Description"), "MaxBytes") {
-			return nil, nil
-		}
 	}
-	return nil, fmt.Errorf("the consumer says %s %s",
-		msg.Header.Get("Status"), msg.Header.Get("Description"))
+	return nil, fmt.Errorf("the consumer says %s %s", status, what)
 }
 
 // placeOf reads an event's position, and how many are waiting behind it, from the

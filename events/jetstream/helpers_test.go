@@ -73,7 +73,7 @@ func small(t testing.TB) (Options, *heard) {
 	h := &heard{}
 	return Options{
 		Codec: newCodec(t), Logger: slog.New(h), Replicas: 1,
-		AppendTimeout: 250 * time.Millisecond, ReadTimeout: time.Second, Heartbeat: 250 * time.Millisecond,
+		AppendTimeout: 200 * time.Millisecond, ReadTimeout: 400 * time.Millisecond, Heartbeat: 200 * time.Millisecond,
 	}, h
 }
 
@@ -117,11 +117,13 @@ func onEach(t *testing.T, test func(t *testing.T, l *Log)) {
 // onOne is a log on a lone server, through a proxy, and the same log without it.
 func onOne(t *testing.T) (far, near *Log, p *natstest.Proxy, h *heard) {
 	t.Helper()
+	t.Parallel() // it mostly waits
 	s := natstest.Server(t, t.TempDir())
 	p = natstest.NewProxy(t, s.ClientURL())
-	o, h := small(t)
-	o.URL = s.ClientURL()
+	o := patient(t)
+	o.URL, o.Replicas = s.ClientURL(), 1
 	near = open(t, o)
+	o, h = small(t)
 	o.URL = p.URL()
 	return open(t, o), near, p, h
 }

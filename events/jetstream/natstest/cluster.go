@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -43,22 +42,13 @@ func Server(t testing.TB, dir string, change ...func(*server.Options)) *server.S
 	return start(t, o)
 }
 
-// Restart starts a server that was shut down anew, as it was: on its folder, its port
-// and its routes.
-func Restart(t testing.TB, down *server.Server, o *server.Options) *server.Server {
-	t.Helper()
-	down.Shutdown()
-	down.WaitForShutdown()
-	return start(t, o)
-}
-
 func baseOptions(dir, name string) *server.Options {
 	return &server.Options{
 		ServerName: name,
 		Host:       "127.0.0.1",
 		Port:       server.RANDOM_PORT,
 		JetStream:  true,
-		StoreDir:   filepath.Join(dir, name),
+		StoreDir:   dir,
 		SyncAlways: true,
 		NoSigs:     true,
 		NoLog:      true,

@@ -16,7 +16,6 @@ type Proxy struct {
 	change *sync.Cond // mood or conns changed
 	mood   mood
 	conns  map[net.Conn]bool
-	lost   int // bytes of answers
 }
 
 type mood int
@@ -75,19 +74,10 @@ func (p *Proxy) Cut() {
 	p.change.Broadcast()
 }
 
-// AwaitLostAnswer waits until something that the server said was lost.
-func (p *Proxy) AwaitLostAnswer() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for p.lost == 0 {
-		p.change.Wait()
-	}
-}
-
 func (p *Proxy) feel(m mood) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.mood, p.lost = m, 0
+	p.mood = m
 	p.change.Broadcast()
 }
 
@@ -125,7 +115,7 @@ func (p *Proxy) carry(from, to net.Conn, answers bool) {
 		if err != nil || !p.mayPass(from) {
 			return
 		}
-		if answers && p.loses(n) {
+		if answers && p.losesAnswers() {
 			continue
 		}
 		if _, err := to.Write(buffer[:n]); err != nil {
@@ -144,13 +134,8 @@ func (p *Proxy) mayPass(from net.Conn) bool {
 	return p.conns[from]
 }
 
-func (p *Proxy) loses(n int) bool {
+func (p *Proxy) losesAnswers() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.mood != deaf {
-		return false
-	}
-	p.lost += n
-	p.change.Broadcast()
-	return true
+	return p.mood == deaf
 }
