@@ -1,0 +1,55 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+
+	"github.com/spf13/cobra"
+)
+
+func apikeyCommand() *cobra.Command {
+	apikey := &cobra.Command{
+		Use:   "apikey",
+		Short: "Make keys for servers that call the API",
+		Args:  cobra.ArbitraryArgs,
+		RunE:  only,
+	}
+	apikey.AddCommand(apikeyCreateCommand())
+	return apikey
+}
+
+func apikeyCreateCommand() *cobra.Command {
+	var to target
+	var name string
+	var scopes []string
+	cmd := &cobra.Command{
+		Use:   "create --name N --scope SCOPE…",
+		Short: "Make a key and print it, once",
+		Long: `Make a key for a server of yours, and print it. Only its hash is kept: it is never
+shown again. The key is all that goes to standard output.`,
+		Example: `  truebond apikey create --name gifts --scope credits:deduct
+  KEY=$(truebond apikey create --name gifts --scope credits:deduct)`,
+		Args: exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := demand(cmd, "name", "scope"); err != nil {
+				return err
+			}
+			server, err := to.connect(cmd.Context())
+			if err != nil {
+				return err
+			}
+			in := map[string]any{"name": name, "scopes": scopes}
+			var made struct{ ID, Key string }
+			if err := server.call(cmd.Context(), http.MethodPost, "/api/operator/api-keys", in, &made); err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.ErrOrStderr(), "The key %s (%s). It is shown this once only:\n", made.ID, name)
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), made.Key)
+			return err
+		},
+	}
+	to.flags(cmd)
+	cmd.Flags().StringVar(&name, "name", "", "what the key is for")
+	cmd.Flags().StringSliceVar(&scopes, "scope", nil, "what it may do, such as credits:deduct (may be repeated)")
+	return cmd
+}

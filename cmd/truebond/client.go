@@ -1,0 +1,177 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+const (
+	answerBytesMax = 1 << 20 // an answer, or one line of a stream, is far shorter
+	dataDefault    = "data"  // the folder of a server that was started without --data
+)
+
+// errNoServer says that no server runs on a data folder.
+var errNoServer = errors.New("no server is running")
+
+// A target says which server a subcommand means.
+type target struct{ data, server, key string }
+
+// flags adds what all subcommands share that talk to a server.
+func (t *target) flags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&t.data, "data", dataDefault, "data folder of the server on this machine")
+	cmd.Flags().StringVar(&t.server, "server", "", "URL of a remote server, instead of --data")
+	cmd.Flags().StringVar(&t.key, "key", "", "API key for the remote server")
+}
+
+// A client talks to one server.
+type client struct {
+	http *http.Client
+	base string // URL without a path
+	key  string
+}
+
+// connect finds the server. On this machine that is by the operator's socket, which
+// needs no key; errNoServer says that none runs there.
+func (t target) connect(ctx context.Context) (*client, error) {
+	if t.server != "" {
+		return remote(t.server, t.key)
+	}
+	note, err := dataFolder{t.data}.readNote()
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w on the data folder %s", errNoServer, t.data)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("find the server: %w", err)
+	}
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", note.Socket)
+	}
+	conn, err := dial(ctx, "", "")
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
+		return nil, fmt.Errorf("%w on the data folder %s (the last one was killed)", errNoServer, t.data)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reach the server: %w", err)
+	}
+	return &client{
+		http: &http.Client{Transport: &http.Transport{DialContext: dial}},
+		base: "http://operator",
+	}, conn.Close()
+}
+
+// remote is a client of a server by its URL. A key goes over TLS or loopback only.
+func remote(server, key string) (*client, error) {
+	u, err := url.Parse(server)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		return nil, misused("--server takes a URL such as https://api.example.com")
+	}
+	if key != "" && u.Scheme == "http" && !isLoopback(u.Hostname()) {
+		return nil, misused("a key is sent over https only")
+	}
+	return &client{http: &http.Client{}, base: strings.TrimRight(server, "/"), key: key}, nil
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// call sends a request with a JSON body (nil: none) and reads the answer into out
+// (nil: it does not matter). A refusal is a *problem.
+func (c *client) call(ctx context.Context, method, path string, in, out any) error {
+	answer, err := c.send(ctx, method, path, in)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close() //nolint:errcheck // it was read as far as it matters
+	body, err := io.ReadAll(io.LimitReader(answer.Body, answerBytesMax))
+	if err != nil {
+		return fmt.Errorf("read the server's answer: %w", err)
+	}
+	if out == nil {
+		return nil
+	}
+	if err := json.Unmarshal(body, out); err != nil {
+		return fmt.Errorf("read the server's answer: %w", err)
+	}
+	return nil
+}
+
+// stream sends a request and calls each for every line of JSON that comes back, until the
+// server ends the stream or each returns an error.
+func (c *client) stream(
+	ctx context.Context, method, path string, in any, each func(line json.RawMessage) error,
+) error {
+	answer, err := c.send(ctx, method, path, in)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close() //nolint:errcheck // it was read as far as it matters
+	lines := bufio.NewScanner(answer.Body)
+	lines.Buffer(nil, answerBytesMax)
+	for lines.Scan() {
+		if len(bytes.TrimSpace(lines.Bytes())) == 0 {
+			continue // an empty line keeps a quiet stream open
+		}
+		var broken struct {
+			Error *problem `json:"error"`
+		}
+		if err := json.Unmarshal(lines.Bytes(), &broken); err != nil {
+			return fmt.Errorf("read the server's answer: %w", err)
+		}
+		if broken.Error != nil {
+			return broken.Error
+		}
+		if err := each(bytes.Clone(lines.Bytes())); err != nil {
+			return err
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return fmt.Errorf("read the server's answer: %w", err)
+	}
+	return nil
+}
+
+// send gives an answer that is a success, with its body unread.
+func (c *client) send(ctx context.Context, method, path string, in any) (*http.Response, error) {
+	var body io.Reader
+	if in != nil {
+		encoded, err := json.Marshal(in)
+		if err != nil {
+			return nil, err
+		}
+		body = bytes.NewReader(encoded)
+	}
+	request, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
+	if err != nil {
+		return nil, err
+	}
+	if in != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	if c.key != "" {
+		request.Header.Set("Authorization", "Bearer "+c.key)
+	}
+	answer, err := c.http.Do(request)
+	if err != nil {
+		return nil, fmt.Errorf("ask the server: %w", err)
+	}
+	if answer.StatusCode < 300 {
+		return answer, nil
+	}
+	defer answer.Body.Close() //nolint:errcheck // it was read as far as it matters
+	return nil, readProblem(answer)
+}

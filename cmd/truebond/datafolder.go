@@ -1,0 +1,202 @@
+package main
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// A dataFolder holds all that one server keeps on its machine. Only its owner can look
+// into it.
+type dataFolder struct{ path string }
+
+const (
+	webhookSecretFile = "stripe-webhook-secret" //nolint:gosec // its name, not the secret
+	runtimeFile       = "server.json"
+	operatorSocket    = "operator.sock"
+
+	secretBytes   = 32
+	socketPathMax = 100 // a Unix socket's path has 104 bytes on some systems, 108 on others
+)
+
+// openDataFolder makes the folder if there is none. It refuses one that others may look
+// into, unless it is empty and can be closed to them.
+func openDataFolder(path string) (dataFolder, error) {
+	d := dataFolder{path}
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return d, fmt.Errorf("make the data folder: %w", err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return d, fmt.Errorf("open the data folder: %w", err)
+	}
+	if info.Mode().Perm()&0o077 == 0 {
+		return d, nil
+	}
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return d, fmt.Errorf("open the data folder: %w", err)
+	}
+	if len(entries) > 0 {
+		return d, fmt.Errorf("the data folder %s is open to others: `chmod 700 %[1]s` closes it", path)
+	}
+	if err := os.Chmod(path, 0o700); err != nil { //nolint:gosec // a folder needs the x
+		return d, fmt.Errorf("close the data folder to others: %w", err)
+	}
+	return d, nil
+}
+
+func (d dataFolder) join(name string) string { return filepath.Join(d.path, name) }
+
+// secret reads the secret in a file of the folder. The first time it makes one up, which
+// is on disk for good before anybody uses it.
+func (d dataFolder) secret(name, prefix string) (string, error) {
+	secret, err := d.readSecret(name)
+	if err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return secret, err
+	}
+	bytes := make([]byte, secretBytes)
+	_, _ = rand.Read(bytes) // never fails (crypto/rand)
+	staged, err := d.stage(name, []byte(prefix+hex.EncodeToString(bytes)+"\n"))
+	if err != nil {
+		return "", fmt.Errorf("make the secret %s: %w", name, err)
+	}
+	defer os.Remove(staged) //nolint:errcheck // it has another name by then
+	// A link never replaces: of two that start at once, both use the first one's secret.
+	if err := os.Link(staged, d.join(name)); err != nil && !errors.Is(err, fs.ErrExist) {
+		return "", fmt.Errorf("make the secret %s: %w", name, err)
+	}
+	if err := d.sync(); err != nil {
+		return "", fmt.Errorf("make the secret %s: %w", name, err)
+	}
+	return d.readSecret(name)
+}
+
+func (d dataFolder) readSecret(name string) (string, error) {
+	text, err := os.ReadFile(d.join(name))
+	if err != nil {
+		return "", fmt.Errorf("read the secret %s: %w", name, err)
+	}
+	secret := strings.TrimSpace(string(text))
+	if secret == "" {
+		return "", fmt.Errorf("read the secret %s: %s is empty", name, d.join(name))
+	}
+	return secret, nil
+}
+
+// stage writes a file under another name, readable to its owner only, and syncs it.
+func (d dataFolder) stage(name string, content []byte) (staged string, err error) {
+	f, err := os.CreateTemp(d.path, "."+name+"-*") // mode 0600
+	if err != nil {
+		return "", err
+	}
+	_, err = f.Write(content)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err != nil {
+		return "", errors.Join(err, os.Remove(f.Name()))
+	}
+	return f.Name(), nil
+}
+
+func (d dataFolder) sync() error {
+	f, err := os.Open(d.path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// A runtimeNote tells other subcommands how to reach the server of this folder.
+type runtimeNote struct {
+	PID    int       `json:"pid"`
+	URL    string    `json:"url"`    // of the public API, from this machine
+	Socket string    `json:"socket"` // the operator's
+	Since  time.Time `json:"since"`
+}
+
+// writeNote says where the server is; removeNote takes that back.
+func (d dataFolder) writeNote(n runtimeNote) error {
+	text, err := json.MarshalIndent(n, "", "  ")
+	if err != nil {
+		return err
+	}
+	staged, err := d.stage(runtimeFile, append(text, '\n'))
+	if err != nil {
+		return fmt.Errorf("say where the server is: %w", err)
+	}
+	if err := os.Rename(staged, d.join(runtimeFile)); err != nil {
+		return errors.Join(fmt.Errorf("say where the server is: %w", err), os.Remove(staged))
+	}
+	return d.sync()
+}
+
+// removeNote is called by a server that stops. One that was killed leaves its note, which
+// then leads to a socket that nobody listens on.
+func (d dataFolder) removeNote() error {
+	if err := os.Remove(d.join(runtimeFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// readNote tells where the folder's server is. Its error is fs.ErrNotExist when none runs.
+func (d dataFolder) readNote() (runtimeNote, error) {
+	var n runtimeNote
+	text, err := os.ReadFile(d.join(runtimeFile))
+	if err != nil {
+		return n, err
+	}
+	if err := json.Unmarshal(text, &n); err != nil {
+		return n, fmt.Errorf("read %s: %w", d.join(runtimeFile), err)
+	}
+	return n, nil
+}
+
+// listenOperator opens the operator's socket, which only the folder's owner can use. The
+// caller holds the folder's lock: a socket that is there already is a dead server's.
+// Where the folder's path is too long for a socket, it stands in a temporary folder of
+// its own; either way its path belongs into the runtime note.
+func (d dataFolder) listenOperator() (net.Listener, error) {
+	path, err := filepath.Abs(d.join(operatorSocket))
+	if err != nil {
+		return nil, err
+	}
+	if len(path) > socketPathMax {
+		short, err := os.MkdirTemp("", "truebond-") // mode 0700
+		if err != nil {
+			return nil, fmt.Errorf("open the operator's socket: %w", err)
+		}
+		path = filepath.Join(short, operatorSocket)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("open the operator's socket: %w", err)
+	}
+	listener, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("open the operator's socket: %w", err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(fmt.Errorf("open the operator's socket: %w", err), listener.Close())
+	}
+	return listener, nil
+}
+
+// localURL is how this machine reaches a server that listens on an address.
+func localURL(addr net.Addr) string {
+	host, port, err := net.SplitHostPort(addr.String())
+	if err != nil {
+		return "http://" + addr.String()
+	}
+	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() {
+		host = "127.0.0.1" // Go listens there too when it says [::]
+	}
+	return "http://" + net.JoinHostPort(host, port)
+}

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// rootCommand is the program's command line: one line a subcommand.
+func rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "truebond",
+		Short: "The backend of a dating app in which people pay with credits",
+		Long: `TrueBond keeps a ledger of credits: people buy them through Stripe, and spend them
+on messages and calls. Everything that happens is an event in a log that is never
+changed; balances, histories and audits are views of that log.
+
+One command starts all of it. Nothing else needs to be installed or set up.`,
+		Example: `  truebond demo                          try it, on data that is thrown away
+  truebond serve --data ./data           run it for real
+  truebond admin create --email eve@example.com --role admin < password.txt
+  truebond trigger payment_intent.succeeded --intent pi_123
+  truebond tail --after 0                read the log from its beginning`,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+		Args:              cobra.ArbitraryArgs,
+		RunE:              only,
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &misuseError{err} })
+	group := func(id, title string, commands ...*cobra.Command) {
+		root.AddGroup(&cobra.Group{ID: id, Title: title})
+		for _, c := range commands {
+			c.GroupID = id
+			root.AddCommand(c)
+		}
+	}
+	group("run", "Run it:", serveCommand())
+	group("people", "People and keys:", adminCommand(), apikeyCommand(), eraseCommand())
+	group("look", "Look and mend:", tailCommand(), rebuildCommand(), triggerCommand())
+	group("about", "About it:", versionCommand())
+	root.SetHelpCommandGroupID("about")
+	return root
+}
+
+// exactly demands so many arguments, and names them when they are missing.
+func exactly(names ...string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		switch {
+		case len(args) < len(names):
+			return misused("%s is missing", names[len(args)])
+		case len(args) > len(names):
+			return misused("%q is one argument too many", args[len(names)])
+		}
+		return nil
+	}
+}
+
+// demand refuses flags that were left empty.
+func demand(cmd *cobra.Command, flags ...string) error {
+	for _, name := range flags {
+		if value := cmd.Flag(name).Value.String(); value == "" || value == "[]" {
+			return misused("--%s is missing", name)
+		}
+	}
+	return nil
+}
+
+// only is for commands that do nothing but hold others.
+func only(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return cmd.Help()
+	}
+	hint := ""
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		hint = "; did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return misused("there is no subcommand %q%s", args[0], hint)
+}

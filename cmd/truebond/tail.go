@@ -1,0 +1,89 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+func tailCommand() *cobra.Command {
+	var to target
+	var after uint64
+	var raw bool
+	cmd := &cobra.Command{
+		Use:   "tail",
+		Short: "Show events as they come",
+		Long: `Show events as they come, one a line: position, time, type, actor and key, and what moved.
+It ends with Ctrl-C.`,
+		Example: `  truebond tail
+  truebond tail --after 0 --json | jq 'select(.type == "credits.granted")'`,
+		Args: exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			server, err := to.connect(cmd.Context())
+			if err != nil {
+				return err
+			}
+			path := "/api/operator/tail"
+			if cmd.Flags().Changed("after") {
+				path += "?after=" + strconv.FormatUint(after, 10)
+			}
+			show := showEvent
+			if raw {
+				show = showJSON
+			}
+			out := cmd.OutOrStdout()
+			err = server.stream(cmd.Context(), http.MethodGet, path, nil, func(line json.RawMessage) error {
+				return show(out, line)
+			})
+			switch {
+			case cmd.Context().Err() != nil:
+				return nil // that is how one leaves it
+			case err == nil:
+				return errors.New("the server has stopped")
+			}
+			return err
+		},
+	}
+	to.flags(cmd)
+	cmd.Flags().Uint64Var(&after, "after", 0,
+		"begin behind this position; 0 is the log's beginning (default: new events only)")
+	cmd.Flags().BoolVar(&raw, "json", false, "print the events whole, as JSON")
+	return cmd
+}
+
+func showJSON(out io.Writer, line json.RawMessage) error {
+	_, err := fmt.Fprintf(out, "%s\n", line)
+	return err
+}
+
+func showEvent(out io.Writer, line json.RawMessage) error {
+	var e struct {
+		Position uint64
+		Time     time.Time
+		Type     string
+		Actor    string
+		Key      string
+		Moves    []struct {
+			From, To string
+			Asset    string
+			Amount   int64
+		}
+	}
+	if err := json.Unmarshal(line, &e); err != nil {
+		return fmt.Errorf("read an event: %w", err)
+	}
+	var text strings.Builder
+	fmt.Fprintf(&text, "%d  %s  %s  %s  %s", e.Position, e.Time.Format(time.RFC3339), e.Type, e.Actor, e.Key)
+	for _, m := range e.Moves {
+		fmt.Fprintf(&text, "  %s → %s %d %s", m.From, m.To, m.Amount, m.Asset)
+	}
+	_, err := fmt.Fprintln(out, oneLine(text.String()))
+	return err
+}

@@ -1,0 +1,3 @@
+// Package tools pins what builds and checks TrueBond, and tests the files that no
+// compiler reads.
+package tools
