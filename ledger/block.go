@@ -40,7 +40,11 @@ var Blocks = events.Fold[BlockList]{
 				l.Blocked = slices.Insert(slices.Clone(l.Blocked), at, d.Blocked)
 			}
 		case events.UserUnblocked:
-			if at, found := slices.BinarySearch(l.Blocked, d.Blocked); found {
+			at, found := slices.BinarySearch(l.Blocked, d.Blocked)
+			switch {
+			case found && len(l.Blocked) == 1:
+				l.Blocked = nil // as a stored list comes back
+			case found:
 				l.Blocked = slices.Delete(slices.Clone(l.Blocked), at, at+1)
 			}
 		}

@@ -52,7 +52,8 @@ var Payments = events.Fold[Payment]{
 		switch d := e.Data.(type) {
 		case events.PaymentIntended:
 			return Payment{
-				Intent: d.Intent, Position: e.Position, IntendedAt: e.Time, User: d.User, Package: d.Package, Credits: d.Credits, Amount: d.Amount, Tax: d.Tax,
+				Intent: d.Intent, Position: e.Position, IntendedAt: e.Time, User: d.User,
+				Package: d.Package, Credits: d.Credits, Amount: d.Amount, Tax: d.Tax,
 				Currency: d.Currency, Lot: d.Lot, Status: PaymentIntended, ClientSecret: d.ClientSecret,
 			}, true
 		case events.PaymentGranted:
