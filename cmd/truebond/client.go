@@ -40,7 +40,9 @@ func (t *target) flags(cmd *cobra.Command) {
 type client struct {
 	http *http.Client
 	base string // URL without a path
-	key  string
+	key  string // an API key, or an access token
+
+	idempotencyKey string // of the next command; empty: none
 }
 
 // connect finds the server. On this machine that is by the operator's socket, which
@@ -126,14 +128,14 @@ func (c *client) stream(
 		if len(bytes.TrimSpace(lines.Bytes())) == 0 {
 			continue // an empty line keeps a quiet stream open
 		}
-		var broken struct {
-			Error *problem `json:"error"`
+		var broken struct { // a stream's last line, when it could not go on
+			Problem *problem `json:"problem"`
 		}
 		if err := json.Unmarshal(lines.Bytes(), &broken); err != nil {
 			return fmt.Errorf("read the server's answer: %w", err)
 		}
-		if broken.Error != nil {
-			return broken.Error
+		if broken.Problem != nil {
+			return broken.Problem
 		}
 		if err := each(bytes.Clone(lines.Bytes())); err != nil {
 			return err
@@ -164,6 +166,9 @@ func (c *client) send(ctx context.Context, method, path string, in any) (*http.R
 	}
 	if c.key != "" {
 		request.Header.Set("Authorization", "Bearer "+c.key)
+	}
+	if c.idempotencyKey != "" {
+		request.Header.Set("Idempotency-Key", c.idempotencyKey)
 	}
 	answer, err := c.http.Do(request)
 	if err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -12,7 +13,8 @@ import (
 
 func eraseCommand() *cobra.Command {
 	var to target
-	var reason, nats string
+	var local options
+	var reason string
 	var yes bool
 	cmd := &cobra.Command{
 		Use:   "erase USER",
@@ -26,12 +28,12 @@ On a terminal you are asked to confirm. It works while the server runs and while
 		Args:    exactly("the user's id"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			user := args[0]
-			if in := cmd.InOrStdin(); !yes && isTerminal(in) {
-				if err := confirm(in, cmd.ErrOrStderr(), user); err != nil {
+			if !yes && isTerminal(cmd.InOrStdin()) {
+				if err := confirm(cmd.InOrStdin(), cmd.ErrOrStderr(), user); err != nil {
 					return err
 				}
 			}
-			return runAgainst(cmd.Context(), to, nats, func(server *client) error {
+			return runAgainst(cmd.Context(), to, local, func(server *client) error {
 				in := map[string]string{"user_id": user, "reason": reason}
 				err := server.call(cmd.Context(), http.MethodPost, "/api/operator/erase", in, nil)
 				if err != nil {
@@ -45,7 +47,7 @@ On a terminal you are asked to confirm. It works while the server runs and while
 	to.flags(cmd)
 	cmd.Flags().StringVar(&reason, "reason", "the person asked for it", "why, for the audit")
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask on a terminal")
-	natsFlag(cmd, &nats)
+	serverFlags(cmd, &local)
 	return cmd
 }
 
@@ -53,11 +55,11 @@ On a terminal you are asked to confirm. It works while the server runs and while
 func confirm(in io.Reader, prompt io.Writer, what string) error {
 	fmt.Fprintf(prompt, "This cannot be undone. Type %s to go on: ", what)
 	line, err := bufio.NewReader(in).ReadString('\n')
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
 	if strings.TrimSpace(line) != what {
-		return fmt.Errorf("not confirmed; nothing was done")
+		return errors.New("not confirmed; nothing was done")
 	}
 	return nil
 }

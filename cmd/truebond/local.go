@@ -11,14 +11,15 @@ import (
 
 const stopTimeout = 30 * time.Second // a view's last batch is written by then
 
-// natsFlag is for subcommands that may have to start a server themselves.
-func natsFlag(cmd *cobra.Command, nats *string) {
-	cmd.Flags().StringVar(nats, "nats", "", "URL of the log's cluster, when the server to start needs one")
+// serverFlags are for subcommands that may have to start a server themselves.
+func serverFlags(cmd *cobra.Command, o *options) {
+	cmd.Flags().StringVar(&o.nats, "nats", "", "URL of the log's cluster, if no server runs")
+	cmd.Flags().IntVar(&o.replicas, "replicas", 3, "copies of the log on that cluster")
 }
 
 // runAgainst runs a subcommand against the server of a data folder. When none runs
 // there, it starts one for as long as the work takes, on a port of this machine only.
-func runAgainst(ctx context.Context, t target, nats string, work func(*client) error) (err error) {
+func runAgainst(ctx context.Context, t target, o options, work func(*client) error) (err error) {
 	c, err := t.connect(ctx)
 	if err == nil {
 		return work(c)
@@ -26,7 +27,8 @@ func runAgainst(ctx context.Context, t target, nats string, work func(*client) e
 	if !errors.Is(err, errNoServer) {
 		return err
 	}
-	server, err := startServer(ctx, options{data: t.data, listen: "127.0.0.1:0", nats: nats})
+	o.data, o.listen = t.data, "127.0.0.1:0"
+	server, err := startServer(ctx, o)
 	if err != nil {
 		return fmt.Errorf("no server is running on %s, and none can be started: %w", t.data, err)
 	}

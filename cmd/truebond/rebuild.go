@@ -15,7 +15,7 @@ import (
 
 func rebuildCommand() *cobra.Command {
 	var to target
-	var nats string
+	var local options
 	cmd := &cobra.Command{
 		Use:   "rebuild [VIEW]…",
 		Short: "Build views again from the log, while the server goes on serving",
@@ -25,13 +25,13 @@ up. Without a name, all views are. It works while the server runs and while not.
   truebond rebuild balances history`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, views []string) error {
-			return runAgainst(cmd.Context(), to, nats, func(server *client) error {
+			return runAgainst(cmd.Context(), to, local, func(server *client) error {
 				return rebuild(cmd.Context(), server, views, cmd.OutOrStdout())
 			})
 		},
 	}
 	to.flags(cmd)
-	natsFlag(cmd, &nats)
+	serverFlags(cmd, &local)
 	return cmd
 }
 

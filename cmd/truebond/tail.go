@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"truebond/events"
 )
 
 func tailCommand() *cobra.Command {
@@ -19,21 +21,18 @@ func tailCommand() *cobra.Command {
 	var raw bool
 	cmd := &cobra.Command{
 		Use:   "tail",
-		Short: "Show events as they come",
-		Long: `Show events as they come, one a line: position, time, type, actor and key, and what moved.
-It ends with Ctrl-C.`,
+		Short: "Show the log, and events as they come",
+		Long: `Show the log's events and then those to come, one a line: position, time, type, actor and
+key, and what moved. It ends with Ctrl-C.`,
 		Example: `  truebond tail
-  truebond tail --after 0 --json | jq 'select(.type == "credits.granted")'`,
+  truebond tail --after 1000 --json | jq 'select(.event.type == "message.sent")'`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			server, err := to.connect(cmd.Context())
 			if err != nil {
 				return err
 			}
-			path := "/api/operator/tail"
-			if cmd.Flags().Changed("after") {
-				path += "?after=" + strconv.FormatUint(after, 10)
-			}
+			path := "/api/operator/tail?after=" + strconv.FormatUint(after, 10)
 			show := showEvent
 			if raw {
 				show = showJSON
@@ -52,8 +51,7 @@ It ends with Ctrl-C.`,
 		},
 	}
 	to.flags(cmd)
-	cmd.Flags().Uint64Var(&after, "after", 0,
-		"begin behind this position; 0 is the log's beginning (default: new events only)")
+	cmd.Flags().Uint64Var(&after, "after", 0, "begin behind this position")
 	cmd.Flags().BoolVar(&raw, "json", false, "print the events whole, as JSON")
 	return cmd
 }
@@ -64,23 +62,22 @@ func showJSON(out io.Writer, line json.RawMessage) error {
 }
 
 func showEvent(out io.Writer, line json.RawMessage) error {
-	var e struct {
+	var told struct {
 		Position uint64
-		Time     time.Time
-		Type     string
-		Actor    string
-		Key      string
-		Moves    []struct {
-			From, To string
-			Asset    string
-			Amount   int64
+		Event    struct {
+			Time  time.Time
+			Type  string
+			Actor events.Actor
+			Key   string
+			Moves []events.Move
 		}
 	}
-	if err := json.Unmarshal(line, &e); err != nil {
+	if err := json.Unmarshal(line, &told); err != nil {
 		return fmt.Errorf("read an event: %w", err)
 	}
 	var text strings.Builder
-	fmt.Fprintf(&text, "%d  %s  %s  %s  %s", e.Position, e.Time.Format(time.RFC3339), e.Type, e.Actor, e.Key)
+	e := told.Event
+	fmt.Fprintf(&text, "%d  %s  %s  %s  %s", told.Position, e.Time.Format(time.RFC3339), e.Type, e.Actor, e.Key)
 	for _, m := range e.Moves {
 		fmt.Fprintf(&text, "  %s → %s %d %s", m.From, m.To, m.Amount, m.Asset)
 	}

@@ -1,0 +1,193 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A heard request is what a server got.
+type heard struct {
+	method, uri, authorization string
+	body                       map[string]any
+}
+
+// serving runs a server on a data folder: its answers stand on the operator's socket and
+// on a port. It gives the folder, the URL, and what the server hears.
+func serving(t *testing.T, answer http.HandlerFunc) (data dataFolder, url string, requests *[]heard) {
+	t.Helper()
+	requests = &[]heard{}
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := heard{method: r.Method, uri: r.URL.RequestURI(), authorization: r.Header.Get("Authorization")}
+		text, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		_ = json.Unmarshal(text, &h.body)
+		*requests = append(*requests, h)
+		r.Body = io.NopCloser(strings.NewReader(string(text)))
+		answer(w, r)
+	})
+	public := httptest.NewServer(handler)
+	t.Cleanup(public.Close)
+	data = emptyFolder(t)
+	socket, err := data.listenOperator()
+	if err != nil {
+		t.Fatal(err)
+	}
+	operator := &httptest.Server{Listener: socket, Config: &http.Server{Handler: handler, ReadHeaderTimeout: time.Second}}
+	operator.Start()
+	t.Cleanup(operator.Close)
+	if err := data.writeNote(runtimeNote{URL: public.URL, Socket: socket.Addr().String()}); err != nil {
+		t.Fatal(err)
+	}
+	return data, public.URL, requests
+}
+
+func saying(status int, body string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, body)
+	}
+}
+
+// only is the one request that was heard.
+func onlyOne(t *testing.T, requests *[]heard) heard {
+	t.Helper()
+	if len(*requests) != 1 {
+		t.Fatalf("the server heard %d requests", len(*requests))
+	}
+	return (*requests)[0]
+}
+
+func TestAnAdminIsMadeWithAPasswordFromStandardInput(t *testing.T) {
+	data, _, requests := serving(t, saying(201, `{"id":"usr_1"}`))
+	truebond(t, " correct horse \r\n", "admin", "create", "--data", data.path,
+		"--email", "eve@example.com", "--role", "admin").ends(t, exitDone, "eve@example.com may now log in")
+	got := onlyOne(t, requests)
+	want := `POST /api/operator/staff map[email:eve@example.com name:eve password: correct horse  role:admin]`
+	if s := fmt.Sprint(got.method, " ", got.uri, " ", got.body); s != want {
+		t.Errorf("it asked %s\n     not %s", s, want)
+	}
+}
+
+func TestWithoutAPasswordNobodyIsMade(t *testing.T) {
+	data, _, requests := serving(t, saying(201, `{}`))
+	for _, stdin := range []string{"", "\n", strings.Repeat("x", passwordBytesMax+1)} {
+		truebond(t, stdin, "admin", "create", "--data", data.path, "--email", "e@example.com", "--role", "admin").
+			ends(t, exitFailed, "password")
+	}
+	if len(*requests) != 0 {
+		t.Errorf("the server heard %v", *requests)
+	}
+}
+
+func TestAKeyIsAllThatGoesToStandardOutput(t *testing.T) {
+	data, _, requests := serving(t, saying(201, `{"id":"key_1","key":"tb_secret"}`))
+	got := truebond(t, "", "apikey", "create", "--data", data.path, "--name", "gifts", "--scope", "credits:deduct")
+	got.ends(t, exitDone, "key_1")
+	if got.out != "tb_secret\n" {
+		t.Errorf("standard output is %q", got.out)
+	}
+	if s := fmt.Sprint(onlyOne(t, requests).body); s != "map[name:gifts scopes:[credits:deduct]]" {
+		t.Errorf("it asked for %s", s)
+	}
+}
+
+func TestErasingNamesThePersonAndTheReason(t *testing.T) {
+	data, _, requests := serving(t, saying(200, `{}`))
+	truebond(t, "", "erase", "usr_1", "--data", data.path, "--reason", "a letter").ends(t, exitDone, "usr_1 is erased")
+	if s := fmt.Sprint(onlyOne(t, requests).body); s != "map[reason:a letter user_id:usr_1]" {
+		t.Errorf("it asked for %s", s)
+	}
+}
+
+func TestRebuildingShowsHowFarItIs(t *testing.T) {
+	data, _, requests := serving(t, saying(200, `{"view":"balances","done":0,"total":200}
+{"view":"balances","done":1,"total":200}
+
+{"view":"balances","done":100,"total":200}
+{"view":"balances","done":200,"total":200}
+`))
+	got := truebond(t, "", "rebuild", "balances", "--data", data.path)
+	got.ends(t, exitDone, "")
+	if want := "balances: 0 of 200 events\nbalances: 100 of 200 events\nbalances: 200 of 200 events\n"; got.out != want {
+		t.Errorf("it printed %q", got.out)
+	}
+	if s := fmt.Sprint(onlyOne(t, requests).body); s != "map[views:[balances]]" {
+		t.Errorf("it asked for %s", s)
+	}
+}
+
+func TestARebuildThatBreaksOffIsAFailure(t *testing.T) {
+	for answer, fault := range map[string]string{
+		`{"view":"balances","done":3,"total":5}`: "stopped before balances was built",
+		`{"view":"balances","done":3,"total":5}` + "\n" +
+			`{"problem":{"status":500,"code":"internal","detail":"The log lacks an event."}}`: "The log lacks an event.",
+		`{"view":`: "read the server's answer",
+	} {
+		data, _, _ := serving(t, saying(200, answer))
+		truebond(t, "", "rebuild", "--data", data.path).ends(t, exitFailed, fault)
+	}
+}
+
+func TestTailShowsEventsUntilTheServerStops(t *testing.T) {
+	const line = `{"position":7,"event":{"key":"k","type":"message.sent","time":"2026-01-02T03:04:05Z","actor":"user/usr_1",` +
+		`"moves":[{"from":"user/usr_1/lot_1","to":"spent/paid/messages","asset":"CREDIT","amount":1}],"data":{"x":1}}}`
+	data, _, requests := serving(t, saying(200, line+"\n"))
+	got := truebond(t, "", "tail", "--after", "6", "--data", data.path)
+	got.ends(t, exitFailed, "the server has stopped")
+	want := "7  2026-01-02T03:04:05Z  message.sent  user/usr_1  k  user/usr_1/lot_1 → spent/paid/messages 1 CREDIT\n"
+	if got.out != want {
+		t.Errorf("it printed %q", got.out)
+	}
+	if h := onlyOne(t, requests); h.uri != "/api/operator/tail?after=6" {
+		t.Errorf("it asked for %s", h.uri)
+	}
+	if got := truebond(t, "", "tail", "--json", "--data", data.path); got.out != line+"\n" {
+		t.Errorf("as JSON it printed %q", got.out)
+	}
+}
+
+func TestARefusalIsOneClearLine(t *testing.T) {
+	for answer, want := range map[string]string{
+		`{"status":422,"code":"validation","title":"Unprocessable","detail":"Two fields are wrong.",` +
+			`"errors":[{"pointer":"#/email","detail":"is taken"},{"pointer":"/role","detail":"is unknown"}]}`: "the server refused: Two fields are wrong. /email: is taken /role: is unknown (validation, 422)",
+		`<html>`:                      "the server refused: Unprocessable Entity (422)",
+		`{"detail":"a\u001b[2Jb\nc"}`: "the server refused: a [2Jb c (422)",
+	} {
+		data, _, _ := serving(t, saying(422, answer))
+		got := truebond(t, "", "apikey", "create", "--data", data.path, "--name", "n", "--scope", "s")
+		if got.code != exitFailed || got.errout != "truebond: "+want+"\n" {
+			t.Errorf("it ended with %d and said %q", got.code, got.errout)
+		}
+	}
+}
+
+func TestARemoteServerGetsTheKeyAndTheSocketDoesNot(t *testing.T) {
+	data, url, requests := serving(t, saying(201, `{"key":"k"}`))
+	truebond(t, "", "apikey", "create", "--server", url+"/", "--key", "tb_1", "--name", "n", "--scope", "s").ends(t, exitDone, "k")
+	truebond(t, "", "apikey", "create", "--data", data.path, "--key", "tb_1", "--name", "n", "--scope", "s").ends(t, exitDone, "k")
+	if got := []string{(*requests)[0].authorization, (*requests)[1].authorization}; got[0] != "Bearer tb_1" || got[1] != "" {
+		t.Errorf("it sent %q", got)
+	}
+}
+
+func TestWithoutAServerItSaysSo(t *testing.T) {
+	data, _, _ := serving(t, saying(200, ""))
+	if err := data.removeNote(); err != nil {
+		t.Fatal(err)
+	}
+	truebond(t, "", "tail", "--data", data.path).ends(t, exitFailed, "no server is running on the data folder "+data.path)
+
+	killed := emptyFolder(t)
+	if err := killed.writeNote(runtimeNote{Socket: killed.join(operatorSocket)}); err != nil {
+		t.Fatal(err)
+	}
+	truebond(t, "", "tail", "--data", killed.path).ends(t, exitFailed, "the last one was killed")
+}

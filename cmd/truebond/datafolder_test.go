@@ -1,0 +1,166 @@
+package main
+
+import (
+	"errors"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+func emptyFolder(t *testing.T) dataFolder {
+	t.Helper()
+	d, err := openDataFolder(filepath.Join(t.TempDir(), "data"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func permissions(t *testing.T, path string) fs.FileMode {
+	t.Helper()
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Mode().Perm()
+}
+
+func TestNobodyElseLooksIntoADataFolder(t *testing.T) {
+	made := emptyFolder(t)
+	if p := permissions(t, made.path); p != 0o700 {
+		t.Errorf("a new one has mode %o", p)
+	}
+
+	open := t.TempDir()
+	if err := os.Chmod(open, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openDataFolder(open); err != nil || permissions(t, open) != 0o700 {
+		t.Errorf("an empty one is not closed: %v, mode %o", err, permissions(t, open))
+	}
+
+	if err := os.WriteFile(filepath.Join(open, "letter"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openDataFolder(open); err != nil {
+		t.Errorf("a closed one is refused: %v", err)
+	}
+	if err := os.Chmod(open, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openDataFolder(open); err == nil || !strings.Contains(err.Error(), "chmod 700") {
+		t.Errorf("one that is open and not empty: %v", err)
+	}
+}
+
+func TestTwoThatStartAtOnceHaveOneSecret(t *testing.T) {
+	data := emptyFolder(t)
+	secrets := make([]string, 20)
+	var all sync.WaitGroup
+	for i := range secrets {
+		all.Go(func() {
+			var err error
+			if secrets[i], err = data.secret("shared", "x_"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	for _, s := range secrets {
+		if s == "" || s != secrets[0] {
+			t.Fatalf("the secrets are %q", secrets)
+		}
+	}
+	if p := permissions(t, data.join("shared")); p != 0o600 {
+		t.Errorf("its file has mode %o", p)
+	}
+	left, err := os.ReadDir(data.path)
+	if err != nil || len(left) != 1 {
+		t.Errorf("the folder holds %v (%v)", left, err)
+	}
+}
+
+func TestASecretThatWasEmptiedIsNotMadeAnew(t *testing.T) {
+	data := emptyFolder(t)
+	if err := os.WriteFile(data.join("shared"), []byte("\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if secret, err := data.secret("shared", ""); err == nil {
+		t.Errorf("it became %q: what the old one sealed would be lost unseen", secret)
+	}
+}
+
+func TestTheNoteLeadsToTheServerUntilItStops(t *testing.T) {
+	data := emptyFolder(t)
+	if err := data.removeNote(); err != nil {
+		t.Errorf("removing no note: %v", err)
+	}
+	want := runtimeNote{PID: 7, URL: "http://127.0.0.1:1", Socket: "/x"}
+	if err := data.writeNote(want); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := data.readNote(); err != nil || got != want {
+		t.Errorf("the note is %+v (%v)", got, err)
+	}
+	if p := permissions(t, data.join(runtimeFile)); p != 0o600 {
+		t.Errorf("it has mode %o", p)
+	}
+	if err := data.removeNote(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := data.readNote(); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("after the stop: %v", err)
+	}
+}
+
+func TestOnlyTheOwnerUsesTheSocket(t *testing.T) {
+	long := filepath.Join(t.TempDir(), strings.Repeat("long", 30))
+	for _, path := range []string{filepath.Join(t.TempDir(), "short"), long} {
+		data, err := openDataFolder(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 { // the second finds the socket of one that was killed
+			listener, err := data.listenOperator()
+			if err != nil {
+				t.Fatal(err)
+			}
+			listener.(*net.UnixListener).SetUnlinkOnClose(false)
+			socket := listener.Addr().String()
+			if permissions(t, socket) != 0o600 || permissions(t, filepath.Dir(socket)) != 0o700 {
+				t.Errorf("%s has mode %o", socket, permissions(t, socket))
+			}
+			conn, err := net.Dial("unix", socket)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = conn.Close()
+			_ = listener.Close()
+			if filepath.Dir(socket) != path {
+				_ = os.RemoveAll(filepath.Dir(socket))
+			}
+		}
+	}
+}
+
+func TestAServerIsReachedWhereItListens(t *testing.T) {
+	for listen, want := range map[string]string{
+		"127.0.0.1:80": "http://127.0.0.1:80",
+		"0.0.0.0:80":   "http://127.0.0.1:80",
+		"[::]:80":      "http://127.0.0.1:80",
+		"[::1]:80":     "http://[::1]:80",
+		"10.1.2.3:80":  "http://10.1.2.3:80",
+	} {
+		addr, err := net.ResolveTCPAddr("tcp", listen)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := localURL(addr); got != want {
+			t.Errorf("%s: %s", listen, got)
+		}
+	}
+}

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+)
+
+// said is what the program printed, and what it ended with.
+type said struct {
+	code        int
+	out, errout string
+}
+
+// truebond runs the program as a shell would.
+func truebond(t *testing.T, stdin string, args ...string) said {
+	t.Helper()
+	var out, errout bytes.Buffer
+	code := run(context.Background(), args, strings.NewReader(stdin), &out, &errout)
+	return said{code, out.String(), errout.String()}
+}
+
+// ends demands how the program ended, and a part of what it printed then.
+func (s said) ends(t *testing.T, code int, part string) {
+	t.Helper()
+	if s.code != code || !strings.Contains(s.out+s.errout, part) {
+		t.Errorf("it ended with %d, not %d, or did not say %q:\n%s%s", s.code, code, part, s.out, s.errout)
+	}
+}
+
+func TestWithoutArgumentsItExplainsItself(t *testing.T) {
+	help := truebond(t, "")
+	help.ends(t, exitDone, "truebond demo")
+	for _, name := range []string{"serve", "demo", "admin", "apikey", "erase", "rebuild", "tail", "trigger", "version"} {
+		if !strings.Contains(help.out, "\n  "+name+" ") {
+			t.Errorf("%s is not explained", name)
+		}
+	}
+}
+
+func TestEveryCommandTeachesAndStandsInAGroup(t *testing.T) {
+	var visit func(*cobra.Command)
+	visit = func(c *cobra.Command) {
+		if c.Short == "" || c.HasParent() && !c.Parent().HasParent() && c.GroupID == "" {
+			t.Errorf("%s has no explanation or no group", c.CommandPath())
+		}
+		if c.Flags().HasFlags() && c.Example == "" && c.Name() != "demo" {
+			t.Errorf("%s has no example", c.CommandPath())
+		}
+		for _, child := range c.Commands() {
+			visit(child)
+		}
+	}
+	visit(rootCommand())
+}
+
+func TestAWrongCommandLineIsAMisuseThatNamesTheFault(t *testing.T) {
+	for line, fault := range map[string]string{
+		"dance":                          `no subcommand "dance"`,
+		"vershion":                       "did you mean version?",
+		"admin creat":                    "did you mean create?",
+		"version now":                    `"now" is one argument too many`,
+		"erase":                          "the user's id is missing",
+		"erase usr_1 --really":           "--really",
+		"admin create --role admin":      "--email is missing",
+		"apikey create --name x":         "--scope is missing",
+		"trigger":                        "the event",
+		"trigger charge.refunded":        "--object is missing",
+		"tail --after -1":                "--after",
+		"tail --server ftp://x":          "--server takes a URL",
+		"tail --server http://x --key y": "over https only",
+		"admin create --email e@x.org --role boss": "--role is admin or finance",
+		"trigger payment_intent.succeeded":         "--intent is missing",
+	} {
+		got := truebond(t, "", strings.Fields(line)...)
+		got.ends(t, exitMisused, fault)
+		if got.out != "" || !strings.Contains(got.errout, "--help`.") {
+			t.Errorf("%s: no way on is shown, or not on standard error: %q %q", line, got.out, got.errout)
+		}
+	}
+}
+
+func TestItSaysItsVersion(t *testing.T) {
+	truebond(t, "", "version").ends(t, exitDone, "truebond ")
+}
