@@ -20,7 +20,7 @@ One command starts all of it. Nothing else needs to be installed or set up.`,
   truebond serve --data ./data           run it for real
   truebond admin create --email eve@example.com --role admin < password.txt
   truebond trigger payment_intent.succeeded --intent pi_123
-  truebond tail --after 0                read the log from its beginning`,
+  truebond tail                          read the log`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
@@ -35,7 +35,7 @@ One command starts all of it. Nothing else needs to be installed or set up.`,
 			root.AddCommand(c)
 		}
 	}
-	group("run", "Run it:", serveCommand())
+	group("run", "Run it:", serveCommand(), demoCommand())
 	group("people", "People and keys:", adminCommand(), apikeyCommand(), eraseCommand())
 	group("look", "Look and mend:", tailCommand(), rebuildCommand(), triggerCommand())
 	group("about", "About it:", versionCommand())
@@ -72,6 +72,7 @@ func only(cmd *cobra.Command, args []string) error {
 		return cmd.Help()
 	}
 	hint := ""
+	cmd.SuggestionsMinimumDistance = 2 // as many typos
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 		hint = "; did you mean " + strings.Join(near, " or ") + "?"
 	}
