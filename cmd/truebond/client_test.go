@@ -56,7 +56,7 @@ func saying(status int, body string) http.HandlerFunc {
 	}
 }
 
-// only is the one request that was heard.
+// onlyOne is the one request that was heard.
 func onlyOne(t *testing.T, requests *[]heard) heard {
 	t.Helper()
 	if len(*requests) != 1 {
@@ -116,7 +116,8 @@ func TestRebuildingShowsHowFarItIs(t *testing.T) {
 `))
 	got := truebond(t, "", "rebuild", "balances", "--data", data.path)
 	got.ends(t, exitDone, "")
-	if want := "balances: 0 of 200 events\nbalances: 100 of 200 events\nbalances: 200 of 200 events\n"; got.out != want {
+	want := "balances: 0 of 200 events\nbalances: 100 of 200 events\nbalances: 200 of 200 events\n"
+	if got.out != want {
 		t.Errorf("it printed %q", got.out)
 	}
 	if s := fmt.Sprint(onlyOne(t, requests).body); s != "map[views:[balances]]" {
@@ -137,8 +138,9 @@ func TestARebuildThatBreaksOffIsAFailure(t *testing.T) {
 }
 
 func TestTailShowsEventsUntilTheServerStops(t *testing.T) {
-	const line = `{"position":7,"event":{"key":"k","type":"message.sent","time":"2026-01-02T03:04:05Z","actor":"user/usr_1",` +
-		`"moves":[{"from":"user/usr_1/lot_1","to":"spent/paid/messages","asset":"CREDIT","amount":1}],"data":{"x":1}}}`
+	const line = `{"position":7,"event":{"key":"k","type":"message.sent","time":"2026-01-02T03:04:05Z",` +
+		`"actor":"user/usr_1","moves":[{"from":"user/usr_1/lot_1","to":"spent/paid/messages",` +
+		`"asset":"CREDIT","amount":1}],"data":{"x":1}}}`
 	data, _, requests := serving(t, saying(200, line+"\n"))
 	got := truebond(t, "", "tail", "--after", "6", "--data", data.path)
 	got.ends(t, exitFailed, "the server has stopped")
@@ -155,15 +157,16 @@ func TestTailShowsEventsUntilTheServerStops(t *testing.T) {
 }
 
 func TestARefusalIsOneClearLine(t *testing.T) {
-	for answer, want := range map[string]string{
-		`{"status":422,"code":"validation","title":"Unprocessable","detail":"Two fields are wrong.",` +
-			`"errors":[{"pointer":"#/email","detail":"is taken"},{"pointer":"/role","detail":"is unknown"}]}`: "the server refused: Two fields are wrong. /email: is taken /role: is unknown (validation, 422)",
-		`<html>`:                      "the server refused: Unprocessable Entity (422)",
-		`{"detail":"a\u001b[2Jb\nc"}`: "the server refused: a [2Jb c (422)",
+	for _, told := range []struct{ answer, want string }{
+		{`{"status":422,"code":"validation","title":"Unprocessable","detail":"Two fields are wrong.",` +
+			`"errors":[{"pointer":"#/email","detail":"is taken"},{"pointer":"/role","detail":"is unknown"}]}`,
+			"Two fields are wrong. /email: is taken /role: is unknown (validation, 422)"},
+		{`<html>`, "Unprocessable Entity (422)"},
+		{`{"detail":"a\u001b[2Jb\nc"}`, "a [2Jb c (422)"},
 	} {
-		data, _, _ := serving(t, saying(422, answer))
+		data, _, _ := serving(t, saying(422, told.answer))
 		got := truebond(t, "", "apikey", "create", "--data", data.path, "--name", "n", "--scope", "s")
-		if got.code != exitFailed || got.errout != "truebond: "+want+"\n" {
+		if got.code != exitFailed || got.errout != "truebond: the server refused: "+told.want+"\n" {
 			t.Errorf("it ended with %d and said %q", got.code, got.errout)
 		}
 	}
@@ -171,10 +174,14 @@ func TestARefusalIsOneClearLine(t *testing.T) {
 
 func TestARemoteServerGetsTheKeyAndTheSocketDoesNot(t *testing.T) {
 	data, url, requests := serving(t, saying(201, `{"key":"k"}`))
-	truebond(t, "", "apikey", "create", "--server", url+"/", "--key", "tb_1", "--name", "n", "--scope", "s").ends(t, exitDone, "k")
-	truebond(t, "", "apikey", "create", "--data", data.path, "--key", "tb_1", "--name", "n", "--scope", "s").ends(t, exitDone, "k")
-	if got := []string{(*requests)[0].authorization, (*requests)[1].authorization}; got[0] != "Bearer tb_1" || got[1] != "" {
-		t.Errorf("it sent %q", got)
+	create := []string{"apikey", "create", "--name", "n", "--scope", "s"}
+	truebond(t, "", append(create, "--server", url+"/", "--key", "tb_1")...).ends(t, exitDone, "k")
+	truebond(t, "", append(create, "--data", data.path)...).ends(t, exitDone, "k")
+	if got := (*requests)[0].authorization; got != "Bearer tb_1" {
+		t.Errorf("the remote server got %q", got)
+	}
+	if got := (*requests)[1].authorization; got != "" {
+		t.Errorf("the socket got %q", got)
 	}
 }
 

@@ -82,15 +82,18 @@ func TestAnyOtherEventIsSentWithAnObjectOfYours(t *testing.T) {
 	if err := os.WriteFile(file, []byte(`{"id":"ch_1","amount":9007199254740993}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	truebond(t, "", "trigger", "charge.refunded", "--object", file, "--data", data.path).ends(t, exitDone, "200")
-	truebond(t, `{"id":"ch_2"}`, "trigger", "charge.refunded", "--object", "-", "--data", data.path).ends(t, exitDone, "200")
+	with := func(object, stdin string) said {
+		return truebond(t, stdin, "trigger", "charge.refunded", "--object", object, "--data", data.path)
+	}
+	with(file, "").ends(t, exitDone, "200")
+	with("-", `{"id":"ch_2"}`).ends(t, exitDone, "200")
+	with("-", "[1]").ends(t, exitFailed, "object")
 	if e := (*took)[0]; e.Type != "charge.refunded" || !strings.Contains(string(e.Data.Raw), "9007199254740993") {
 		t.Errorf("the event is %s: %s", e.Type, e.Data.Raw)
 	}
 	if !strings.Contains(string((*took)[1].Data.Raw), "ch_2") {
 		t.Errorf("the second object is %s", (*took)[1].Data.Raw)
 	}
-	truebond(t, "[1]", "trigger", "charge.refunded", "--object", "-", "--data", data.path).ends(t, exitFailed, "object")
 }
 
 func TestWhatTheServerRefusesFails(t *testing.T) {
