@@ -1,32 +1,48 @@
 package projections
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"math"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode/utf8"
 )
 
 // A Store keeps documents in tables, and for each table the position that it is folded
 // to. MongoDB and SQLite stand behind it; nothing above knows which.
 //
-// Documents are JSON objects. Integers up to 63 bits keep their value.
+// Documents are JSON objects, nested up to 90 deep; a number is an integer of 63 bits and
+// a sign, or a double. One comes back with the same value, not always the same bytes.
+// Strings compare by their bytes. A read sees all of a batch or nothing of it.
+//
+// All but Create, Tables, Drop and Ping fail with ErrNoTable when a table does not exist,
+// also when it was dropped a moment ago: look up the live one again.
 type Store interface {
 	// Create makes a table with its indexes at position 0, not live. One that exists
-	// already stays as it is, but gets the indexes that it lacks.
+	// already stays as it is, but gets the indexes that it lacks. An index of the same
+	// name with other fields is an error.
 	Create(ctx context.Context, t Table) error
-	// Tables are all tables there are, and how far each is.
+	// Tables are all tables there are, by name, and how far each is.
 	Tables(ctx context.Context) ([]Progress, error)
 	// Write stores what a batch of events came to, all or nothing. It is durable
 	// enough to be rebuilt from the log. If a table is not at batch.From: ErrMoved.
+	// After another error it may be stored nevertheless: see Tables.
 	Write(ctx context.Context, batch Batch) error
 	// GoLive makes a table the one that its view is read from, and drops the one
-	// that was, in one step.
+	// that was, in one step. For the one that is live already it does nothing.
 	GoLive(ctx context.Context, table string) error
 	// Drop deletes a table and its documents. One that does not exist is dropped already.
 	Drop(ctx context.Context, table string) error
 
-	// Get finds documents by id; those that do not exist are left out.
+	// Get finds documents by id, in the order of their ids, each once; those that do
+	// not exist are left out.
 	Get(ctx context.Context, table string, ids []string) ([]Document, error)
-	// Find finds documents by an index.
+	// Find finds documents by an index. ErrBadQuery: it does not fit the table.
 	Find(ctx context.Context, table string, q Query) ([]Document, error)
 
 	// Ping tells whether the store answers.
@@ -34,8 +50,25 @@ type Store interface {
 	Close(ctx context.Context) error
 }
 
-// ErrMoved says that a table is not where a batch begins: somebody else has written.
-var ErrMoved = errors.New("the table is at another position than the batch begins at")
+// What stores say no with.
+var (
+	// ErrMoved says that a table is not where a batch begins: somebody else has written.
+	ErrMoved = errors.New("the table is at another position than the batch begins at")
+	// ErrNoTable says that there is no such table, or no longer.
+	ErrNoTable = errors.New("there is no such table")
+	// ErrBadQuery says that a query, maybe by its cursor, does not fit the table.
+	ErrBadQuery = errors.New("the query does not fit the table")
+)
+
+// Limits that both stores keep.
+const (
+	PageMax       = 1000    // documents that one query gives
+	IDBytesMax    = 1024    // of a document's id, which stands in every index
+	BodyBytesMax  = 4 << 20 // of a document's JSON; Mongo takes 16 MiB of its own form
+	nameBytesMax  = 63      // of a table, an index and a field
+	indexesMax    = 16      // of a table: each costs on every write
+	indexFieldMax = 4       // of an index
+)
 
 // A Table is where the documents of one build of a view are kept.
 type Table struct {
@@ -53,7 +86,7 @@ type Progress struct {
 	Hash     []byte // SHA-256 of the event's body at Position; nil at 0
 }
 
-// A Batch is what a run of events comes to in some tables.
+// A Batch is what a run of events comes to in some tables. It names a document once.
 type Batch struct {
 	Tables []string // these go from From to To, whether or not a document changed
 	From   uint64
@@ -71,22 +104,22 @@ type Write struct {
 // A Document is a JSON object under an id, folded to a position.
 type Document struct {
 	ID       string
-	Position uint64 // of the last event that touched it
+	Position uint64 // of the last event that touched it: after the batch's From, up to its To
 	Body     []byte
 }
 
-// A Query finds documents of a table by one of its indexes, or by their ids.
+// A Query finds documents of a table by one of its indexes, or by their ids. A field of an
+// index holds strings, or integers, or booleans, the same in all documents; a document
+// in which it is missing or null is not found by the index. An index with Each needs its
+// first value in Equal: an element.
 type Query struct {
 	Index string  // the index's name; empty: by id
 	Equal []any   // values (string, int64, bool) of the index's first fields
-	Range Range   // of the index's next field; without an index, of the id (strings)
+	Range Range   // of the index's next field; when none is left, of the id (strings)
 	Desc  bool    // the greatest first, by the remaining fields of the index and the id
 	After *Cursor // begin behind this document
 	Limit int     // 1 to PageMax
 }
-
-// PageMax bounds how many documents one query gives.
-const PageMax = 1000
 
 // A Range bounds a field: From ≤ value < Until. A nil bound is open.
 type Range struct {
@@ -99,4 +132,226 @@ type Range struct {
 type Cursor struct {
 	Values []any  `json:"v,omitempty"`
 	ID     string `json:"id"`
+}
+
+// UnmarshalJSON reads a cursor. Its integers keep their value.
+func (c *Cursor) UnmarshalJSON(body []byte) error {
+	type plain Cursor
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	decoder.UseNumber()
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode((*plain)(c)); err != nil {
+		return err
+	}
+	for i, v := range c.Values {
+		number, ok := v.(json.Number)
+		if !ok {
+			continue
+		}
+		n, err := number.Int64()
+		if err != nil {
+			return fmt.Errorf("value %d of the cursor is not an integer", i)
+		}
+		c.Values[i] = n
+	}
+	return nil
+}
+
+// CursorAt is where a page ends whose last document is d, found by q in this index.
+func (x Index) CursorAt(q Query, d Document) (*Cursor, error) {
+	c := &Cursor{ID: d.ID}
+	if q.Index == "" {
+		return c, nil
+	}
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(d.Body, &fields); err != nil {
+		return nil, fmt.Errorf("read document %q: %w", d.ID, err)
+	}
+	for _, name := range x.Fields[len(q.Equal):] {
+		value, err := indexValue(fields[name])
+		if err != nil {
+			return nil, fmt.Errorf("field %s of document %q: %w", name, d.ID, err)
+		}
+		c.Values = append(c.Values, value)
+	}
+	return c, nil
+}
+
+func indexValue(body json.RawMessage) (any, error) {
+	var n int64
+	if json.Unmarshal(body, &n) == nil && string(body) != "null" {
+		return n, nil
+	}
+	var v any
+	if err := json.Unmarshal(body, &v); err != nil {
+		return nil, err
+	}
+	return v, checkValue(v)
+}
+
+var (
+	tableNames = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
+	fieldNames = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]*$`)
+)
+
+// Check refuses a table that a store cannot make.
+func (t Table) Check() error {
+	switch {
+	case !tableNames.MatchString(t.Name) || len(t.Name) > nameBytesMax:
+		return fmt.Errorf("table %q: its name is not %d lower-case letters, digits and underscores at most",
+			t.Name, nameBytesMax)
+	case t.View == "" || t.Version < 0:
+		return fmt.Errorf("table %s: view %q in version %d is none", t.Name, t.View, t.Version)
+	case len(t.Indexes) > indexesMax:
+		return fmt.Errorf("table %s: %d indexes are more than %d", t.Name, len(t.Indexes), indexesMax)
+	}
+	seen := map[string]bool{}
+	for _, x := range t.Indexes {
+		if err := x.check(); err != nil {
+			return fmt.Errorf("table %s: index %q: %w", t.Name, x.Name, err)
+		}
+		if seen[x.Name] {
+			return fmt.Errorf("table %s: index %q stands twice in the list", t.Name, x.Name)
+		}
+		seen[x.Name] = true
+	}
+	return nil
+}
+
+func (x Index) check() error {
+	if !tableNames.MatchString(x.Name) || len(x.Name) > nameBytesMax {
+		return errors.New("its name is not of lower-case letters, digits and underscores")
+	}
+	if len(x.Fields) == 0 || len(x.Fields) > indexFieldMax {
+		return fmt.Errorf("it has %d fields, not 1 to %d", len(x.Fields), indexFieldMax)
+	}
+	for i, f := range x.Fields {
+		if !fieldNames.MatchString(f) || len(f) > nameBytesMax || slices.Contains(x.Fields[:i], f) {
+			return fmt.Errorf("field %q is not a name, or stands there twice", f)
+		}
+	}
+	return nil
+}
+
+// Lacking are the indexes of wanted that a table does not have yet.
+func (t Table) Lacking(wanted []Index) ([]Index, error) {
+	var lacking []Index
+	for _, x := range wanted {
+		at := slices.IndexFunc(t.Indexes, func(has Index) bool { return has.Name == x.Name })
+		switch {
+		case at < 0:
+			lacking = append(lacking, x)
+		case t.Indexes[at].Each != x.Each || !slices.Equal(t.Indexes[at].Fields, x.Fields):
+			return nil, fmt.Errorf("table %s has another index %s", t.Name, x.Name)
+		}
+	}
+	return lacking, nil
+}
+
+// Check refuses a batch that no store may take.
+func (b Batch) Check() error {
+	if len(b.Tables) == 0 || b.From >= b.To || b.To > math.MaxInt64 {
+		return fmt.Errorf("a batch for %d tables from %d to %d is none", len(b.Tables), b.From, b.To)
+	}
+	seen := make(map[string]map[string]bool, len(b.Tables)) // ids by table
+	for _, t := range b.Tables {
+		if seen[t] != nil {
+			return fmt.Errorf("table %q stands twice in the batch", t)
+		}
+		seen[t] = map[string]bool{}
+	}
+	for _, w := range b.Writes {
+		ids := seen[w.Table]
+		if ids == nil {
+			return fmt.Errorf("document %q is for table %q, which is not in the batch", w.ID, w.Table)
+		}
+		if ids[w.ID] {
+			return fmt.Errorf("document %q of table %s stands twice in the batch", w.ID, w.Table)
+		}
+		ids[w.ID] = true
+		if w.Position <= b.From || w.Position > b.To {
+			return fmt.Errorf("document %q of table %s is at %d, outside of the batch", w.ID, w.Table, w.Position)
+		}
+		if err := w.check(); err != nil {
+			return fmt.Errorf("document %q of table %s: %w", w.ID, w.Table, err)
+		}
+	}
+	return nil
+}
+
+func (d Document) check() error {
+	switch {
+	case !ValidID(d.ID):
+		return fmt.Errorf("its id is not 1 to %d bytes of text", IDBytesMax)
+	case d.Body == nil:
+		return nil
+	case len(d.Body) > BodyBytesMax:
+		return fmt.Errorf("its %d bytes are more than %d", len(d.Body), BodyBytesMax)
+	case !json.Valid(d.Body) || bytes.TrimLeft(d.Body, " \t\r\n")[0] != '{':
+		return errors.New("it is not a JSON object")
+	}
+	return nil
+}
+
+// ValidID tells whether a document can have this id.
+func ValidID(id string) bool {
+	return id != "" && len(id) <= IDBytesMax && utf8.ValidString(id) && !strings.Contains(id, "\x00")
+}
+
+// Check refuses a query that does not fit a table, with ErrBadQuery. Otherwise it gives
+// the index: none, and so no fields, for a query by id.
+func (q Query) Check(t Table) (Index, error) {
+	var x Index
+	if q.Index != "" {
+		at := slices.IndexFunc(t.Indexes, func(x Index) bool { return x.Name == q.Index })
+		if at < 0 {
+			return x, fmt.Errorf("%w: table %s has no index %q", ErrBadQuery, t.Name, q.Index)
+		}
+		x = t.Indexes[at]
+	}
+	if err := q.check(x); err != nil {
+		return x, fmt.Errorf("%w: table %s, index %q: %w", ErrBadQuery, t.Name, q.Index, err)
+	}
+	return x, nil
+}
+
+func (q Query) check(x Index) error {
+	free := len(x.Fields) - len(q.Equal)
+	switch {
+	case q.Limit < 1 || q.Limit > PageMax:
+		return fmt.Errorf("the limit %d is not 1 to %d", q.Limit, PageMax)
+	case free < 0:
+		return fmt.Errorf("%d values are too many", len(q.Equal))
+	case x.Each && len(q.Equal) == 0:
+		return errors.New("it needs an element")
+	case q.After != nil && len(q.After.Values) != free:
+		return fmt.Errorf("the cursor has %d values, not %d", len(q.After.Values), free)
+	}
+	values := slices.Clone(q.Equal)
+	for _, bound := range []any{q.Range.From, q.Range.Until} {
+		if bound == nil {
+			continue
+		}
+		if _, text := bound.(string); free == 0 && !text {
+			return errors.New("a bound of the ids is not a string")
+		}
+		values = append(values, bound)
+	}
+	if q.After != nil {
+		values = append(values, q.After.Values...)
+	}
+	for _, v := range values {
+		if err := checkValue(v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkValue(v any) error {
+	switch v.(type) {
+	case string, int64, bool:
+		return nil
+	}
+	return fmt.Errorf("a value of type %T is neither a string nor an int64 nor a bool", v)
 }

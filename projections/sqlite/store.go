@@ -1,0 +1,187 @@
+// Package sqlite keeps the documents of views in one SQLite file, inside the process.
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"sync"
+
+	_ "modernc.org/sqlite" // the driver
+
+	"truebond/projections"
+)
+
+// A Store is a projections.Store in a SQLite file. It is safe for use by many
+// goroutines; one of them writes at a time.
+type Store struct {
+	writer *statements // one connection, whose transactions begin as writers
+	reader *statements
+
+	mu     sync.RWMutex
+	tables map[string]projections.Table // those that are known to exist
+}
+
+var _ projections.Store = (*Store)(nil)
+
+const (
+	readersMax = 8 // connections; more than cores, as reads may wait for the disk
+	layout     = 1 // of the file; raise it when it changes, and the file must be made anew
+)
+
+// Open opens the file at path, and makes it if there is none. Its folder must exist.
+func Open(path string) (*Store, error) {
+	s, err := open(path)
+	if err != nil {
+		return nil, fmt.Errorf("open the views in %s: %w", path, err)
+	}
+	return s, nil
+}
+
+func open(path string) (*Store, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	// A commit waits for no disk: a power cut takes the last ones, which the log gives back.
+	common := url.Values{"_pragma": {
+		"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(NORMAL)", "temp_store(MEMORY)",
+	}}
+	// A checkpoint of 64 MiB writes each page once, however often it has changed.
+	writing := url.Values{"_txlock": {"immediate"}, "_pragma": append([]string{
+		"wal_autocheckpoint(16384)", "cache_size(-65536)",
+	}, common["_pragma"]...)}
+	reading := url.Values{"_pragma": append([]string{
+		"query_only(1)", "cache_size(-8192)",
+	}, common["_pragma"]...)}
+
+	writer, err := connect(path, writing, 1)
+	if err != nil {
+		return nil, err
+	}
+	// The writer makes the file, so it goes first.
+	if err := prepareFile(writer.db); err != nil {
+		return nil, errors.Join(err, writer.close())
+	}
+	reader, err := connect(path, reading, readersMax)
+	if err != nil {
+		return nil, errors.Join(err, writer.close())
+	}
+	return &Store{writer: writer, reader: reader, tables: map[string]projections.Table{}}, nil
+}
+
+func connect(path string, settings url.Values, connections int) (*statements, error) {
+	name := url.URL{Scheme: "file", Path: path, RawQuery: settings.Encode()}
+	db, err := sql.Open("sqlite", name.String())
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(connections)
+	db.SetMaxIdleConns(connections)
+	return &statements{db: db, prepared: map[string]map[string]*sql.Stmt{}}, nil
+}
+
+// prepareFile makes what must be there before any table.
+func prepareFile(db *sql.DB) error {
+	var found int
+	if err := db.QueryRow("PRAGMA user_version").Scan(&found); err != nil {
+		return err
+	}
+	if found != 0 && found != layout {
+		return fmt.Errorf("the file has layout %d and this program knows %d;"+
+			" move it away, and the views are built from the log again", found, layout)
+	}
+	_, err := db.Exec(fmt.Sprintf(`
+		BEGIN IMMEDIATE;
+		CREATE TABLE IF NOT EXISTS tables (
+			name     TEXT PRIMARY KEY NOT NULL,
+			view     TEXT NOT NULL,
+			version  INTEGER NOT NULL,
+			indexes  TEXT NOT NULL,
+			live     INTEGER NOT NULL DEFAULT 0,
+			position INTEGER NOT NULL DEFAULT 0,
+			hash     BLOB
+		) WITHOUT ROWID;
+		CREATE UNIQUE INDEX IF NOT EXISTS one_live_table ON tables (view) WHERE live;
+		PRAGMA user_version = %d;
+		COMMIT;`, layout))
+	return err
+}
+
+// Ping tells whether the file can be read.
+func (s *Store) Ping(ctx context.Context) error {
+	var one int
+	if err := s.reader.db.QueryRowContext(ctx, "SELECT 1 FROM tables UNION SELECT 1").Scan(&one); err != nil {
+		return fmt.Errorf("read the views' file: %w", err)
+	}
+	return nil
+}
+
+// Close ends all connections. The file is whole by itself then.
+func (s *Store) Close(context.Context) error {
+	// The readers first: the last connection folds the write-ahead log into the file.
+	if err := errors.Join(s.reader.close(), s.writer.close()); err != nil {
+		return fmt.Errorf("close the views' file: %w", err)
+	}
+	return nil
+}
+
+// inTransaction does something as the one writer, all or nothing.
+func (s *Store) inTransaction(ctx context.Context, do func(*sql.Tx) error) error {
+	tx, err := s.writer.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback() //nolint:errcheck // after a commit, or after an error that counts more
+	if err := do(tx); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// statements keep what was prepared on the connections of a pool, by table, so that a
+// table's are forgotten with it. There are a few of them for each index.
+type statements struct {
+	db       *sql.DB
+	mu       sync.RWMutex
+	prepared map[string]map[string]*sql.Stmt
+}
+
+// prepare waits for a connection, so it may not be called within a transaction.
+func (p *statements) prepare(ctx context.Context, table, query string) (*sql.Stmt, error) {
+	p.mu.RLock()
+	known := p.prepared[table][query]
+	p.mu.RUnlock()
+	if known != nil {
+		return known, nil
+	}
+	stmt, err := p.db.PrepareContext(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if known := p.prepared[table][query]; known != nil {
+		return known, stmt.Close() // somebody else was faster
+	}
+	if p.prepared[table] == nil {
+		p.prepared[table] = map[string]*sql.Stmt{}
+	}
+	p.prepared[table][query] = stmt
+	return stmt, nil
+}
+
+func (p *statements) forget(table string) {
+	p.mu.Lock()
+	dropped := p.prepared[table]
+	delete(p.prepared, table)
+	p.mu.Unlock()
+	for _, stmt := range dropped {
+		_ = stmt.Close() // its table is gone
+	}
+}
+
+func (p *statements) close() error { return p.db.Close() }
