@@ -99,6 +99,9 @@ func (s *Service) actOnCall(ctx context.Context, call, verb string, decide func(
 	CallAnswer, error) {
 	user := ledger.CallerOf(ctx).Actor.ID
 	done, err := s.ask(ctx, "call/"+call+"/"+verb+"/"+user, nil, decide(user))
+	if isNothingToDo(err) {
+		return s.callAnswer(ctx, Done{}, call)
+	}
 	if err != nil {
 		return CallAnswer{}, err
 	}

@@ -179,8 +179,8 @@ type Webhook struct {
 // WebhookTaken says that a webhook's facts are in the log.
 type WebhookTaken struct {
 	Receipt
-	Received bool `json:"received"`
-	Was      bool `json:"replayed"` // it had come before
+	Received  bool `json:"received"`
+	CameAgain bool `json:"replayed"`
 }
 
 // webhookTimeout is how long a webhook may wait for the log; Stripe sends it again.
@@ -189,7 +189,7 @@ const webhookTimeout = 15 * time.Second
 // TakeWebhook puts into the log what Stripe says, once for its event's id, however
 // often and however many at a time come.
 func (s *Service) TakeWebhook(ctx context.Context, in Webhook) (WebhookTaken, error) {
-	said, err := s.Parts.Webhook(in.Body, in.Signature)
+	said, err := s.VerifyWebhook(in.Body, in.Signature)
 	if err != nil {
 		return WebhookTaken{}, err
 	}
@@ -202,5 +202,9 @@ func (s *Service) TakeWebhook(ctx context.Context, in Webhook) (WebhookTaken, er
 	if err != nil {
 		return WebhookTaken{}, err
 	}
-	return WebhookTaken{Receipt: receipt(done), Received: true, Was: done.Replayed}, nil
+	taken := WebhookTaken{Receipt: receipt(done), Received: true, CameAgain: done.Replayed}
+	if granted, ok := done.Event.Data.(events.PaymentGranted); ok {
+		taken.Receipt = receiptFor(granted.User, done)
+	}
+	return taken, nil
 }

@@ -28,8 +28,9 @@ type Parts struct {
 	Attempts  Attempts
 	Presence  Presence
 	Clock     *Clock
-	Webhook   func(body []byte, signature string) (ledger.Announcement, error)
-	Logger    *slog.Logger
+	// VerifyWebhook says what a webhook announces, if it is Stripe's.
+	VerifyWebhook func(body []byte, signature string) (ledger.Announcement, error)
+	Logger        *slog.Logger
 }
 
 // NewService puts a Service together.
@@ -64,6 +65,13 @@ func once(ctx context.Context) (key string, request []byte) {
 
 // receipt is what the caller of a command takes along.
 func receipt(d Done) Receipt { return Receipt{Position: d.Event.Position, Replayed: d.Replayed} }
+
+// receiptFor is the receipt of what somebody else did to a user, who is to see it.
+func receiptFor(user string, d Done) Receipt {
+	r := receipt(d)
+	r.Actor = events.Actor{Kind: events.ActorUser, ID: user}
+	return r
+}
 
 // ask has a command of the caller's decided, once for its key.
 func (s *Service) ask(ctx context.Context, key string, request []byte, decide ledger.Decision) (Done, error) {

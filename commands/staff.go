@@ -67,15 +67,12 @@ type CreateAPIKey struct {
 	Scopes []string `json:"scopes"`
 }
 
-// Scopes are what an API key may be good for.
-var Scopes = []any{"credits:deduct", "operator"}
-
 // Validate says which field is not as it must be.
 func (in CreateAPIKey) Validate() error {
 	return validation.ValidateStruct(&in,
 		validation.Field(&in.Name, validation.Required, validation.RuneLength(1, 100)),
-		validation.Field(&in.Scopes, validation.Required, validation.Length(1, len(Scopes)),
-			validation.Each(validation.In(Scopes...))),
+		validation.Field(&in.Scopes, validation.Required, validation.Length(1, 10),
+			validation.Each(validation.In(ledger.ScopeDeduct, ledger.ScopeOperator))),
 	)
 }
 
@@ -91,7 +88,9 @@ type APIKeyMade struct {
 func (s *Service) CreateAPIKey(ctx context.Context, in CreateAPIKey) (APIKeyMade, error) {
 	id, key := newID("key"), "tb_"+randomToken()
 	done, err := s.ask(ctx, "api-key/"+id, nil,
-		ledger.CreateAPIKey(events.APIKeyCreated{APIKey: id, Name: in.Name, Hash: s.Vault.Hash("apikey", key), Scopes: in.Scopes}))
+		ledger.CreateAPIKey(events.APIKeyCreated{
+			APIKey: id, Name: in.Name, Hash: s.Vault.Hash("apikey", key), Scopes: in.Scopes,
+		}))
 	if err != nil {
 		return APIKeyMade{}, err
 	}

@@ -108,9 +108,6 @@ func (t *Timers) command(due ledger.Timer, now time.Time) (key string, decide le
 	return "", nil, fmt.Errorf("nobody knows what to do when a %q is due", due.Kind)
 }
 
-// advanceMax bounds how far one request moves the test clock.
-const advanceMax = 400 * 24 * time.Hour
-
 // Advance moves the test clock, stopping at each due time until all of it has settled.
 func (t *Timers) Advance(ctx context.Context, by time.Duration) (time.Time, error) {
 	clock := t.service.Clock

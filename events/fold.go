@@ -10,9 +10,11 @@ import "encoding/json"
 // takes decisions back by keeping the old one.
 type Fold[D any] struct {
 	Name    string
-	Version int                                                   // raise it, and the documents are built anew beside the old
-	Keys    func(Event) []string                                  // which documents an event touches
-	Evolve  func(doc D, key string, e Event) (after D, keep bool) // an absent document is D's zero value
+	Version int                  // raise it, and the documents are built anew beside the old
+	Keys    func(Event) []string // which documents an event touches
+	// Evolve gives the document after an event. An absent one is D's zero value; one
+	// that is not to be kept is absent from then on.
+	Evolve func(doc D, key string, e Event) (after D, keep bool)
 }
 
 // A Folding is a fold whose documents' type is forgotten, so that folds of

@@ -9,6 +9,7 @@ import (
 
 	"truebond/commands"
 	"truebond/events"
+	"truebond/queries"
 )
 
 // Operator is what the server itself does for an operator, beyond the ledger's commands.
@@ -23,13 +24,14 @@ type Operator interface {
 	TestClock() bool
 }
 
-func operatorRoutes(do *commands.Service, run Operator) []Route {
+func operatorRoutes(do *commands.Service, read *queries.Service, run Operator) []Route {
 	o := operatorHandlers{run}
 	routes := []Route{
 		post("/api/operator/staff", do.CreateStaff, "Make an admin's or finance's account", operator, created),
 		post("/api/operator/api-keys", do.CreateAPIKey, "Make an API key", operator, created),
 		post("/api/operator/erase", do.Erase, "Make a person's data unreadable", operator),
 		post("/api/operator/rebuild", o.rebuild, "Build views again", operator),
+		get("/api/operator/intents/{id}", read.AnyIntent, "Read somebody's payment", operator),
 		get("/api/operator/tail", o.tail, "Follow the log", operator),
 	}
 	if run.TestClock() {

@@ -17,6 +17,6 @@ func Routes(do *commands.Service, read *queries.Service, run Operator) []Route {
 		callRoutes(do, read),
 		blockRoutes(do),
 		auditRoutes(read),
-		operatorRoutes(do, run),
+		operatorRoutes(do, read, run),
 	)
 }

@@ -3,6 +3,7 @@ package queries
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"sort"
 	"time"
@@ -246,4 +247,16 @@ func notNil[T any](list []T) []T {
 		return []T{}
 	}
 	return list
+}
+
+// EachErased goes through all users who were ever erased.
+func (s *Service) EachErased(ctx context.Context, do func(ctx context.Context, user string) error) error {
+	var failed error
+	q := projections.Query{Index: projections.AuditByType, Equal: []any{events.UserErased{}.Type()}}
+	err := each(ctx, s.Views, projections.Audit.Name, q, byPosition, func(e projections.AuditEntry) {
+		if failed == nil && len(e.Subjects) > 0 {
+			failed = do(ctx, e.Subjects[0])
+		}
+	})
+	return errors.Join(err, failed)
 }

@@ -27,10 +27,10 @@ func (s *Service) Me(ctx context.Context, _ Nothing) (Me, error) {
 		return Me{}, ErrNotFound
 	}
 	m := Me{ID: user.ID, Roles: user.Roles}
-	if m.Email, err = s.Vault.OpenOrErased(ctx, user.Email); err != nil {
+	if m.Email, err = s.Vault.Text(ctx, user.Email); err != nil {
 		return Me{}, err
 	}
-	m.Name, err = s.Vault.OpenOrErased(ctx, user.Name)
+	m.Name, err = s.Vault.Text(ctx, user.Name)
 	return m, err
 }
 

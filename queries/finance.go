@@ -84,8 +84,8 @@ func asOf(text string, now time.Time) (until time.Time, err error) {
 	}
 	at, err := time.Parse(time.RFC3339Nano, text)
 	if err != nil {
-		return at, ledger.Refuse(ledger.CodeInvalidRequest, "as_of must be a date like 2026-01-31 or a time like 2026-01-31T12:00:00Z.").
-			About("as_of")
+		return at, ledger.Refuse(ledger.CodeInvalidRequest,
+			"as_of must be a date like 2026-01-31 or a time like 2026-01-31T12:00:00Z.").About("as_of")
 	}
 	return at.UTC(), nil
 }

@@ -48,7 +48,7 @@ func (s *Service) message(ctx context.Context, m ledger.Message) (Message, error
 		return shown, nil
 	}
 	var err error
-	shown.Body, err = s.Vault.OpenOrErased(ctx, m.Body)
+	shown.Body, err = s.Vault.Text(ctx, m.Body)
 	return shown, err
 }
 
@@ -87,7 +87,7 @@ func (s *Service) Conversations(ctx context.Context, in Page) (List[Conversation
 			last := &shown.LastMessage
 			last.ID, last.From, last.SentAt = c.LastMessage, c.LastFrom, projections.FromMillis(c.LastAt)
 			if c.LastBody.Box != nil {
-				last.Body, err = s.Vault.OpenOrErased(ctx, c.LastBody)
+				last.Body, err = s.Vault.Text(ctx, c.LastBody)
 			}
 			return shown, err
 		},

@@ -44,7 +44,8 @@ type List[T any] struct {
 }
 
 // ErrCursor says that a cursor is not one of this list's.
-var ErrCursor = ledger.Refuse(ledger.CodeInvalidRequest, "This cursor was not made for this list and these filters.").About("cursor")
+var ErrCursor = ledger.Refuse("invalid_cursor",
+	"This cursor was not made for this list and these filters.").About("cursor")
 
 // cursor is what next_cursor holds, opaque to clients: where the page ended, and which
 // list and filters it is bound to.

@@ -27,8 +27,8 @@ func NewService(p Parts) *Service { return &Service{p} }
 
 // A Vault opens personal text for those who may read it. See commands/vault.
 type Vault interface {
-	// OpenOrErased is the text, or "erased" if its owner's data was erased.
-	OpenOrErased(ctx context.Context, s events.Sealed) (string, error)
+	// Text is the text, or "erased" if its owner's data was erased.
+	Text(ctx context.Context, s events.Sealed) (string, error)
 	Hash(purpose, text string) string
 }
 

@@ -73,7 +73,8 @@ func (g *Gateway) CancelIntent(ctx context.Context, key, intent string) error {
 }
 
 // ErrAway says that Stripe did not do what it was asked for.
-var ErrAway = ledger.Refuse("payment_provider", "The payment provider cannot do this at the moment. Try again in a moment.")
+var ErrAway = ledger.Refuse("payment_provider",
+	"The payment provider cannot do this at the moment. Try again in a moment.")
 
 // away hides what Stripe said from the caller and keeps it for the log.
 func away(err error) error { return fmt.Errorf("%w: %w", ErrAway, err) }

@@ -1,0 +1,166 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// A benchRow is one figure of the bench.
+type benchRow struct {
+	Case      string  `json:"case"`
+	Callers   int     `json:"callers"`
+	PerSecond float64 `json:"per_second"` // events
+	P50       float64 `json:"p50_ms"`     // what a caller waits
+	P99       float64 `json:"p99_ms"`
+}
+
+func benchCommand() *cobra.Command {
+	b := bench{}
+	asJSON := false
+	cmd := &cobra.Command{
+		Use:   "bench",
+		Short: "Measure it, next to raw JetStream in the same run",
+		Long: `Measures, on throw-away data and with every write synced: raw JetStream with the same
+settings and sizes (an atomic batch of as many messages as there are callers, 1,000 at
+most; one caller publishes alone), the writer, the writer with one hot account, the whole
+of it over HTTP (credits/deduct), and how fast the projector folds into each store.
+
+A case is first measured in bursts: short enough for the views to lag behind. What ends
+in -sustained is a minute long: then the writer goes as fast as the views follow.
+
+Figures depend on the machine and on what else it does. Compare those of one run.
+MongoDB is measured when MONGO_URL names one; its database is the bench's own.`,
+		Example: `  truebond bench
+  truebond bench --quick --json`,
+		Args: exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			rows, err := b.run(cmd.Context(), cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return json.NewEncoder(cmd.OutOrStdout()).Encode(rows)
+			}
+			return printRows(cmd.OutOrStdout(), rows)
+		},
+	}
+	cmd.Flags().BoolVar(&b.quick, "quick", false, "fewer cases, within 50 seconds")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the rows as JSON, and nothing else on standard output")
+	cmd.Flags().IntVar(&b.rounds, "rounds", 3, "rounds of each case; the median counts")
+	return cmd
+}
+
+// callerCounts are how many callers ask at a time.
+func (b *bench) callerCounts() []int {
+	if b.quick {
+		return []int{1, 64, 1024}
+	}
+	return []int{1, 16, 64, 256, 1024}
+}
+
+// A measured round: how many events, in what time, and how long each caller waited.
+type measured struct {
+	events int
+	took   time.Duration
+	waits  []time.Duration
+}
+
+// row sums rounds up: the round of the median rate counts.
+func row(name string, callers int, rounds []measured) benchRow {
+	slices.SortFunc(rounds, func(a, b measured) int { return cmp.Compare(a.rate(), b.rate()) })
+	m := rounds[len(rounds)/2]
+	slices.Sort(m.waits)
+	at := func(q float64) float64 {
+		if len(m.waits) == 0 {
+			return 0
+		}
+		return float64(m.waits[int(q*float64(len(m.waits)-1))].Microseconds()) / 1000
+	}
+	return benchRow{Case: name, Callers: callers, PerSecond: m.rate(), P50: at(.5), P99: at(.99)}
+}
+
+func (m measured) rate() float64 { return float64(m.events) / m.took.Seconds() }
+
+func printRows(out io.Writer, rows []benchRow) error {
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(table, "case\tcallers\tevents/s\tp50 ms\tp99 ms\t") //nolint:errcheck // Flush tells
+	best := map[string]float64{}
+	for _, r := range rows {
+		//nolint:errcheck // Flush tells
+		fmt.Fprintf(table, "%s\t%d\t%.0f\t%.2f\t%.2f\t\n", r.Case, r.Callers, r.PerSecond, r.P50, r.P99)
+		best[r.Case] = max(best[r.Case], r.PerSecond)
+		best[fmt.Sprint(r.Case, r.Callers)] = r.PerSecond
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	ratio := func(what string, a, b float64) {
+		if b > 0 {
+			fmt.Fprintf(out, "%s: %.2f\n", what, a/b) //nolint:errcheck // the table was written
+		}
+	}
+	fmt.Fprintln(out) //nolint:errcheck // the table was written
+	ratio("writer, 1,024 callers / JetStream's best batch", best["writer1024"], best["jetstream"])
+	ratio("writer, 1 caller / a lone publish", best["writer1"], best["jetstream1"])
+	ratio("one hot account / many accounts, 1,024 callers", best["writer-hot1024"], best["writer1024"])
+	return nil
+}
+
+// A bench measures. Each case has its own data folder.
+type bench struct {
+	quick  bool
+	rounds int
+	notes  io.Writer
+	rows   []benchRow
+}
+
+func (b *bench) run(ctx context.Context, notes io.Writer) ([]benchRow, error) {
+	b.notes = notes
+	if b.quick {
+		b.rounds = 1
+	}
+	mongoURL, err := benchMongo()
+	if err != nil {
+		return nil, err
+	}
+	if err := forgetSettings(); err != nil {
+		return nil, err
+	}
+	for _, measure := range []func(context.Context) error{
+		b.jetstream, b.ledger, b.projectors(mongoURL),
+	} {
+		if err := measure(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return b.rows, nil
+}
+
+// benchMongo is where MongoDB is measured; empty: nowhere.
+func benchMongo() (string, error) {
+	s, err := readSettings()
+	return s.MongoURL, err
+}
+
+func (b *bench) add(r benchRow) {
+	fmt.Fprintf(b.notes, "%-20s %5d callers %8.0f/s\n", r.Case, r.Callers, r.PerSecond) //nolint:errcheck // a note
+	b.rows = append(b.rows, r)
+}
+
+// burst is how long one round takes.
+func (b *bench) burst() time.Duration {
+	if b.quick {
+		return 1200 * time.Millisecond
+	}
+	return 2 * time.Second
+}
+
+const sustained = time.Minute

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"truebond/commands"
+	"truebond/http"
+)
+
+// checks are what the server needs to be of use.
+func (s *server) checks() []http.Check {
+	ping := func(do func(context.Context) error) func(context.Context) (string, error) {
+		return func(ctx context.Context) (string, error) { return "", do(ctx) }
+	}
+	return []http.Check{
+		{Name: "log", Check: ping(s.log.Ping)},
+		{Name: "store", Check: ping(s.store.Ping)},
+		{Name: "redis", Check: ping(func(ctx context.Context) error { return s.redis.Ping(ctx).Err() })},
+		{Name: "views", Check: s.checkViews},
+	}
+}
+
+// checkViews tells how far the views are behind; so far that the writer sends people
+// away is not ready.
+func (s *server) checkViews(context.Context) (string, error) {
+	behind := s.behind()
+	detail := fmt.Sprintf("%d events behind", behind)
+	if behind > commands.DefaultLimits.Lag {
+		return detail, fmt.Errorf("the views are %s", detail)
+	}
+	return detail, nil
+}
+
+// behind is how many events the views lack.
+func (s *server) behind() uint64 {
+	last, stored := s.writer.Last(), s.projector.Position()
+	if stored >= last {
+		return 0
+	}
+	return last - stored
+}
+
+func (s *server) metrics() []prometheus.Collector {
+	gauge := func(name, help string, value func() float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "truebond", Name: name, Help: help}, value)
+	}
+	return []prometheus.Collector{
+		gauge("log_position", "Position of the last event that is in the log for certain.",
+			func() float64 { return float64(s.writer.Last()) }),
+		gauge("views_position", "Position that all views are folded to.",
+			func() float64 { return float64(s.projector.Position()) }),
+		gauge("views_behind_events", "Events that the views lack.",
+			func() float64 { return float64(s.behind()) }),
+		gauge("commands_under_way", "Commands that wait for their outcome.",
+			func() float64 { return float64(s.writer.UnderWay()) }),
+	}
+}

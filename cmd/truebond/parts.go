@@ -1,0 +1,184 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	goredis "github.com/redis/go-redis/v9"
+
+	"truebond/commands"
+	"truebond/commands/vault"
+	"truebond/events"
+	"truebond/http"
+	"truebond/ledger"
+	"truebond/projections"
+	"truebond/projections/mongo"
+	"truebond/projections/sqlite"
+)
+
+// openViews opens MongoDB, or SQLite in the data folder.
+func openViews(ctx context.Context, mongoURL string, folder dataFolder) (projections.Store, error) {
+	if mongoURL != "" {
+		return mongo.Open(ctx, mongoURL)
+	}
+	return sqlite.Open(folder.join("views.db"))
+}
+
+// keyStore is a vault's store that can be closed.
+type keyStore interface {
+	vault.Store
+	Close(ctx context.Context) error
+}
+
+// openKeys opens where keys are kept: a database of their own.
+func openKeys(ctx context.Context, mongoURL string, folder dataFolder) (keyStore, error) {
+	if mongoURL != "" {
+		return vault.OpenMongo(ctx, mongoURL)
+	}
+	return vault.OpenSQLite(folder.join("vault.db"))
+}
+
+// openRedis connects to Redis, or runs a stand-in in the process, which forgets all
+// when it stops.
+func openRedis(ctx context.Context, url string, onClose func(func(context.Context) error)) (goredis.UniversalClient, error) {
+	if url == "" {
+		standIn, err := miniredis.Run()
+		if err != nil {
+			return nil, fmt.Errorf("start the stand-in for Redis: %w", err)
+		}
+		ticking, stop := context.WithCancel(context.WithoutCancel(ctx))
+		go tick(ticking, standIn)
+		onClose(func(context.Context) error {
+			stop()
+			standIn.Close()
+			return nil
+		})
+		url = "redis://" + standIn.Addr()
+	}
+	settings, err := goredis.ParseURL(url)
+	if err != nil {
+		return nil, errors.New("REDIS_URL is not a URL of Redis")
+	}
+	client := goredis.NewClient(settings)
+	onClose(func(context.Context) error { return client.Close() })
+	if err := client.Ping(ctx).Err(); err != nil {
+		return nil, fmt.Errorf("connect to Redis: %w", err)
+	}
+	return client, nil
+}
+
+// tick makes time pass in the stand-in: its keys live by a clock that it is told.
+func tick(ctx context.Context, standIn *miniredis.Miniredis) {
+	const step = 100 * time.Millisecond
+	ticker := time.NewTicker(step)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			standIn.FastForward(step)
+		}
+	}
+}
+
+// views are the stored documents as the writer, timers and the watch over calls see them.
+type views struct {
+	reader    *projections.Reader
+	projector *projections.Projector
+}
+
+// Stored is how far all views are.
+func (v *views) Stored() uint64 { return v.projector.Position() }
+
+// Wait returns once all views are at a position.
+func (v *views) Wait(ctx context.Context, position uint64) error {
+	return v.projector.Wait(ctx, position)
+}
+
+// Fetch finds the writer's documents.
+func (v *views) Fetch(ctx context.Context, fold string, keys []string) (map[string]commands.StoredDocument, error) {
+	docs, err := v.reader.Get(ctx, fold, keys)
+	if err != nil {
+		return nil, err
+	}
+	found := make(map[string]commands.StoredDocument, len(docs))
+	for _, d := range docs {
+		found[d.ID] = commands.StoredDocument{Position: d.Position, Body: d.Body}
+	}
+	return found, nil
+}
+
+// waitForWriters returns once all of the writer's documents can be read: at once, unless
+// a fold has a new version and is being built.
+func (v *views) waitForWriters(ctx context.Context) error {
+	const look = 250 * time.Millisecond
+	for {
+		_, err := v.reader.Stored(ctx, ledger.Folds()...)
+		if !errors.Is(err, projections.ErrNotBuilt) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(look):
+		}
+	}
+}
+
+// DueUntil are timers that are due, the earliest first.
+func (v *views) DueUntil(ctx context.Context, until time.Time, max int) ([]ledger.Timer, error) {
+	return documents[ledger.Timer](ctx, v.reader, ledger.Timers.Name, projections.Query{
+		Index: projections.TimersByDue, Range: projections.Range{Until: projections.Millis(until) + 1}, Limit: max,
+	})
+}
+
+// Active are calls that are going on, after a position in the log.
+func (v *views) Active(ctx context.Context, after uint64, max int) ([]ledger.Call, error) {
+	return documents[ledger.Call](ctx, v.reader, ledger.Calls.Name, projections.Query{
+		Index: projections.CallsActive, Equal: []any{true},
+		Range: projections.Range{From: int64(after) + 1}, Limit: max,
+	})
+}
+
+func documents[D any](ctx context.Context, r *projections.Reader, view string, q projections.Query) ([]D, error) {
+	found, err := projections.FindAs[D](ctx, r, view, q)
+	if err != nil {
+		return nil, err
+	}
+	docs := make([]D, len(found))
+	for i, f := range found {
+		docs[i] = f.Doc
+	}
+	return docs, nil
+}
+
+// operator is what the server does for an operator beyond the ledger's commands.
+type operator struct{ *server }
+
+func (o operator) Rebuild(ctx context.Context, names []string, progress func(view string, done, total uint64)) error {
+	return o.projector.Rebuild(ctx, names, progress)
+}
+
+func (o operator) Follow(ctx context.Context, after uint64, show func(events.Record) error) error {
+	const atOnce = 100
+	return o.log.Follow(ctx, after, atOnce, func(records []events.Record) error {
+		for _, r := range records {
+			if err := show(r); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (o operator) Advance(ctx context.Context, by time.Duration) (time.Time, error) {
+	return o.timers.Advance(ctx, by)
+}
+
+func (o operator) TestClock() bool { return o.clock.IsTest() }
+
+var _ http.Operator = operator{}

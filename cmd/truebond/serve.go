@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// options are an operator's switches for a server.
+type options struct {
+	data      string // the data folder
+	listen    string // host:port; port 0 takes a free one
+	nats      string // URL of an outside cluster; empty: the log is in the data folder
+	replicas  int    // of the log on that cluster
+	proxies   []string
+	testClock bool
+	logger    *slog.Logger // nil: silent
+}
+
+// proxyNetworks are the proxies whose X-Forwarded-For is believed.
+func (o options) proxyNetworks() ([]netip.Prefix, error) {
+	var networks []netip.Prefix
+	for _, text := range o.proxies {
+		network, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, misused("--trust-proxy %s is not a network like 10.0.0.0/8", text)
+		}
+		networks = append(networks, network)
+	}
+	return networks, nil
+}
+
+// drainTime is how long a stopping server works on for those it serves.
+const drainTime = 20 * time.Second
+
+func serveCommand() *cobra.Command {
+	o, level := options{}, slog.LevelInfo
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Serve the API on data that is kept",
+		Long: `Serves the API, and keeps the log, the views and the secrets in the data folder.
+Settings come from the environment (see .env.example): a MongoDB for the views, a
+Redis for limits and presence, Stripe's keys. What is not set has an embedded stand-in.
+
+It stops in good order on SIGTERM and Ctrl-C: what is under way is answered first.`,
+		Example: `  truebond serve --data ./data --listen 127.0.0.1:8080
+  truebond serve --data ./data --nats nats://n1:4222,nats://n2:4222,nats://n3:4222`,
+		Args: exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			o.logger = newLogger(cmd.ErrOrStderr(), level)
+			return serve(cmd.Context(), o, func(r *running) error {
+				_, err := fmt.Fprintf(cmd.OutOrStdout(), "TrueBond serves on %s\n", r.url)
+				return err
+			})
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&o.data, "data", "data", "folder that everything is kept in")
+	flags.StringVar(&o.listen, "listen", "127.0.0.1:8080", "address to serve on; port 0 takes a free one")
+	flags.StringVar(&o.nats, "nats", "", "URL of an outside NATS cluster for the log (sync_interval: always)")
+	flags.IntVar(&o.replicas, "replicas", 3, "copies of the log on that cluster")
+	flags.StringSliceVar(&o.proxies, "trust-proxy", nil, "network of proxies whose X-Forwarded-For is believed")
+	flags.BoolVar(&o.testClock, "test-clock", false, "a clock that stands still until it is moved (never with real money)")
+	flags.TextVar(&level, "log-level", level, "debug, info, warn or error")
+	return cmd
+}
+
+// serve serves until ctx ends, and stops in good order. It tells when it has begun.
+func serve(ctx context.Context, o options, begun func(*running) error) error {
+	r, err := startServer(ctx, o)
+	if err != nil {
+		return err
+	}
+	failed := begun(r)
+	if failed == nil {
+		select {
+		case <-ctx.Done():
+		case failed = <-r.failed:
+		}
+	}
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+	defer cancel()
+	return errors.Join(failed, r.stop(stopping))
+}

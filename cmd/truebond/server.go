@@ -1,0 +1,329 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	nethttp "net/http"
+	"os"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"truebond/commands"
+	"truebond/commands/redis"
+	"truebond/commands/stripe"
+	"truebond/commands/token"
+	"truebond/commands/vault"
+	"truebond/events"
+	"truebond/events/jetstream"
+	"truebond/http"
+	"truebond/ledger"
+	"truebond/projections"
+	"truebond/queries"
+)
+
+// A running server.
+type running struct {
+	url       string // of its public API
+	data      string // its data folder
+	writer    *commands.Writer
+	projector *projections.Projector
+	failed    <-chan error                // what it cannot go on from
+	stop      func(context.Context) error // in good order: no request lost, log flushed
+}
+
+// A server is all parts of a server, put together.
+type server struct {
+	options
+	settings  settings
+	folder    dataFolder
+	codec     *events.Codec
+	log       *jetstream.Log
+	store     projections.Store
+	projector *projections.Projector
+	views     *views
+	vault     *vault.Vault
+	redis     goredis.UniversalClient
+	clock     *commands.Clock
+	writer    *commands.Writer
+	do        *commands.Service
+	read      *queries.Service
+	timers    *commands.Timers
+	http      *http.Server
+	outside   net.Listener
+	socket    net.Listener
+
+	failures chan error
+	closers  []func(context.Context) error // the last one first
+	work     *works
+}
+
+// startServer starts all parts of a server and returns once it is serving, on its
+// address and on the operator's socket of its data folder.
+func startServer(ctx context.Context, o options) (r *running, err error) {
+	o.logger = cmp.Or(o.logger, slog.New(slog.DiscardHandler))
+	s := &server{options: o, failures: make(chan error, 8)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close(context.WithoutCancel(ctx)))
+		}
+	}()
+	for _, step := range []func(context.Context) error{
+		s.openFolder, s.openLog, s.openStore, s.openVault, s.openRedis, s.putTogether, s.listen, s.run,
+	} {
+		if err := step(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return &running{url: s.url(), data: s.folder.path, writer: s.writer, projector: s.projector, failed: s.failures, stop: s.stop}, nil
+}
+
+func (s *server) onClose(do func(context.Context) error) { s.closers = append(s.closers, do) }
+
+// close lets go of all that was opened, the last first.
+func (s *server) close(ctx context.Context) (err error) {
+	for i := len(s.closers) - 1; i >= 0; i-- {
+		err = errors.Join(err, s.closers[i](ctx))
+	}
+	s.closers = nil
+	return err
+}
+
+func (s *server) openFolder(context.Context) (err error) {
+	if s.settings, err = readSettings(); err != nil {
+		return err
+	}
+	if s.testClock {
+		if err := s.settings.validateTestClock(); err != nil {
+			return err
+		}
+	}
+	for _, w := range s.settings.Warnings {
+		s.logger.Warn(w)
+	}
+	s.folder, err = openDataFolder(s.data)
+	return err
+}
+
+// openLog opens the log first: its lock on the folder keeps a second server out.
+func (s *server) openLog(ctx context.Context) (err error) {
+	if s.codec, err = events.NewCodec(); err != nil {
+		return err
+	}
+	s.log, err = jetstream.Open(ctx, jetstream.Options{
+		Dir: s.folder.path, URL: s.nats, Replicas: s.replicas, Codec: s.codec, Logger: s.logger,
+	})
+	if err != nil {
+		return err
+	}
+	s.onClose(func(context.Context) error { return s.log.Close() })
+	return s.settings.fillSecrets(s.folder)
+}
+
+// openStore opens the store of the views, and refuses to go on with a log that is not
+// the one that the views were folded from.
+func (s *server) openStore(ctx context.Context) (err error) {
+	if s.store, err = openViews(ctx, s.settings.MongoURL, s.folder); err != nil {
+		return err
+	}
+	s.onClose(s.store.Close)
+	s.projector = projections.NewProjector(s.store, s.log, projections.Catalogue(), s.logger)
+	if err := s.projector.Prepare(ctx); err != nil {
+		return err
+	}
+	positions, err := s.projector.Positions(ctx)
+	if err != nil {
+		return err
+	}
+	return s.log.Check(ctx, positions)
+}
+
+func (s *server) openVault(ctx context.Context) error {
+	keys, err := openKeys(ctx, s.settings.MongoURL, s.folder)
+	if err != nil {
+		return err
+	}
+	s.onClose(keys.Close)
+	last, err := s.log.Last(ctx)
+	if err != nil {
+		return err
+	}
+	s.vault, err = vault.Open(ctx, keys, s.settings.JWTSecret, last == 0)
+	return err
+}
+
+func (s *server) openRedis(ctx context.Context) (err error) {
+	s.redis, err = openRedis(ctx, s.settings.RedisURL, s.onClose)
+	return err
+}
+
+// putTogether joins the parts. Nothing runs yet.
+func (s *server) putTogether(ctx context.Context) error {
+	last, err := s.log.Last(ctx)
+	if err != nil {
+		return err
+	}
+	s.clock = commands.WallClock()
+	if s.testClock {
+		var lastTime time.Time
+		if last > 0 {
+			record, err := s.log.Read(ctx, last)
+			if err != nil {
+				return err
+			}
+			lastTime = record.Time
+		}
+		s.clock = commands.TestClock(lastTime)
+	}
+	reader := projections.NewReader(s.store)
+	s.views = &views{reader: reader, projector: s.projector}
+	s.writer = commands.NewWriter(s.log, s.views, s.codec, s.clock.Now, commands.DefaultLimits, s.logger)
+	parts := commands.Parts{
+		Writer: s.writer, Vault: s.vault, Tokens: token.New(s.settings.JWTSecret, time.Now),
+		Attempts: redis.NewAttempts(s.redis, loginFailuresMax, loginLock), Presence: redis.NewPresence(s.redis),
+		Clock: s.clock, Logger: s.logger,
+		VerifyWebhook: func(body []byte, signature string) (ledger.Announcement, error) {
+			return stripe.Verify(body, signature, s.settings.StripeWebhookSecret)
+		},
+	}
+	if s.settings.StripeSecretKey != "" {
+		parts.Payments = stripe.NewGateway(s.settings.StripeSecretKey, "")
+	} else {
+		simulation := stripe.NewSimulation(s.settings.StripeWebhookSecret, func() string { return s.url() + "/api/webhooks/stripe" })
+		parts.Payments, parts.Simulator = simulation, simulation
+	}
+	s.do = commands.NewService(parts)
+	s.read = queries.NewService(queries.Parts{
+		Views: reader, Vault: s.vault, Now: s.clock.Now, Position: s.projector.Position,
+	})
+	s.timers = commands.NewTimers(s.do, s.views, s.logger)
+	return s.makeHTTP()
+}
+
+// A person who fails to log in so often from one address waits for so long.
+const (
+	loginFailuresMax = 5
+	loginLock        = 15 * time.Minute
+)
+
+func (s *server) makeHTTP() error {
+	proxies, err := s.proxyNetworks()
+	if err != nil {
+		return err
+	}
+	s.http, err = http.New(http.Config{
+		Routes: http.Routes(s.do, s.read, operator{s}),
+		Tokens: token.New(s.settings.JWTSecret, time.Now), Sessions: s.read, APIKeys: s.read,
+		Redis: s.redis, Log: s.logger,
+		HashRequest: func(route string, body []byte) []byte {
+			return s.vault.HashBytes("request", []byte(route), body)
+		},
+		Wait: s.wait, Stored: s.projector.Position,
+		Checks: s.checks(), Metrics: s.metrics(),
+		Frontend: s.settings.FrontendURL, Backend: s.settings.BackendURL, Version: versionLine(), Proxies: proxies,
+	})
+	return err
+}
+
+// wait waits for the views to be at a position of the log.
+func (s *server) wait(ctx context.Context, position uint64) error {
+	if position > s.writer.Last() {
+		last, err := s.log.Last(ctx)
+		if err != nil {
+			return err
+		}
+		if position > last {
+			return ledger.Refuse("beyond_log", "The log ends at position %d.", last)
+		}
+	}
+	return s.projector.Wait(ctx, position)
+}
+
+func (s *server) listen(context.Context) (err error) {
+	if s.outside, err = net.Listen("tcp", s.options.listen); err != nil {
+		return fmt.Errorf("listen on %s: %w", s.options.listen, err)
+	}
+	s.onClose(func(context.Context) error { return ignoreClosed(s.outside.Close()) })
+	if s.socket, err = s.folder.listenOperator(); err != nil {
+		return err
+	}
+	s.onClose(func(context.Context) error { return ignoreClosed(s.socket.Close()) })
+	return nil
+}
+
+func ignoreClosed(err error) error {
+	if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// url is where this machine reaches the server.
+func (s *server) url() string {
+	host, port, err := net.SplitHostPort(s.outside.Addr().String())
+	if err != nil {
+		return "http://" + s.outside.Addr().String()
+	}
+	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return "http://" + net.JoinHostPort(host, port)
+}
+
+// run lets everything run, and returns once commands are taken.
+func (s *server) run(ctx context.Context) error {
+	s.work = newWorks(context.WithoutCancel(ctx), s.failures)
+	s.onClose(s.work.stopAll)
+	s.work.start("projector", s.projector.Run)
+	s.work.start("writer", func(ctx context.Context) error {
+		if err := s.views.waitForWriters(ctx); err != nil {
+			return err
+		}
+		return s.writer.Run(ctx)
+	})
+	serve := func(on func(net.Listener) error, l net.Listener) func(context.Context) error {
+		return func(context.Context) error { return on(l) }
+	}
+	s.work.start("http", serve(s.http.Serve, s.outside))
+	s.work.start("operator", serve(s.http.ServeOperator, s.socket))
+	s.onClose(func(ctx context.Context) error {
+		if err := s.http.Shutdown(ctx); err != nil && !errors.Is(err, nethttp.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	if err := s.do.Seed(ctx); err != nil {
+		return err
+	}
+	if err := s.finishErasures(ctx); err != nil {
+		return err
+	}
+	s.work.start("timers", s.timers.Run)
+	s.work.start("calls", commands.NewWatch(s.do, s.views, s.logger).Run)
+	note := runtimeNote{PID: os.Getpid(), URL: s.url(), Socket: s.socket.Addr().String(), Since: time.Now().UTC()}
+	if err := s.folder.writeNote(note); err != nil {
+		return err
+	}
+	s.onClose(func(context.Context) error { return s.folder.removeNote() })
+	return nil
+}
+
+// finishErasures destroys keys that a crash has left behind, and those that a restored
+// vault has brought back.
+func (s *server) finishErasures(ctx context.Context) error {
+	if err := s.projector.Wait(ctx, s.writer.Last()); err != nil {
+		return err
+	}
+	return s.read.EachErased(ctx, s.vault.Erase)
+}
+
+func (s *server) stop(ctx context.Context) error {
+	s.logger.Info("stopping")
+	err := s.close(ctx)
+	s.logger.Info("stopped")
+	return err
+}

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"sync"
+)
+
+// works are the goroutines of a server. They stop in the reverse of the order in which
+// they were started, so that each outlives what needs it.
+type works struct {
+	ctx      context.Context
+	failures chan<- error
+	mu       sync.Mutex
+	running  []work
+}
+
+type work struct {
+	name string
+	stop context.CancelFunc
+	done chan struct{}
+}
+
+func newWorks(ctx context.Context, failures chan<- error) *works {
+	return &works{ctx: ctx, failures: failures}
+}
+
+// start runs something until it is stopped. An error before that is the server's end.
+func (w *works) start(name string, run func(context.Context) error) {
+	ctx, cancel := context.WithCancel(w.ctx)
+	this := work{name, cancel, make(chan struct{})}
+	w.mu.Lock()
+	w.running = append(w.running, this)
+	w.mu.Unlock()
+	go func() {
+		defer close(this.done)
+		if err := run(ctx); err != nil && ctx.Err() == nil {
+			select {
+			case w.failures <- fmt.Errorf("%s: %w", name, err):
+			default: // one failure is enough to end a server
+			}
+		}
+	}()
+}
+
+// stopAll stops them one after the other, the last first.
+func (w *works) stopAll(ctx context.Context) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i := len(w.running) - 1; i >= 0; i-- {
+		w.running[i].stop()
+		select {
+		case <-w.running[i].done:
+		case <-ctx.Done():
+			return fmt.Errorf("stop %s: %w", w.running[i].name, ctx.Err())
+		}
+	}
+	w.running = nil
+	return nil
+}
