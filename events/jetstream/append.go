@@ -2,9 +2,11 @@ package jetstream
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"truebond/events"
 )
@@ -44,8 +46,8 @@ func (e *KeyTakenError) Error() string {
 func (e *KeyTakenError) Unwrap() error { return events.ErrBeaten }
 
 // A PartialError says that the first records of an append are in the log for certain,
-// and why those behind them are not. It comes with few records only, on an embedded
-// server, which takes them one by one.
+// and why those behind them are not. It comes when records went one by one, or were in
+// already from an append before, never from a batch of new ones.
 type PartialError struct {
 	In  int   // how many are in
 	Err error // what became of the others, as Append would have answered for them alone
@@ -78,18 +80,20 @@ func (l *Log) Append(ctx context.Context, after uint64, records []events.Record)
 	defer l.appending.Unlock()
 	ctx, cancel := l.within(ctx)
 	defer cancel()
-	if ctx.Err() != nil {
-		return fmt.Errorf("append after %d: %w", after, context.Cause(ctx))
+	if err := cmp.Or(context.Cause(l.life), context.Cause(ctx)); err != nil {
+		return fmt.Errorf("append after %d: %w", after, err)
 	}
 	step := len(records)
 	if step < l.batchMin {
 		step = 1
 	}
-	for in := 0; in < len(records); in += step {
-		if err := l.settle(ctx, after+uint64(in), records[in:in+step]); err != nil {
-			if in > 0 {
-				err = &PartialError{In: in, Err: err}
-			}
+	for in := 0; in < len(records); {
+		some, err := l.settle(ctx, after+uint64(in), records[in:in+step])
+		in += some
+		if err != nil && in > 0 {
+			err = &PartialError{In: in, Err: err}
+		}
+		if err != nil {
 			return fmt.Errorf("append %d after %d: %w", len(records), after, err)
 		}
 	}
@@ -122,32 +126,39 @@ func checkRecords(after uint64, records []events.Record) error {
 	return nil
 }
 
-// settle publishes until the outcome is certain. What it cannot conclude from the
-// server's answer it reads from the log.
-func (l *Log) settle(ctx context.Context, after uint64, records []events.Record) error {
+const triesQuiet = 3
+
+// settle publishes until the outcome is certain, and tells how many are in. What it
+// cannot conclude from the server's answer it reads from the log.
+func (l *Log) settle(ctx context.Context, after uint64, records []events.Record) (in int, err error) {
 	var doubts doubts
-	for pause := newPause(); ; {
-		tried := l.try(ctx, after, records)
+	for tries, pause := 1, newPause(); ; tries++ {
+		tried := l.try(ctx, after+uint64(in), records[in:])
 		if tried == nil {
-			return nil
+			return len(records), nil
 		}
-		found, err := l.find(ctx, records)
+		ours, beaten, err := l.find(ctx, records[in:])
+		in += ours
 		switch {
+		case in == len(records):
+			return in, nil
+		case beaten:
+			return in, events.ErrBeaten
 		case err != nil:
 			tried = errors.Join(tried, err)
-		case found == ours:
-			return nil
-		case found == others:
-			return events.ErrBeaten
-		case found == nobodys:
-			if err := l.explain(ctx, after, records, tried, &doubts); err != nil {
-				return err
+		case ours == 0:
+			if err := l.explain(ctx, after+uint64(in), records[in], tried, &doubts); err != nil {
+				return in, err
 			}
 		}
-		l.logger.Warn("log: an append's outcome is unknown; trying again",
-			"position", after+1, "events", len(records), "error", tried)
+		level := slog.LevelDebug // another writer's event may be on its way to the replicas
+		if tries >= triesQuiet {
+			level = slog.LevelWarn
+		}
+		l.logger.Log(ctx, level, "log: an append's outcome is unknown; trying again",
+			"position", after+1, "events", len(records), "tries", tries, "error", tried)
 		if !pause.wait(ctx) {
-			return fmt.Errorf("%w: %w", ErrUnknown, errors.Join(context.Cause(ctx), tried))
+			return in, fmt.Errorf("%w: %w", ErrUnknown, errors.Join(context.Cause(ctx), tried))
 		}
 	}
 }
@@ -161,13 +172,13 @@ const doubtsMax = 4
 // explain finds why a position that nobody holds cannot be had: the log ends before
 // it, or one of the keys is elsewhere. nil means: try again.
 func (l *Log) explain(
-	ctx context.Context, after uint64, records []events.Record, tried error, d *doubts,
+	ctx context.Context, after uint64, first events.Record, tried error, d *doubts,
 ) error {
 	var twice *duplicateError
 	if errors.As(tried, &twice) {
 		if twice.position != 0 {
 			there, err := l.Read(ctx, twice.position)
-			if err == nil && there.Key == records[0].Key && twice.position != after+1 {
+			if err == nil && there.Key == first.Key && twice.position != after+1 {
 				return &KeyTakenError{Key: there.Key, Position: there.Position}
 			}
 		} else if d.taken++; d.taken >= doubtsMax {
@@ -184,30 +195,27 @@ func (l *Log) explain(
 	return nil
 }
 
-// A holder says whose event holds a position.
-type holder int
-
-const (
-	nobodys holder = iota
-	ours
-	others
-)
-
-// find reads who holds the records' positions. It believes that they are ours only
-// when each of them is, and the server has synced them.
-func (l *Log) find(ctx context.Context, records []events.Record) (holder, error) {
-	for i, r := range records {
-		body, err := l.body(ctx, r.Position)
-		switch {
-		case errors.Is(err, ErrNotFound) && i == 0:
-			return nobodys, nil
-		case err != nil:
-			return nobodys, err // a batch is finished by its server, after a restart at the latest
-		case !bytes.Equal(body, r.Body) && i == 0:
-			return others, nil
-		case !bytes.Equal(body, r.Body):
-			return nobodys, fmt.Errorf("the log holds a part of the batch, and another event at %d", r.Position)
+// find reads how many of the records, from the first one on, are in the log, and
+// whether another event holds the position of the one behind them. It believes in none
+// while the server cannot write, since what it reads may not be on disk then.
+func (l *Log) find(ctx context.Context, records []events.Record) (ours int, beaten bool, err error) {
+	for ; ours < len(records); ours++ {
+		body, err := l.body(ctx, records[ours].Position)
+		if errors.Is(err, ErrNotFound) {
+			break
+		}
+		if err != nil {
+			return 0, false, err
+		}
+		if beaten = !bytes.Equal(body, records[ours].Body); beaten {
+			break
 		}
 	}
-	return ours, l.healthy()
+	if ours == 0 {
+		return 0, beaten, nil
+	}
+	if err := l.healthy(); err != nil {
+		return 0, false, err
+	}
+	return ours, beaten, nil
 }

@@ -23,6 +23,7 @@ func TestADiskThatFillsUpLeavesAnAppendUnknown(t *testing.T) {
 				fillUp(t, dir, count)
 				return
 			}
+			t.Parallel() // it mostly waits
 			dir := t.TempDir()
 			child := exec.Command(os.Args[0], "-test.v", "-test.run=^"+
 				strings.ReplaceAll(t.Name(), "/", "$/^")+"$") // #nosec G204 -- this program

@@ -180,6 +180,7 @@ func TestAFollowerOutlivesAFrozenServer(t *testing.T) {
 }
 
 func TestTheLogOutlivesTheServerThatLeadsIt(t *testing.T) {
+	t.Parallel() // it waits for an election
 	url, servers := natstest.Cluster(t)
 	o := patient(t)
 	o.URL = url

@@ -100,20 +100,6 @@ func closed(t testing.TB, l *Log) {
 	}
 }
 
-// onEach runs a test on an embedded log and on one in a cluster.
-func onEach(t *testing.T, test func(t *testing.T, l *Log)) {
-	t.Run("embedded", func(t *testing.T) {
-		o := patient(t)
-		o.Dir = t.TempDir()
-		test(t, open(t, o))
-	})
-	t.Run("cluster", func(t *testing.T) {
-		o := patient(t)
-		o.URL, _ = natstest.Cluster(t)
-		test(t, open(t, o))
-	})
-}
-
 // onOne is a log on a lone server, through a proxy, and the same log without it.
 func onOne(t *testing.T) (far, near *Log, p *natstest.Proxy, h *heard) {
 	t.Helper()

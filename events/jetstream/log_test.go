@@ -3,7 +3,6 @@ package jetstream
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"testing"
 
@@ -13,109 +12,88 @@ import (
 	"truebond/events/jetstream/natstest"
 )
 
-func TestWhatIsAppendedIsRead(t *testing.T) {
-	onEach(t, func(t *testing.T, l *Log) {
-		w := newWriting(t, "a")
-		var all []events.Record
-		for _, count := range []int{1, 2, 15, 16, BatchMax, 1} {
-			some := w.next(t, uint64(len(all)), count)
-			appended(t, l, uint64(len(all)), some)
-			all = append(all, some...)
-		}
-		holds(t, l, all)
-		last, err := l.Last(t.Context())
-		if err != nil || last != uint64(len(all)) {
-			t.Fatalf("the last position is %d, %v", last, err)
-		}
-		one, err := l.Read(t.Context(), 17)
-		if err != nil {
-			t.Fatal(err)
-		}
-		same(t, []events.Record{one}, all[16:17])
-		some, err := l.ReadRange(t.Context(), 30, 5)
-		if err != nil {
-			t.Fatal(err)
-		}
-		same(t, some, all[30:35])
-		if err := l.Ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	})
-}
-
-func TestAnEmptyLogHasNothing(t *testing.T) {
-	onEach(t, func(t *testing.T, l *Log) {
-		holds(t, l, nil)
-		_, err := l.Read(t.Context(), 1)
-		failsWith(t, err, ErrNotFound)
-		_, err = l.Read(t.Context(), 0)
-		failsWith(t, err, ErrNotFound)
-		_, err = l.ReadRange(t.Context(), 1, 10)
-		failsWith(t, err, ErrShort)
-		if err := l.Check(t.Context(), map[uint64][]byte{0: nil}); err != nil {
-			t.Fatal(err)
-		}
-		failsWith(t, l.Check(t.Context(), map[uint64][]byte{1: nil}), ErrShort)
-	})
-}
-
-func TestAnAppendAtATakenPositionIsBeaten(t *testing.T) {
-	for _, count := range []int{1, 3, 20} {
-		t.Run(fmt.Sprint(count), func(t *testing.T) {
-			onEach(t, func(t *testing.T, l *Log) {
-				first, late := newWriting(t, "first"), newWriting(t, "late")
-				all := first.next(t, 0, 4)
-				appended(t, l, 0, all)
-				failsWith(t, l.Append(t.Context(), 0, late.next(t, 0, count)), events.ErrBeaten)
-				failsWith(t, l.Append(t.Context(), 2, late.next(t, 2, count)), events.ErrBeaten)
-				holds(t, l, all)
-				appended(t, l, 4, late.next(t, 4, count))
-			})
-		})
-	}
-}
-
-func TestTheSameAppendAgainIsInOnce(t *testing.T) {
-	for _, count := range []int{1, 3, 20} {
-		t.Run(fmt.Sprint(count), func(t *testing.T) {
-			onEach(t, func(t *testing.T, l *Log) {
-				w := newWriting(t, "a")
-				all := w.next(t, 0, count)
-				appended(t, l, 0, all)
-				appended(t, l, 0, all)
-				more := w.next(t, uint64(count), count)
-				appended(t, l, uint64(count), more)
-				appended(t, l, 0, all)
-				holds(t, l, append(all, more...))
-			})
-		})
-	}
-}
-
-func TestAKeyThatStandsElsewhereBeatsAnAppend(t *testing.T) {
-	onEach(t, func(t *testing.T, l *Log) {
-		w := newWriting(t, "a")
-		all := w.next(t, 0, 3)
-		appended(t, l, 0, all)
-		again := []events.Record{w.event(t, 4, all[1].Key)}
-		err := l.Append(t.Context(), 3, again)
-		failsWith(t, err, events.ErrBeaten)
-		var taken *KeyTakenError
-		if !errors.As(err, &taken) || taken.Position != 2 || taken.Key != all[1].Key {
-			t.Fatalf("got %v", err)
-		}
-		batch := append(again, w.next(t, 4, 20)...)
-		failsWith(t, l.Append(t.Context(), 3, batch[:21]), events.ErrBeaten)
-		holds(t, l, all)
-	})
-}
-
-func TestFewThatAreBeatenHalfwaySayHowManyAreIn(t *testing.T) {
-	o := patient(t)
-	o.Dir = t.TempDir()
-	l := open(t, o)
+func whatIsAppendedIsRead(t *testing.T, l *Log) {
 	w := newWriting(t, "a")
-	all, others := w.next(t, 0, 5), newWriting(t, "b").next(t, 2, 1)
+	var all []events.Record
+	for _, count := range []int{1, 2, 15, 16, BatchMax, 1} {
+		some := w.next(t, uint64(len(all)), count)
+		appended(t, l, uint64(len(all)), some)
+		all = append(all, some...)
+	}
+	holds(t, l, all)
+	last, err := l.Last(t.Context())
+	if err != nil || last != uint64(len(all)) {
+		t.Fatalf("the last position is %d, %v", last, err)
+	}
+	one, err := l.Read(t.Context(), 17)
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, []events.Record{one}, all[16:17])
+	some, err := l.ReadRange(t.Context(), 30, 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, some, all[30:35])
+	if err := l.Ping(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func anEmptyLogHasNothing(t *testing.T, l *Log) {
+	holds(t, l, nil)
+	_, err := l.Read(t.Context(), 1)
+	failsWith(t, err, ErrNotFound)
+	_, err = l.Read(t.Context(), 0)
+	failsWith(t, err, ErrNotFound)
+	_, err = l.ReadRange(t.Context(), 1, 10)
+	failsWith(t, err, ErrShort)
+	if err := l.Check(t.Context(), map[uint64][]byte{0: nil}); err != nil {
+		t.Fatal(err)
+	}
+	failsWith(t, l.Check(t.Context(), map[uint64][]byte{1: nil}), ErrShort)
+}
+
+func anAppendAtATakenPositionIsBeaten(t *testing.T, l *Log, count int) {
+	first, late := newWriting(t, "first"), newWriting(t, "late")
+	all := first.next(t, 0, 4)
+	appended(t, l, 0, all)
+	failsWith(t, l.Append(t.Context(), 0, late.next(t, 0, count)), events.ErrBeaten)
+	failsWith(t, l.Append(t.Context(), 2, late.next(t, 2, count)), events.ErrBeaten)
+	holds(t, l, all)
+	appended(t, l, 4, late.next(t, 4, count))
+}
+
+func theSameAppendAgainIsInOnce(t *testing.T, l *Log, count int) {
+	w := newWriting(t, "a")
+	all := w.next(t, 0, count)
+	appended(t, l, 0, all)
+	appended(t, l, 0, all)
+	more := w.next(t, uint64(count), count)
+	appended(t, l, uint64(count), more)
+	appended(t, l, 0, all)
+	holds(t, l, append(all, more...))
+}
+
+func aKeyThatStandsElsewhereBeatsAnAppend(t *testing.T, l *Log) {
+	w := newWriting(t, "a")
+	all := w.next(t, 0, 3)
+	appended(t, l, 0, all)
+	again := []events.Record{w.event(t, 4, all[1].Key)}
+	err := l.Append(t.Context(), 3, again)
+	failsWith(t, err, events.ErrBeaten)
+	var taken *KeyTakenError
+	if !errors.As(err, &taken) || taken.Position != 2 || taken.Key != all[1].Key {
+		t.Fatalf("got %v", err)
+	}
+	batch := append(again, w.next(t, 4, 20)...)
+	failsWith(t, l.Append(t.Context(), 3, batch[:21]), events.ErrBeaten)
+	holds(t, l, all)
+}
+
+func anAppendThatIsBeatenHalfwaySaysHowManyAreIn(t *testing.T, l *Log, count int) {
+	w := newWriting(t, "a")
+	all, others := w.next(t, 0, count), newWriting(t, "b").next(t, 2, 1)
 	appended(t, l, 0, all[:2])
 	appended(t, l, 2, others)
 	err := l.Append(t.Context(), 0, all)
@@ -127,13 +105,18 @@ func TestFewThatAreBeatenHalfwaySayHowManyAreIn(t *testing.T) {
 	holds(t, l, append(all[:2:2], others...))
 }
 
-func TestAnAppendBeyondTheEndIsRefused(t *testing.T) {
-	onEach(t, func(t *testing.T, l *Log) {
-		w := newWriting(t, "a")
-		failsWith(t, l.Append(t.Context(), 7, w.next(t, 7, 1)), ErrShort)
-		failsWith(t, l.Append(t.Context(), 7, w.next(t, 7, 20)), ErrShort)
-		holds(t, l, nil)
-	})
+func anAppendThatIsHalfInIsFinished(t *testing.T, l *Log, count int) {
+	all := newWriting(t, "a").next(t, 0, count)
+	appended(t, l, 0, all[:2])
+	appended(t, l, 0, all)
+	holds(t, l, all)
+}
+
+func anAppendBeyondTheEndIsRefused(t *testing.T, l *Log) {
+	w := newWriting(t, "a")
+	failsWith(t, l.Append(t.Context(), 7, w.next(t, 7, 1)), ErrShort)
+	failsWith(t, l.Append(t.Context(), 7, w.next(t, 7, 20)), ErrShort)
+	holds(t, l, nil)
 }
 
 func TestWhatIsNoAppendIsRefused(t *testing.T) {
@@ -175,109 +158,99 @@ func tooLongTogether(records []events.Record) []events.Record {
 	return records
 }
 
-func TestHeadersSayWhatABodySays(t *testing.T) {
-	onEach(t, func(t *testing.T, l *Log) {
-		w := newWriting(t, "a")
-		key := `api/user/usr_1/ "50%" — né`
-		appended(t, l, 0, []events.Record{w.event(t, 1, key)})
-		appended(t, l, 1, []events.Record{w.event(t, 2, `api/user/usr_1/%20"50%" — né`)})
-		js, err := l.conn.JetStream()
-		if err != nil {
-			t.Fatal(err)
+func headersSayWhatABodySays(t *testing.T, l *Log) {
+	w := newWriting(t, "a")
+	key := `api/user/usr_1/ "50%" — né`
+	appended(t, l, 0, []events.Record{w.event(t, 1, key)})
+	appended(t, l, 1, []events.Record{w.event(t, 2, `api/user/usr_1/%20"50%" — né`)})
+	js, err := l.conn.JetStream()
+	if err != nil {
+		t.Fatal(err)
+	}
+	msg, err := js.GetMsg(streamName, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if msg.Subject != "events.credits.deducted" {
+		t.Errorf("the subject is %s", msg.Subject)
+	}
+	for name, want := range map[string]string{
+		"ce-specversion": "1.0",
+		"ce-type":        "credits.deducted",
+		"ce-subject":     "usr_1",
+		"ce-time":        "2026-01-02T03:04:05.006Z",
+		"ce-dataschema":  "/schemas/credits.deducted/1",
+		"ce-id":          "api/user/usr_1/%20%2250%25%22%20%E2%80%94%20n%C3%A9",
+		nats.MsgIdHdr:    "api/user/usr_1/%20%2250%25%22%20%E2%80%94%20n%C3%A9",
+		"content-type":   "application/json",
+	} {
+		if got := msg.Header[name]; len(got) != 1 || got[0] != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
 		}
-		msg, err := js.GetMsg(streamName, 1)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if msg.Subject != "events.credits.deducted" {
-			t.Errorf("the subject is %s", msg.Subject)
-		}
-		for name, want := range map[string]string{
-			"ce-specversion": "1.0",
-			"ce-type":        "credits.deducted",
-			"ce-subject":     "usr_1",
-			"ce-time":        "2026-01-02T03:04:05.006Z",
-			"ce-dataschema":  "/schemas/credits.deducted/1",
-			"ce-id":          "api/user/usr_1/%20%2250%25%22%20%E2%80%94%20n%C3%A9",
-			nats.MsgIdHdr:    "api/user/usr_1/%20%2250%25%22%20%E2%80%94%20n%C3%A9",
-			"content-type":   "application/json",
-		} {
-			if got := msg.Header[name]; len(got) != 1 || got[0] != want {
-				t.Errorf("%s is %q, want %q", name, got, want)
-			}
-		}
-		r, err := l.Read(t.Context(), 1)
-		if err != nil || r.Key != key {
-			t.Fatalf("the key is %q, %v", r.Key, err)
-		}
-	})
+	}
+	r, err := l.Read(t.Context(), 1)
+	if err != nil || r.Key != key {
+		t.Fatalf("the key is %q, %v", r.Key, err)
+	}
 }
 
-func TestAFollowerSeesWhatIsThereAndWhatComes(t *testing.T) {
-	onEach(t, func(t *testing.T, l *Log) {
-		w := newWriting(t, "a")
-		all := w.next(t, 0, 700)
-		appended(t, l, 0, all)
-		more := w.next(t, 700, 50)
-		var followers sync.WaitGroup
-		for _, after := range []int{0, 1, 333, 700} {
-			followers.Go(func() {
-				var got []events.Record
-				err := l.Follow(t.Context(), uint64(after), 100, until(&got, 750-after))
-				if !errors.Is(err, errEnough) {
-					t.Errorf("after %d: %v", after, err)
-					return
-				}
-				same(t, got, append(all[after:len(all):len(all)], more...))
-			})
-		}
-		for i := range more {
-			appended(t, l, uint64(700+i), more[i:i+1])
-		}
-		followers.Wait()
-	})
-}
-
-func TestAFollowerTakesNoMoreThanItWants(t *testing.T) {
-	onEach(t, func(t *testing.T, l *Log) {
-		w := newWriting(t, "a")
-		appended(t, l, 0, w.next(t, 0, 50))
-		seen, most := 0, 0
-		err := l.Follow(t.Context(), 0, 8, func(some []events.Record) error {
-			seen, most = seen+len(some), max(most, len(some))
-			if seen == 50 {
-				return errEnough
+func aFollowerSeesWhatIsThereAndWhatComes(t *testing.T, l *Log) {
+	w := newWriting(t, "a")
+	all := w.next(t, 0, 700)
+	appended(t, l, 0, all)
+	more := w.next(t, 700, 50)
+	var followers sync.WaitGroup
+	for _, after := range []int{0, 1, 333, 700} {
+		followers.Go(func() {
+			var got []events.Record
+			err := l.Follow(t.Context(), uint64(after), 100, until(&got, 750-after))
+			if !errors.Is(err, errEnough) {
+				t.Errorf("after %d: %v", after, err)
+				return
 			}
-			return nil
+			same(t, got, append(all[after:len(all):len(all)], more...))
 		})
-		failsWith(t, err, errEnough)
-		if most != 8 {
-			t.Errorf("it got up to %d at a time", most)
+	}
+	for i := range more {
+		appended(t, l, uint64(700+i), more[i:i+1])
+	}
+	followers.Wait()
+}
+
+func aFollowerTakesNoMoreThanItWants(t *testing.T, l *Log) {
+	w := newWriting(t, "a")
+	appended(t, l, 0, w.next(t, 0, 50))
+	seen, most := 0, 0
+	err := l.Follow(t.Context(), 0, 8, func(some []events.Record) error {
+		seen, most = seen+len(some), max(most, len(some))
+		if seen == 50 {
+			return errEnough
 		}
+		return nil
 	})
+	failsWith(t, err, errEnough)
+	if most != 8 {
+		t.Errorf("it got up to %d at a time", most)
+	}
 }
 
-func TestAFollowerEndsWithItsContextAndWithTheLog(t *testing.T) {
-	onEach(t, func(t *testing.T, l *Log) {
-		w := newWriting(t, "a")
-		appended(t, l, 0, w.next(t, 0, 1))
-		ctx, cancel := context.WithCancel(t.Context())
-		err := l.Follow(ctx, 0, 8, func([]events.Record) error { cancel(); return nil })
-		failsWith(t, err, context.Canceled)
-		err = l.Follow(t.Context(), 0, 8, func([]events.Record) error { go func() { _ = l.Close() }(); return nil })
-		failsWith(t, err, ErrClosed)
-		failsWith(t, l.Append(t.Context(), 1, w.next(t, 1, 1)), ErrClosed)
-		_, err = l.Last(t.Context())
-		failsWith(t, err, ErrClosed)
-	})
+func aFollowerEndsWithItsContextAndWithTheLog(t *testing.T, l *Log) {
+	w := newWriting(t, "a")
+	appended(t, l, 0, w.next(t, 0, 1))
+	ctx, cancel := context.WithCancel(t.Context())
+	err := l.Follow(ctx, 0, 8, func([]events.Record) error { cancel(); return nil })
+	failsWith(t, err, context.Canceled)
+	err = l.Follow(t.Context(), 0, 8, func([]events.Record) error { go func() { _ = l.Close() }(); return nil })
+	failsWith(t, err, ErrClosed)
+	failsWith(t, l.Append(t.Context(), 1, w.next(t, 1, 1)), ErrClosed)
+	_, err = l.Last(t.Context())
+	failsWith(t, err, ErrClosed)
 }
 
-func TestAFollowerBeyondTheEndIsTold(t *testing.T) {
-	onEach(t, func(t *testing.T, l *Log) {
-		appended(t, l, 0, newWriting(t, "a").next(t, 0, 3))
-		err := l.Follow(t.Context(), 4, 8, func([]events.Record) error { return nil })
-		failsWith(t, err, ErrShort)
-	})
+func aFollowerBeyondTheEndIsTold(t *testing.T, l *Log) {
+	appended(t, l, 0, newWriting(t, "a").next(t, 0, 3))
+	err := l.Follow(t.Context(), 4, 8, func([]events.Record) error { return nil })
+	failsWith(t, err, ErrShort)
 }
 
 func TestTwoWritersBeatEachOtherAndLoseNothing(t *testing.T) {
