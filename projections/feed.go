@@ -32,9 +32,9 @@ func (p *Projector) follow(ctx context.Context, after uint64) *feed {
 			}
 		})
 		if err == nil {
-			err = errors.New("the log ended")
+			err = errors.New("it stopped by itself")
 		}
-		f.ended <- fmt.Errorf("read the log after %d: %w", after, err)
+		f.ended <- fmt.Errorf("%w after %d: %w", ErrUnreadable, after, err)
 	})
 	return f
 }

@@ -35,12 +35,9 @@ func (p *Projector) newBuild(t viewTable) *build {
 	return &build{viewTable: t, recent: newRecent(max(1, p.limits.recentDocs/2/len(p.views)))}
 }
 
-// fold folds events into a group's tables and stores what they come to, with their
-// position. Events that are in already are left out.
+// fold folds the next events into a group's tables and stores what they come to, with
+// their position.
 func (p *Projector) fold(ctx context.Context, g *group, records []events.Record) error {
-	for len(records) > 0 && records[0].Position <= g.position {
-		records = records[1:]
-	}
 	if len(records) == 0 {
 		return nil
 	}
@@ -58,6 +55,9 @@ func (p *Projector) fold(ctx context.Context, g *group, records []events.Record)
 		hash := sha256.Sum256(last.Body)
 		batch.From, batch.To, batch.Hash = g.position, last.Position, hash[:]
 		if err := p.store.Write(ctx, batch); err != nil {
+			if bad := batch.Check(); bad != nil {
+				err = fmt.Errorf("%w: %w", ErrBroken, bad) // a fold makes what no store takes
+			}
 			return fmt.Errorf("store events %d to %d: %w", g.position+1, last.Position, err)
 		}
 	}

@@ -16,8 +16,9 @@ type Log interface {
 	// Last is the position of the last event; 0 if there is none.
 	Last(ctx context.Context) (uint64, error)
 	// Follow reads what comes after a position, in order, and waits for more until ctx
-	// ends or yield fails. It yields what is at hand, at most max at once. A gap is
-	// events.ErrGap.
+	// ends or yield fails. It yields what is at hand, at most max at once. What passes,
+	// such as a lost connection, it bears by itself: any other error is there to stay,
+	// above all events.ErrGap.
 	Follow(ctx context.Context, after uint64, max int, yield func([]events.Record) error) error
 }
 
@@ -86,6 +87,8 @@ var (
 	// ErrBroken says that what is stored does not go with this program or with the log.
 	// It stays so until someone does something about it.
 	ErrBroken = errors.New("the stored views are broken")
+	// ErrUnreadable says that the log cannot be read any further, and why.
+	ErrUnreadable = errors.New("the log cannot be read")
 	// ErrStopped says that the projector's Run has ended.
 	ErrStopped = errors.New("the projector has stopped")
 )
@@ -137,9 +140,9 @@ func (p *Projector) Prepare(ctx context.Context) error {
 }
 
 // Run folds the log into the views until ctx ends, and then returns nil. A store or a
-// log that fails is tried again and again, with growing pauses. An error says what
-// cannot be mended by waiting: a gap in the log, or ErrBroken. Call Prepare before, and
-// Run once.
+// log that does not answer is asked again and again, with growing pauses. An error says
+// what waiting does not mend: ErrBroken, ErrUnreadable, or events.ErrGap. Call Prepare
+// before, and Run once.
 func (p *Projector) Run(ctx context.Context) error {
 	defer close(p.stopped)
 	err := p.insist(ctx, "fold the log into the views", p.serve)
@@ -239,7 +242,7 @@ func (p *Projector) insist(
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case err == nil, errors.Is(err, ErrBroken), errors.Is(err, events.ErrGap), errors.Is(err, ErrStopped):
+		case err == nil, errors.Is(err, ErrBroken), errors.Is(err, ErrUnreadable), errors.Is(err, events.ErrGap):
 			return err
 		}
 		if moved || errors.Is(err, errReload) {
@@ -248,9 +251,11 @@ func (p *Projector) insist(
 		if errors.Is(err, errReload) {
 			continue
 		}
-		if !errors.Is(err, ErrMoved) { // another projector is at work
-			p.logger.Warn("cannot "+what+"; trying again", "pause", pause, "error", err)
+		level := slog.LevelWarn
+		if errors.Is(err, ErrMoved) || errors.Is(err, ErrNoTable) {
+			level = slog.LevelDebug // another projector is at work
 		}
+		p.logger.Log(ctx, level, "cannot "+what+"; trying again", "pause", pause, "error", err)
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)

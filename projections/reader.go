@@ -25,24 +25,19 @@ type Reader struct {
 // NewReader reads the views of a store.
 func NewReader(store Store) *Reader { return &Reader{store: store, live: map[string]string{}} }
 
-// Get finds documents of a view by id, in no order; those that do not exist are left
-// out. ErrNotBuilt: the view has no live table yet.
+// Get finds documents of a view by id, in the order of their ids; those that do not
+// exist are left out. ErrNotBuilt: the view has no live table yet.
 func (r *Reader) Get(ctx context.Context, view string, ids []string) ([]Document, error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	return r.read(ctx, view, func(table string) ([]Document, bool, error) {
-		docs, err := r.store.Get(ctx, table, ids)
-		return docs, len(docs) == len(ids), err
-	})
+	return r.read(ctx, view, func(table string) ([]Document, error) { return r.store.Get(ctx, table, ids) })
 }
 
-// Find finds documents of a view by an index. ErrNotBuilt: the view has no live table yet.
+// Find finds documents of a view by an index. ErrNotBuilt: the view has no live table
+// yet. ErrBadQuery: it does not fit the view.
 func (r *Reader) Find(ctx context.Context, view string, q Query) ([]Document, error) {
-	return r.read(ctx, view, func(table string) ([]Document, bool, error) {
-		docs, err := r.store.Find(ctx, table, q)
-		return docs, len(docs) == q.Limit, err
-	})
+	return r.read(ctx, view, func(table string) ([]Document, error) { return r.store.Find(ctx, table, q) })
 }
 
 // Stored is the position up to which the live tables of all these folds are stored for
@@ -64,30 +59,25 @@ func (r *Reader) Stored(ctx context.Context, folds ...events.Folding) (uint64, e
 	return least, nil
 }
 
-// read reads the live table of a view. A table that was dropped since it was looked up
-// is empty to some stores and an error to others, so both are looked into.
+// read reads the live table of a view, and looks it up again when it has been replaced.
 func (r *Reader) read(
-	ctx context.Context, view string, read func(table string) (docs []Document, whole bool, err error),
+	ctx context.Context, view string, read func(table string) ([]Document, error),
 ) ([]Document, error) {
 	const swapsMax = 10 // while one reads; more is an error in the program
 	table, err := r.table(ctx, view)
+	if err != nil {
+		return nil, err
+	}
 	for range swapsMax {
-		if err != nil {
+		docs, err := read(table)
+		if err == nil {
+			return docs, nil
+		}
+		if !errors.Is(err, ErrNoTable) {
+			return nil, fmt.Errorf("read view %s: %w", view, err)
+		}
+		if table, err = r.lookUp(ctx, view); err != nil {
 			return nil, err
-		}
-		docs, whole, failed := read(table)
-		if failed == nil && whole {
-			return docs, nil
-		}
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		before := table
-		if table, err = r.lookUp(ctx, view); table == before && err == nil {
-			if failed != nil {
-				return nil, fmt.Errorf("read view %s: %w", view, failed)
-			}
-			return docs, nil
 		}
 	}
 	return nil, fmt.Errorf("read view %s: its table changes again and again", view)

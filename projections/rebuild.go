@@ -47,6 +47,9 @@ func (p *Projector) Rebuild(
 	}
 	if err != nil {
 		p.dropUnfinished(ctx, tables)
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
 		return fmt.Errorf("rebuild: %w", err)
 	}
 	return nil
@@ -279,15 +282,12 @@ func upTo(records []events.Record, position uint64) []events.Record {
 	return records[:n]
 }
 
-// join brings the live tables and those of g to one position and lets g's take over.
-// Nothing else is folded meanwhile. Afterwards, and after a failure, the live tables
-// must be loaded again.
+// join brings a group to where the live tables are and lets it take over. Nothing else
+// is folded meanwhile. (A group that is further than they are, since another projector
+// is at work, takes over too: they will have to catch up with it.) Afterwards, and after
+// a failure, the live tables must be loaded again.
 func (p *Projector) join(ctx context.Context, front, g *group) error {
-	to := max(front.position, g.position)
-	if err := p.advance(ctx, front, to); err != nil {
-		return err
-	}
-	if err := p.advance(ctx, g, to); err != nil {
+	if err := p.advance(ctx, g, front.position); err != nil {
 		return err
 	}
 	for _, b := range g.builds {
@@ -297,7 +297,7 @@ func (p *Projector) join(ctx context.Context, front, g *group) error {
 		if err := p.store.GoLive(ctx, b.Name); err != nil {
 			return fmt.Errorf("read view %s from table %s: %w", b.View, b.Name, err)
 		}
-		p.logger.Info("a view is read from a new table", "view", b.View, "table", b.Name, "position", to)
+		p.logger.Info("a view is read from a new table", "view", b.View, "table", b.Name, "position", g.position)
 	}
 	return nil
 }

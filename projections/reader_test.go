@@ -1,0 +1,56 @@
+package projections_test
+
+import (
+	"errors"
+	"testing"
+
+	"truebond/events"
+	"truebond/projections"
+)
+
+func TestAReaderFindsWhatTheProjectorHasStored(t *testing.T) {
+	w := newWorld(t)
+	for range 3 {
+		w.log.append(events.UserBlocked{User: "usr_a", Blocked: "usr_b"})
+	}
+	w.log.append(events.UserBlocked{User: "usr_c", Blocked: "usr_b"})
+	p, _ := w.running()
+	w.caughtUp(p)
+	r := projections.NewReader(w.store)
+
+	stored, err := r.Stored(t.Context(), w.views[0].Folding, w.views[2].Folding)
+	if err != nil || stored != 4 {
+		t.Errorf("stored up to %d, %v", stored, err)
+	}
+	people, err := projections.GetAs[tally](t.Context(), r, "people", "usr_a", "usr_b", "usr_z")
+	if err != nil || len(people) != 2 || people["usr_a"].Doc.Events != 3 || people["usr_b"].Position != 4 {
+		t.Errorf("people are %v, %v", people, err)
+	}
+	busiest, err := projections.FindAs[tally](t.Context(), r, "people",
+		projections.Query{Index: "busiest", Desc: true, Limit: 2})
+	if err != nil || len(busiest) != 2 || busiest[0].ID != "usr_b" || busiest[1].ID != "usr_a" {
+		t.Errorf("the busiest are %v, %v", busiest, err)
+	}
+	if _, found, err := projections.OneAs[tally](t.Context(), r, "people", "usr_z"); err != nil || found {
+		t.Errorf("a document that does not exist is found: %v, %v", found, err)
+	}
+	if none, err := r.Get(t.Context(), "people", nil); err != nil || len(none) > 0 {
+		t.Errorf("nobody is %v, %v", none, err)
+	}
+}
+
+func TestAViewWithoutALiveTableIsNotBuilt(t *testing.T) {
+	w := newWorld(t)
+	r := projections.NewReader(w.store)
+	if _, err := r.Get(t.Context(), "people", []string{"usr_a"}); !errors.Is(err, projections.ErrNotBuilt) {
+		t.Errorf("Get says %v", err)
+	}
+	if _, err := r.Stored(t.Context(), w.views[2].Folding); !errors.Is(err, projections.ErrNotBuilt) {
+		t.Errorf("Stored says %v", err)
+	}
+	p, _ := w.running()
+	w.caughtUp(p)
+	if _, err := r.Get(t.Context(), "people", []string{"usr_a"}); err != nil {
+		t.Errorf("Get says %v", err)
+	}
+}
