@@ -265,7 +265,7 @@ func (s *Service) loggedIn(done Done, user User, session, eventKey string) (Logg
 		return LoggedIn{}, err
 	}
 	return LoggedIn{
-		Receipt: receiptFor(user.ID, done), User: user, AccessToken: token, RefreshToken: s.refreshToken(session, eventKey),
+		Receipt: receipt(done), User: user, AccessToken: token, RefreshToken: s.refreshToken(session, eventKey),
 		TokenType: "Bearer", ExpiresIn: int64(expires.Seconds()),
 	}, nil
 }

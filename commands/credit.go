@@ -47,6 +47,6 @@ func (s *Service) Deduct(ctx context.Context, in Deduct) (Deducted, error) {
 	}
 	d := done.Event.Data.(events.CreditsDeducted)
 	return Deducted{
-		Receipt: receiptFor(in.UserID, done), PositionAgain: done.Event.Position, Charged: d.Credits, Available: d.Available,
+		Receipt: receipt(done), PositionAgain: done.Event.Position, Charged: d.Credits, Available: d.Available,
 	}, nil
 }

@@ -202,9 +202,5 @@ func (s *Service) TakeWebhook(ctx context.Context, in Webhook) (WebhookTaken, er
 	if err != nil {
 		return WebhookTaken{}, err
 	}
-	taken := WebhookTaken{Receipt: receipt(done), Received: true, CameAgain: done.Replayed}
-	if granted, ok := done.Event.Data.(events.PaymentGranted); ok {
-		taken.Receipt = receiptFor(granted.User, done)
-	}
-	return taken, nil
+	return WebhookTaken{Receipt: receipt(done), Received: true, CameAgain: done.Replayed}, nil
 }

@@ -1,21 +1,43 @@
 package commands
 
-import "truebond/events"
+import (
+	"strings"
+
+	"truebond/events"
+)
 
 // A Receipt is embedded in the answer of every command that makes an event. It is not
 // part of the answer's body: http puts it into headers, and remembers it so that the
-// caller's next read sees this write.
+// next read of the caller, and of all whom the event is about, sees this write.
 type Receipt struct {
 	Position uint64 `json:"-"` // the event's place in the log; 0 if there was nothing to do
 	Replayed bool   `json:"-"` // the event was there already: this is the first answer again
 
-	// Actor is whom the position is remembered for when it is not the caller: whoever
-	// has just signed up or in, and was nobody before.
-	Actor events.Actor `json:"-"`
+	users []string // whom the event is about
+}
+
+// receipt is what goes with the answer of a command; nothing if there was nothing to do.
+func receipt(d Done) Receipt {
+	if d.Event.Data == nil {
+		return Receipt{}
+	}
+	r := Receipt{Position: d.Event.Position, Replayed: d.Replayed}
+	for _, subject := range d.Event.Data.Subjects() {
+		if strings.HasPrefix(subject, userPrefix) {
+			r.users = append(r.users, subject)
+		}
+	}
+	return r
 }
 
 // ReceiptOf is what a command came to.
 func (r Receipt) ReceiptOf() (position uint64, replayed bool) { return r.Position, r.Replayed }
 
-// RememberFor is whom the position is remembered for; the zero value is the caller.
-func (r Receipt) RememberFor() events.Actor { return r.Actor }
+// RememberFor are those beside the caller who are to see the write.
+func (r Receipt) RememberFor() []events.Actor {
+	actors := make([]events.Actor, len(r.users))
+	for i, user := range r.users {
+		actors[i] = events.Actor{Kind: events.ActorUser, ID: user}
+	}
+	return actors
+}

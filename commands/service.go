@@ -44,6 +44,8 @@ type Vault interface {
 	Erase(ctx context.Context, owner string) error
 }
 
+const userPrefix = "usr_"
+
 // newID is a sortable id that says what it names: `usr_`, `msg_`, `call_`.
 func newID(kind string) string {
 	id, err := uuid.NewV7()
@@ -61,16 +63,6 @@ func once(ctx context.Context) (key string, request []byte) {
 		return "api/" + caller.Actor.String() + "/" + newID("key"), nil
 	}
 	return "api/" + caller.Actor.String() + "/" + caller.IdempotencyKey, caller.Request
-}
-
-// receipt is what the caller of a command takes along.
-func receipt(d Done) Receipt { return Receipt{Position: d.Event.Position, Replayed: d.Replayed} }
-
-// receiptFor is the receipt of what somebody else did to a user, who is to see it.
-func receiptFor(user string, d Done) Receipt {
-	r := receipt(d)
-	r.Actor = events.Actor{Kind: events.ActorUser, ID: user}
-	return r
 }
 
 // ask has a command of the caller's decided, once for its key.

@@ -122,7 +122,7 @@ func canonical(body []byte) []byte {
 // A receipt is what a command's answer says of its event.
 type receipt interface {
 	ReceiptOf() (position uint64, replayed bool)
-	RememberFor() events.Actor
+	RememberFor() []events.Actor // beside the caller
 }
 
 func (s *Server) noteReceipt(header nethttp.Header, caller ledger.Caller, out any) {
@@ -138,11 +138,9 @@ func (s *Server) noteReceipt(header nethttp.Header, caller ledger.Caller, out an
 		return
 	}
 	header.Set(headerPosition, strconv.FormatUint(position, 10))
-	who := r.RememberFor()
-	if who.Kind == "" {
-		who = caller.Actor
+	for _, who := range append(r.RememberFor(), caller.Actor) {
+		s.positions.note(actorName(who), position)
 	}
-	s.positions.note(actorName(who), position)
 }
 
 // actorName is empty for nobody.

@@ -97,6 +97,13 @@ func (v *memoryViews) move(at uint64) {
 	v.moved = make(chan struct{})
 }
 
+// grow makes the log longer; the views stay where they are.
+func (v *memoryViews) grow(end uint64) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.end = end
+}
+
 func (v *memoryViews) waits() []uint64 {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -147,7 +154,7 @@ func serving(t *testing.T, routes []Route, change ...func(*Config)) *bench {
 	b := &bench{t: t, tokens: token.New("a secret", time.Now), client: &nethttp.Client{},
 		sessions: &memorySessions{sessions: map[string]memorySession{}}, keys: map[string][]string{},
 		views: &memoryViews{moved: make(chan struct{})}, log: &lockedBuffer{}}
-	cfg := Config{Routes: routes, Tokens: b.tokens, Sessions: b.sessions, APIKeys: memoryKeys(b.keys),
+	cfg := Config{DrainFor: time.Millisecond, Routes: routes, Tokens: b.tokens, Sessions: b.sessions, APIKeys: memoryKeys(b.keys),
 		Log:  slog.New(Masked(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))),
 		Wait: b.views.wait, Stored: b.views.stored,
 		HashRequest: func(route string, body []byte) []byte {
@@ -217,6 +224,7 @@ type answer struct {
 	status int
 	header nethttp.Header
 	body   []byte
+	last   bool // on its connection
 }
 
 func (a answer) json(t *testing.T) map[string]any {
@@ -285,7 +293,7 @@ func (b *bench) sendTo(client *nethttp.Client, base, method, path, body string, 
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	return answer{status: res.StatusCode, header: res.Header, body: read}
+	return answer{status: res.StatusCode, header: res.Header, body: read, last: res.Close}
 }
 
 func (a answer) wants(t *testing.T, status int, code string) {
@@ -317,12 +325,12 @@ type written struct {
 	position uint64
 	replayed bool
 	actor    events.Actor
-	Caller   ledger.Caller `json:"caller"`
-	Note     note          `json:"note"`
+	Request  []byte `json:"request"`
+	Note     note   `json:"note"`
 }
 
-func (w written) ReceiptOf() (uint64, bool) { return w.position, w.replayed }
-func (w written) RememberFor() events.Actor { return w.actor }
+func (w written) ReceiptOf() (uint64, bool)   { return w.position, w.replayed }
+func (w written) RememberFor() []events.Actor { return []events.Actor{w.actor} }
 func whoAsks(ctx context.Context, _ nothing) (map[string]any, error) {
 	c := ledger.CallerOf(ctx)
 	return map[string]any{"actor": c.Actor.String(), "session": c.Session, "address": c.Address,
@@ -330,7 +338,7 @@ func whoAsks(ctx context.Context, _ nothing) (map[string]any, error) {
 }
 
 func writeNote(ctx context.Context, n note) (written, error) {
-	return written{position: 7, Caller: ledger.CallerOf(ctx), Note: n}, nil
+	return written{position: 7, Request: ledger.CallerOf(ctx).Request, Note: n}, nil
 }
 
 func refusing(err error) func(context.Context, nothing) (nothing, error) {
