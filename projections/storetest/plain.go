@@ -88,7 +88,7 @@ func likePlainSearch(w *world) {
 
 var (
 	// Few values, so that there are ties.
-	drawText   = rapid.SampledFrom([]string{"", "a", "A", "ab", "á", "b", "$a", "{}"})
+	drawText   = rapid.SampledFrom([]string{"", "a", "A", "ab", "a\x00", "á", "b", "$a", "{}"})
 	drawNumber = rapid.SampledFrom([]int64{-1 << 63, -1, 0, 1, 1 << 53, 1<<53 + 1, 1<<63 - 1})
 	drawID     = rapid.StringMatching(`[abAé.$/]{1,2}`)
 	drawThing  = rapid.Custom(func(t *rapid.T) thing {
