@@ -42,6 +42,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	case errors.As(err, &misuse):
 		fmt.Fprintf(stderr, "truebond: %v\nSee `%s --help`.\n", err, called.CommandPath())
 		return exitMisused
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		fmt.Fprintln(stderr, "truebond: stopped before it was done")
+		return exitFailed
 	default:
 		fmt.Fprintf(stderr, "truebond: %v\n", err)
 		return exitFailed
