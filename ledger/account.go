@@ -26,11 +26,12 @@ const (
 // set aside, what Stripe has said of their payments, and what they were forgiven.
 // The zero value is a user with nothing.
 //
-// An account is never changed: each change makes another one, which may share with
-// the old one only what neither changes.
+// An account is never changed: each change makes another one, which shares with the old
+// one what neither changes. So a lot is copied before it is changed (see own); a user's
+// hundred spent lots cost a spend next to nothing.
 type Account struct {
 	User     string       `json:"user,omitempty"`
-	Lots     []LotState   `json:"lots,omitempty"`     // in the order of spending
+	Lots     []*LotState  `json:"lots,omitempty"`     // in the order of spending
 	Holds    []HoldState  `json:"holds,omitempty"`    // in the order of reserving
 	Facts    []KnownFacts `json:"facts,omitempty"`    // by intent, also of those that have no lot yet
 	Forgiven int64        `json:"forgiven,omitempty"` // credits of debt that were let off
@@ -68,8 +69,8 @@ func (a Account) Paid(now time.Time) int64 { return a.free(now, events.Paid) }
 // Held is how many credits holds have set aside.
 func (a Account) Held() int64 {
 	var credits int64
-	for i := range a.Lots {
-		credits += a.Lots[i].Held
+	for _, l := range a.Lots {
+		credits += l.Held
 	}
 	return credits
 }
@@ -77,9 +78,9 @@ func (a Account) Held() int64 {
 // Debt is how many credits the user owes after refunds and disputes.
 func (a Account) Debt() int64 {
 	var deficit, covered int64
-	for i := range a.Lots {
-		deficit += a.Lots[i].Deficit
-		covered += a.Lots[i].Covers
+	for _, l := range a.Lots {
+		deficit += l.Deficit
+		covered += l.Covers
 	}
 	return deficit - min(a.Forgiven, deficit) - covered
 }
@@ -95,8 +96,7 @@ type LotBalance struct {
 // LotsOf are the lots that have free credits, in the order of spending.
 func (a Account) LotsOf(now time.Time) []LotBalance {
 	var lots []LotBalance
-	for i := range a.Lots {
-		l := &a.Lots[i]
+	for _, l := range a.Lots {
 		if free := l.spendable(now); free > 0 {
 			lots = append(lots, LotBalance{l.ID, l.Kind, free, l.ExpiresAt})
 		}
@@ -124,9 +124,9 @@ func (a Account) factsAt(intent string) (at int, found bool) {
 
 func (a Account) free(now time.Time, kind events.Kind) int64 {
 	var credits int64
-	for i := range a.Lots {
-		if a.Lots[i].Kind == kind {
-			credits += a.Lots[i].spendable(now)
+	for _, l := range a.Lots {
+		if l.Kind == kind {
+			credits += l.spendable(now)
 		}
 	}
 	return credits
@@ -134,18 +134,32 @@ func (a Account) free(now time.Time, kind events.Kind) int64 {
 
 // lot is the lot of an id in this account; nil if there is none.
 func (a Account) lot(id string) *LotState {
-	for i := range a.Lots {
-		if a.Lots[i].ID == id {
-			return &a.Lots[i]
-		}
+	if at := a.lotAt(id); at >= 0 {
+		return a.Lots[at]
 	}
 	return nil
+}
+
+func (a Account) lotAt(id string) int {
+	return slices.IndexFunc(a.Lots, func(l *LotState) bool { return l.ID == id })
+}
+
+// own makes the lot of an id this account's own, so that it can be changed; nil if there
+// is none. The list of lots must be this account's own already.
+func (a Account) own(id string) *LotState {
+	at := a.lotAt(id)
+	if at < 0 {
+		return nil
+	}
+	l := *a.Lots[at]
+	a.Lots[at] = &l
+	return &l
 }
 
 // checkCredits refuses an amount that nobody can mean.
 func checkCredits(credits int64) error {
 	if credits <= 0 || credits > creditsMax {
-		return Refuse("invalid_request", "The credits must be from 1 to %d.", int64(creditsMax)).About("credits")
+		return Refuse(CodeInvalidRequest, "The credits must be from 1 to %d.", int64(creditsMax)).About("credits")
 	}
 	return nil
 }
@@ -156,5 +170,5 @@ func checkUse(use string) error {
 	case UseMessages, UseCalls, UseOther:
 		return nil
 	}
-	return Refuse("invalid_request", "Credits are spent on messages, calls or other.").About("use")
+	return Refuse(CodeInvalidRequest, "Credits are spent on messages, calls or other.").About("use")
 }

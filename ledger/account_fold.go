@@ -27,20 +27,12 @@ func accountsOf(e events.Event) []string {
 		add(e.Moves[i].From.User())
 		add(e.Moves[i].To.User())
 	}
-	switch d := e.Data.(type) { // these touch an account even when they move nothing of its owner's
-	case events.PaymentGranted:
-		add(d.User)
+	switch d := e.Data.(type) { // these may change an account and move nothing in its owner's name
 	case events.PaymentFactsLearned:
-		add(d.User)
-	case events.HoldCaptured:
-		add(d.User)
-	case events.HoldReleased:
 		add(d.User)
 	case events.SpendUndone:
 		add(d.User)
 	case events.LotExpired:
-		add(d.User)
-	case events.DebtForgiven:
 		add(d.User)
 	}
 	return users
@@ -90,7 +82,7 @@ func (a Account) spent(moves []events.Move) Account {
 			a.Lots = slices.Clone(a.Lots)
 			copied = true
 		}
-		if l := a.lot(lot); l != nil {
+		if l := a.own(lot); l != nil {
 			l.spend(moves[i].Amount, use)
 		}
 	}
@@ -107,7 +99,7 @@ func (a Account) reserved(d events.CreditsReserved, moves []events.Move) Account
 		if !from || !to || !held {
 			continue
 		}
-		if l := a.lot(lot); l != nil {
+		if l := a.own(lot); l != nil {
 			l.Held += moves[i].Amount
 			hold.Parts = append(hold.Parts, HoldPart{Lot: lot, Credits: moves[i].Amount})
 		}

@@ -253,6 +253,27 @@ func TestAUserWhoseIDBeginsLikeAnothersIsAnother(t *testing.T) {
 	}
 }
 
+func TestNeitherOfTwoFuturesShowsInTheOther(t *testing.T) {
+	account := having(t, given("B", 1000)).account
+	for n := range uint64(12) { // at some lengths a slice has room to spare, which both could fill
+		future := func(name string, position uint64) ledger.Account {
+			reserved, _ := ledger.Accounts.Evolve(account, holder, events.Event{
+				Data: events.CreditsReserved{User: holder, Hold: name},
+			})
+			undone, _ := ledger.Accounts.Evolve(reserved, holder, events.Event{
+				Data: events.SpendUndone{User: holder, Undoes: position},
+			})
+			return undone
+		}
+		one, two := future("one", 100+n), future("two", 200+n)
+		if one.Holds[n].ID != "one" || one.Undone[n] != 100+n || two.Holds[n].ID != "two" || two.Undone[n] != 200+n {
+			t.Fatalf("after %d holds one future has %v %v, the other %v %v",
+				n, one.Holds, one.Undone, two.Holds, two.Undone)
+		}
+		account = one
+	}
+}
+
 func BenchmarkSpendAndEvolve(b *testing.B) {
 	d := newTeller()
 	for _, s := range []step{given("B", 10), bought("A", 50, 5000), bought("C", 1<<50, 35000)} {

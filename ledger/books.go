@@ -20,11 +20,11 @@ const factsMax = 500
 func (a Account) Learn(user, intent string, facts events.PaymentFacts, now time.Time) (Effect, error) {
 	switch {
 	case !inPath(user):
-		return Effect{}, Refuse("invalid_request", "The user's id is not one.").About("user")
+		return Effect{}, Refuse(CodeInvalidRequest, "The user's id is not one.").About("user")
 	case intent == "":
-		return Effect{}, Refuse("invalid_request", "The facts name no payment.").About("intent")
+		return Effect{}, Refuse(CodeInvalidRequest, "The facts name no payment.").About("intent")
 	case !inRange(MergeFacts(a.FactsOf(intent), facts)):
-		return Effect{}, Refuse("invalid_request", "An amount of the payment is out of range.").About("facts")
+		return Effect{}, Refuse(CodeInvalidRequest, "An amount of the payment is out of range.").About("facts")
 	}
 	a.User = user
 	return a.effect(a.learned(intent, facts), now), nil
@@ -36,7 +36,7 @@ func (a Account) Forgive(credits int64, now time.Time) (Effect, error) {
 		return Effect{}, err
 	}
 	if debt := a.Debt(); credits > debt {
-		return Effect{}, Refuse("no_such_debt", "%s owed, and no more can be forgiven.", creditsAre(debt)).
+		return Effect{}, Refuse(CodeNoSuchDebt, "%s owed, and no more can be forgiven.", creditsAre(debt)).
 			About("credits").With("debt", debt)
 	}
 	return a.effect(a.forgave(credits), now), nil
@@ -64,14 +64,15 @@ func (a Account) forgave(credits int64) Account {
 
 // settle works out, from the facts alone, what is taken back from each lot, and which
 // bought credits pay for what was not there any more: those of expired lots first, then
-// in the order of spending. The account's lots must not be shared with another one.
-func (a *Account) settle() {
+// in the order of spending. The list of lots must be this account's own.
+func (a Account) settle() {
+	settled := make([]LotState, len(a.Lots))
 	var deficit int64
-	for i := range a.Lots {
-		l := &a.Lots[i]
+	for i, was := range a.Lots {
+		l := &settled[i]
+		*l = *was
 		refunded, disputed := l.moneyBack(a.FactsOf(l.Payment))
-		back := shareOf(refunded+disputed, l.Credits, l.Price+l.Tax)
-		back = min(back, l.Credits)
+		back := min(l.Credits, shareOf(refunded+disputed, l.Credits, l.Price+l.Tax))
 		l.Taken = min(back, l.Credits-l.spent()-l.Held)
 		l.Deficit = back - l.Taken
 		l.Covers = 0
@@ -79,12 +80,18 @@ func (a *Account) settle() {
 	}
 	deficit -= min(a.Forgiven, deficit)
 	for _, expired := range []bool{true, false} {
-		for i := range a.Lots {
-			l := &a.Lots[i]
+		for i := range settled {
+			l := &settled[i]
 			if l.Kind == events.Paid && l.Expired == expired {
 				l.Covers = min(l.free(), deficit)
 				deficit -= l.Covers
 			}
+		}
+	}
+	for i, was := range a.Lots {
+		is := settled[i]
+		if is.Taken != was.Taken || is.Deficit != was.Deficit || is.Covers != was.Covers {
+			a.Lots[i] = &is
 		}
 	}
 }

@@ -48,11 +48,11 @@ func (a Account) Reserve(hold string, credits int64, use string, expires, now ti
 	}
 	switch {
 	case hold == "":
-		return Effect{}, Refuse("invalid_request", "A hold needs an id.").About("hold")
+		return Effect{}, Refuse(CodeInvalidRequest, "A hold needs an id.").About("hold")
 	case !expires.After(now):
-		return Effect{}, Refuse("invalid_request", "The hold's time is over already.").About("expires_at")
+		return Effect{}, Refuse(CodeInvalidRequest, "The hold's time is over already.").About("expires_at")
 	case a.holdAt(hold) >= 0:
-		return Effect{}, Refuse("hold_exists", "There is a hold of this id.").About("hold")
+		return Effect{}, Refuse(CodeHoldExists, "There is a hold of this id.").About("hold")
 	}
 	var few [4]lotPart
 	parts, available, err := a.pick(few[:0], credits, now)
@@ -83,10 +83,10 @@ func (a Account) Capture(hold string, credits int64, now time.Time) (Effect, err
 	case !found:
 		return Effect{}, noSuchHold()
 	case !now.Before(h.ExpiresAt):
-		return Effect{}, Refuse("hold_expired", "The hold's time is over.").About("hold")
+		return Effect{}, Refuse(CodeHoldExpired, "The hold's time is over.").About("hold")
 	case credits > h.Credits():
 		held := h.Credits()
-		return Effect{}, Refuse("hold_too_small", "%s to be captured and the hold has %d.", creditsAre(credits), held).
+		return Effect{}, Refuse(CodeHoldTooSmall, "%s to be captured and the hold has %d.", creditsAre(credits), held).
 			About("credits").With("held", held).With("required", credits)
 	}
 	return a.effect(a.captured(hold, credits), now), nil
@@ -111,7 +111,7 @@ func (a Account) captured(hold string, credits int64) Account {
 	a.Holds = slices.Concat(a.Holds[:at], a.Holds[at+1:]) // nil when it was the last one
 	a.Lots = slices.Clone(a.Lots)
 	for _, p := range h.Parts {
-		l := a.lot(p.Lot)
+		l := a.own(p.Lot)
 		if l == nil {
 			continue
 		}
@@ -130,5 +130,5 @@ func (a Account) holdAt(id string) int {
 }
 
 func noSuchHold() error {
-	return Refuse("hold_not_found", "There is no such hold; it may have ended.").About("hold")
+	return Refuse(CodeHoldNotFound, "There is no such hold; it may have ended.").About("hold")
 }

@@ -9,7 +9,7 @@ import (
 	"truebond/events"
 )
 
-// A LotState is a lot and what became of its credits. What is neither spent, held,
+// A LotState is a lot and what became of its credits. It is never changed. What is neither spent, held,
 // taken back nor covering a debt is free.
 type LotState struct {
 	events.Lot
@@ -39,18 +39,17 @@ func (a Account) Grant(user string, lot events.Lot, now time.Time) (Effect, erro
 		return Effect{}, err
 	}
 	if !inPath(user) {
-		return Effect{}, Refuse("invalid_request", "The user's id is not one.").About("user")
+		return Effect{}, Refuse(CodeInvalidRequest, "The user's id is not one.").About("user")
 	}
 	granted := lot.Credits
-	for i := range a.Lots {
-		l := &a.Lots[i]
+	for _, l := range a.Lots {
 		if l.ID == lot.ID || lot.Payment != "" && l.Payment == lot.Payment {
-			return Effect{}, Refuse("already_granted", "These credits were granted before.")
+			return Effect{}, Refuse(CodeAlreadyGranted, "These credits were granted before.")
 		}
 		granted += l.Credits
 	}
 	if granted > creditsMax {
-		return Effect{}, Refuse("too_many_credits", "One user can be granted %d credits at most.", int64(creditsMax))
+		return Effect{}, Refuse(CodeTooManyCredits, "One user can be granted %d credits at most.", int64(creditsMax))
 	}
 	a.User = user
 	return a.effect(a.granted(lot), now), nil
@@ -63,25 +62,25 @@ func (a Account) ExpireLot(lot string, now time.Time) (Effect, int64, error) {
 	l := a.lot(lot)
 	switch {
 	case l == nil || l.Expired:
-		return Effect{}, 0, Refuse("lot_not_found", "There is no such lot that could expire.").About("lot")
+		return Effect{}, 0, Refuse(CodeLotNotFound, "There is no such lot that could expire.").About("lot")
 	case !l.over(now):
-		return Effect{}, 0, Refuse("lot_not_expired", "The lot's time is not over.").About("lot")
+		return Effect{}, 0, Refuse(CodeLotNotExpired, "The lot's time is not over.").About("lot")
 	}
 	return a.effect(a.expired(lot), now), l.free(), nil
 }
 
 func (a Account) granted(lot events.Lot) Account {
-	at, _ := slices.BinarySearchFunc(a.Lots, lot, func(l LotState, lot events.Lot) int {
+	at, _ := slices.BinarySearchFunc(a.Lots, lot, func(l *LotState, lot events.Lot) int {
 		return cmp.Or(compareLots(&l.Lot, &lot), -1) // among equals the oldest is first
 	})
-	a.Lots = slices.Insert(slices.Clone(a.Lots), at, LotState{Lot: lot})
+	a.Lots = slices.Insert(slices.Clone(a.Lots), at, &LotState{Lot: lot})
 	a.settle()
 	return a
 }
 
 func (a Account) expired(lot string) Account {
 	a.Lots = slices.Clone(a.Lots)
-	if l := a.lot(lot); l != nil {
+	if l := a.own(lot); l != nil {
 		l.Expired = true
 	}
 	a.settle()
@@ -166,7 +165,7 @@ func (l *LotState) spend(credits int64, use string) {
 // checkLot refuses a lot that does not hold together.
 func checkLot(lot events.Lot, now time.Time) error {
 	refuse := func(field, why string) error {
-		return Refuse("invalid_request", "The lot cannot be granted: %s.", why).About(field)
+		return Refuse(CodeInvalidRequest, "The lot cannot be granted: %s.", why).About(field)
 	}
 	if err := checkCredits(lot.Credits); err != nil {
 		return err

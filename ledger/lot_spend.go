@@ -27,14 +27,14 @@ func (a Account) Spend(credits int64, use string, now time.Time) (Effect, error)
 	}
 	moves := make([]events.Move, 0, 2*len(parts))
 	for _, p := range parts {
-		l := &a.Lots[p.at]
+		l := a.Lots[p.at]
 		moves = append(moves, events.Move{
 			From: events.LotOf(a.User, l.ID), To: spentAccount(l.Kind, use),
 			Asset: events.Credit, Amount: p.credits,
 		})
 	}
 	for _, p := range parts {
-		l := &a.Lots[p.at]
+		l := a.Lots[p.at]
 		s := l.spent()
 		if earned := l.worth(s+p.credits) - l.worth(s); earned > 0 {
 			moves = append(moves, events.Move{
@@ -53,8 +53,8 @@ func (a Account) pick(into []lotPart, credits int64, now time.Time) ([]lotPart, 
 	}
 	var available int64
 	left := credits
-	for i := range a.Lots {
-		free := a.Lots[i].spendable(now)
+	for i, l := range a.Lots {
+		free := l.spendable(now)
 		if part := min(free, left); part > 0 {
 			into = append(into, lotPart{i, part})
 			left -= part
@@ -62,11 +62,11 @@ func (a Account) pick(into []lotPart, credits int64, now time.Time) ([]lotPart, 
 		available += free
 	}
 	if debt := a.Debt(); debt > 0 {
-		refusal := Refuse("insufficient_credits", "%s owed; the next purchase pays that first.", creditsAre(debt))
+		refusal := Refuse(CodeInsufficientCredits, "%s owed; the next purchase pays that first.", creditsAre(debt))
 		return nil, 0, refusal.With("available", int64(0)).With("required", credits).With("debt", debt)
 	}
 	if left > 0 {
-		refusal := Refuse("insufficient_credits", "%s needed and %s left.", creditsAre(credits), are(available))
+		refusal := Refuse(CodeInsufficientCredits, "%s needed and %s left.", creditsAre(credits), are(available))
 		return nil, 0, refusal.With("available", available).With("required", credits)
 	}
 	return into, available, nil
@@ -78,7 +78,7 @@ func (a Account) pick(into []lotPart, credits int64, now time.Time) ([]lotPart, 
 // was undone before (`already_undone`).
 func (a Account) Undo(spent events.Event, now time.Time) (Effect, int64, error) {
 	if slices.Contains(a.Undone, spent.Position) {
-		return Effect{}, 0, Refuse("already_undone", "This was undone before.")
+		return Effect{}, 0, Refuse(CodeAlreadyUndone, "This was undone before.")
 	}
 	var shares []events.LotShare
 	var credits int64
@@ -92,7 +92,7 @@ func (a Account) Undo(spent events.Event, now time.Time) (Effect, int64, error) 
 		credits += m.Amount
 	}
 	if len(shares) == 0 {
-		return Effect{}, 0, Refuse("nothing_to_undo", "This has spent none of the user's credits.")
+		return Effect{}, 0, Refuse(CodeNothingToUndo, "This has spent none of the user's credits.")
 	}
 	e := a.effect(a.undone(spent.Position, shares), now)
 	e.Lots = shares
@@ -103,7 +103,7 @@ func (a Account) undone(position uint64, shares []events.LotShare) Account {
 	a.Undone = append(slices.Clip(a.Undone), position)
 	a.Lots = slices.Clone(a.Lots)
 	for _, s := range shares {
-		if l := a.lot(s.Lot); l != nil {
+		if l := a.own(s.Lot); l != nil {
 			l.spend(-s.Credits, s.Use)
 		}
 	}

@@ -54,8 +54,7 @@ func movesBetween(before, after Account) []events.Move {
 		credits = pair(credits, events.Credit, creditChanges(after.User, was, is, x, y))
 		money = pair(money, is.Currency, moneyChanges(was, is, x, y))
 	}
-	for i := range after.Lots {
-		is := &after.Lots[i]
+	for _, is := range after.Lots {
 		was := before.lot(is.ID)
 		factsBefore, factsAfter := before.FactsOf(is.Payment), after.FactsOf(is.Payment)
 		if was == nil { // first the lot is granted whole, then it pays what is owed
@@ -77,8 +76,8 @@ func movesBetween(before, after Account) []events.Move {
 // that is won after all leaves nothing to be let off.
 func (a Account) forgivenUsed() int64 {
 	var deficit int64
-	for i := range a.Lots {
-		deficit += a.Lots[i].Deficit
+	for _, l := range a.Lots {
+		deficit += l.Deficit
 	}
 	return min(a.Forgiven, deficit)
 }
