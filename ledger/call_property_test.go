@@ -17,7 +17,7 @@ func TestCallsKeepTheirBooks(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := given(t, open, signedUp("ann", "bob", "cat"), bought("pi_1"))
 		finals := map[string]Call{}
-		calls := 1
+		calls := 0
 		for range rapid.IntRange(1, 60).Draw(t, "commands") {
 			before := s.last
 			d := drawCallCommand(t, s, &calls)
@@ -39,41 +39,54 @@ func errorsAsRefusal(err error) bool {
 	return ok
 }
 
-// drawCallCommand draws a command of anybody about any call, after some time.
+// drawCallCommand draws a command after some time: mostly of somebody whom it concerns,
+// about a call that is on, when it is due; sometimes not.
 func drawCallCommand(t *rapid.T, s *scene, calls *int) Decision {
+	often := func(what string) bool { return rapid.IntRange(0, 3).Draw(t, what) > 0 }
 	user := rapid.SampledFrom([]string{"ann", "bob", "cat"})
-	s.and(later(time.Duration(rapid.SampledFrom([]int64{0, 0, 1, 15_000, 45_000, 60_000, 90_000}).
-		Draw(t, "milliseconds")) * time.Millisecond))
-	call := fmt.Sprintf("c%d", max(0, *calls-rapid.IntRange(0, 2).Draw(t, "ago")))
+	call := fmt.Sprintf("c%d", rapid.IntRange(0, *calls).Draw(t, "call"))
+	if line := doc(s, Lines, user.Draw(t, "whose")).Call; line != "" && often("its call") {
+		call = line
+	}
+	c := doc(s, Calls, call)
 	by := user.Draw(t, "by")
+	if c.To != "" && often("its callee") {
+		by = c.To
+	}
+	s.and(later(time.Millisecond * time.Duration(rapid.SampledFrom([]int{0, 0, 1, 15_000}).Draw(t, "passes"))))
 	switch rapid.SampledFrom([]string{
-		"initiate", "initiate", "accept", "accept", "charge", "charge", "charge", "end", "reject", "miss", "gone",
-		"spend", "erase",
+		"initiate", "initiate", "accept", "accept", "accept", "charge", "charge", "charge", "charge", "charge",
+		"miss", "end", "reject", "gone", "spend", "erase",
 	}).Draw(t, "command") {
 	case "initiate":
 		*calls++
-		return ringing(fmt.Sprintf("c%d", *calls), by, user.Draw(t, "to"),
+		return ringing(fmt.Sprintf("c%d", *calls), user.Draw(t, "from"), user.Draw(t, "to"),
 			rapid.SampledFrom([]events.CallKind{events.AudioCall, events.VideoCall}).Draw(t, "kind"))
 	case "accept":
 		return AcceptCall(call, by)
 	case "charge":
-		n := doc(s, Calls, call).Intervals + rapid.SampledFrom([]int{0, 0, 0, -1, 1}).Draw(t, "off")
-		return ChargeCall(call, n, rapid.IntRange(0, 9).Draw(t, "overdue") == 0)
-	case "end":
-		return EndCall(call, by)
+		if c.State == CallActive && s.now.Before(c.due(c.Intervals)) && often("when due") {
+			s.now = c.due(c.Intervals)
+		}
+		n := c.Intervals + rapid.SampledFrom([]int{0, 0, 0, 0, -1, 1}).Draw(t, "off")
+		return ChargeCall(call, n, rapid.IntRange(0, 9).Draw(t, "overdue") == 9)
+	case "miss":
+		if c.State == CallRinging && often("when due") && s.now.Before(c.RingsUntil) {
+			s.now = c.RingsUntil
+		}
+		return MissCall(call)
 	case "reject":
 		return RejectCall(call, by)
-	case "miss":
-		return MissCall(call)
 	case "gone":
 		return EndCallGone(call, by)
 	case "spend":
 		return DeductCredits(by, rapid.Int64Range(1, 9).Draw(t, "credits"), "a gift")
+	case "erase":
+		if !often("stays") {
+			return EraseUser(by, "asked for it")
+		}
 	}
-	if rapid.IntRange(0, 9).Draw(t, "erase") > 0 {
-		return EndCall(call, by)
-	}
-	return EraseUser(by, "asked for it")
+	return EndCall(call, by)
 }
 
 // checkCalls looks at every call there is. finals are those that were over before.

@@ -84,6 +84,11 @@ func TestAWishToBuyIsRefusedWhen(t *testing.T) {
 		given(t, open, signedUp("ann"), did(SetPackages(second))).
 			when(IntendPayment(wish(t, "pi_1"))).refused(CodePackagesChanged)
 	})
+	t.Run("the package is sold no more", func(t *testing.T) {
+		second := events.PackagesSet{Version: 2, Packages: shelf.Packages[1:]}
+		given(t, open, signedUp("ann"), did(SetPackages(second))).
+			when(IntendPayment(wish(t, "pi_1"))).refused(CodePackagesChanged)
+	})
 	t.Run("the quote is another one", func(t *testing.T) {
 		w := wish(t, "pi_1")
 		w.Quote.Amount = 1
