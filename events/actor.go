@@ -3,6 +3,7 @@ package events
 import (
 	"fmt"
 	"strings"
+	"unicode/utf8"
 )
 
 // An Actor is who asked for an event. Its text is `kind/id`, or the kind alone.
@@ -31,6 +32,12 @@ func (a Actor) String() string {
 		return string(a.Kind)
 	}
 	return string(a.Kind) + "/" + a.ID
+}
+
+// isKnown tells whether an actor's text is read as the same actor.
+func (a Actor) isKnown() bool {
+	var again Actor
+	return utf8.ValidString(a.ID) && again.UnmarshalText([]byte(a.String())) == nil && again == a
 }
 
 // MarshalText writes `kind/id`.

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // BodyMax bounds an event's body in bytes. The longest message takes a tenth of it.
@@ -86,10 +89,16 @@ func (c *Codec) check(e Event) (Type, error) {
 		return t, fmt.Errorf("unknown event type %q", e.Data.Type())
 	case e.Key == "" || len(e.Key) > KeyMax:
 		return t, fmt.Errorf("its key has %d bytes; 1 to %d are allowed", len(e.Key), KeyMax)
+	case !isPrintable(e.Key):
+		return t, fmt.Errorf("its key %q is not printable text", e.Key)
+	case !e.Actor.isKnown():
+		return t, fmt.Errorf("it has no actor that can be read again: %q", e.Actor)
 	case e.Time.IsZero() || !e.Time.Equal(e.Time.Truncate(time.Millisecond)):
 		return t, fmt.Errorf("its time %v is not in whole milliseconds", e.Time)
 	case e.Effective.IsZero():
 		return t, errors.New("it has no effective time")
+	case !hasPlainYear(e.Time) || !hasPlainYear(e.Effective):
+		return t, errors.New("a time of it is beyond the year 9999")
 	}
 	for _, m := range e.Moves {
 		if err := m.Validate(); err != nil {
@@ -97,6 +106,17 @@ func (c *Codec) check(e Event) (Type, error) {
 		}
 	}
 	return t, t.checkSealed(e.Key, e.Data)
+}
+
+// isPrintable tells whether a text comes back from JSON, and stays in one line.
+func isPrintable(text string) bool {
+	return utf8.ValidString(text) && !strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) })
+}
+
+// hasPlainYear tells whether RFC 3339 can write a time in UTC.
+func hasPlainYear(t time.Time) bool {
+	year := t.UTC().Year()
+	return year >= 0 && year <= 9999
 }
 
 // Decode reads an event's body, of today's schema or an older one.
