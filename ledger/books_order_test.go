@@ -22,10 +22,9 @@ func TestStripesFactsComeToTheSameInAnyOrderAndRepeated(t *testing.T) {
 		facts := drawReports(t, 5)
 		var first *teller
 		for _, order := range permutations(len(facts)) {
-			d := newTeller()
-			d.follow(t, early)
+			d := having(t, early...)
 			for _, at := range order {
-				d.follow(t, []step{facts[at]})
+				d.follow(t, facts[at])
 			}
 			if first == nil {
 				first = d
@@ -45,7 +44,7 @@ func TestFactsBeforeTheGrantComeToTheSameAsAfterIt(t *testing.T) {
 		all := slices.Concat([]step{boughtWithTax("A", 50, 4237, 763), spent(used, ledger.UseCalls)}, facts)
 		byAccepted := map[string]*teller{}
 		for _, order := range permutations(len(all)) {
-			d := having1(t, given("B", 5))
+			d := having(t, given("B", 5))
 			for _, at := range order {
 				_ = all[at](d)
 			}
@@ -69,11 +68,11 @@ func TestWithdrawnAndFullyReinstatedIsNeverDisputed(t *testing.T) {
 		refund := refunded("A", rapid.Int64Range(1, 5000).Draw(t, "refund"))
 		topUp := bought("B", 120, 10000)
 		all := []step{withdrawn("A", amount), reinstated("A", amount), refund, topUp}
-		undisputed := having1(t, append(common, refund, topUp)...)
+		undisputed := having(t, append(common, refund, topUp)...)
 		for _, order := range permutations(len(all)) {
-			d := having1(t, common...)
+			d := having(t, common...)
 			for _, at := range order {
-				d.follow(t, []step{all[at]})
+				d.follow(t, all[at])
 			}
 			if !maps.Equal(d.balances, undisputed.balances) {
 				t.Fatalf("in the order %v the balances are\n%v\nwithout a dispute\n%v",
@@ -135,9 +134,9 @@ func TestTheDebtOfOnePaymentIsPaidByTheExpiredCreditsOfAnother(t *testing.T) {
 }
 
 // drawReports are some reports on one payment.
-func drawReports(t *rapid.T, max int) []step {
-	reports := rapid.SliceOfN(rapid.Custom(drawFacts), 1, max).Draw(t, "reports")
-	if len(reports) < max && rapid.Bool().Draw(t, "repeated") {
+func drawReports(t *rapid.T, most int) []step {
+	reports := rapid.SliceOfN(rapid.Custom(drawFacts), 1, most).Draw(t, "reports")
+	if len(reports) < most && rapid.Bool().Draw(t, "repeated") {
 		reports = append(reports, reports[0])
 	}
 	var steps []step
@@ -145,21 +144,6 @@ func drawReports(t *rapid.T, max int) []step {
 		steps = append(steps, learned("pi_A", r))
 	}
 	return steps
-}
-
-// having1 is an account after some steps, of which none is refused.
-func having1(t *rapid.T, steps ...step) *teller {
-	d := newTeller()
-	d.follow(t, steps)
-	return d
-}
-
-func (d *teller) follow(t *rapid.T, steps []step) {
-	for _, s := range steps {
-		if err := s(d); err != nil {
-			t.Fatal(err)
-		}
-	}
 }
 
 // accepted is which credits were spent, of which lots.

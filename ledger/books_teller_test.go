@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"truebond/events"
 	"truebond/ledger"
 )
@@ -45,15 +47,21 @@ func newTeller() *teller { return &teller{now: opening, balances: balances{}} }
 type step func(*teller) error
 
 // having is an account after some steps, none of which may be refused.
-func having(t *testing.T, steps ...step) *teller {
+func having(t rapid.TB, steps ...step) *teller {
 	t.Helper()
 	d := newTeller()
+	d.follow(t, steps...)
+	return d
+}
+
+// follow runs some steps, none of which may be refused.
+func (d *teller) follow(t rapid.TB, steps ...step) {
+	t.Helper()
 	for i, s := range steps {
 		if err := s(d); err != nil {
 			t.Fatalf("step %d: %v", i+1, err)
 		}
 	}
-	return d
 }
 
 // moves checks what a step moves, each move as `from → to amount asset`.
