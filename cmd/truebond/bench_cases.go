@@ -147,7 +147,7 @@ func (b *bench) ledger(ctx context.Context) error {
 // A ledgerBench has callers charge accounts.
 type ledgerBench struct {
 	*bench
-	server *running
+	server *server
 	key    string
 	n      atomic.Int64 // charges so far: each has a key of its own
 }
@@ -191,7 +191,7 @@ func (l *ledgerBench) fund(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	server, err := target{data: l.server.data}.connect(ctx)
+	server, err := target{data: l.server.folder.path}.connect(ctx)
 	if err != nil {
 		return err
 	}

@@ -45,7 +45,7 @@ func demo(ctx context.Context, listen string, out, logs io.Writer) (err error) {
 		return err
 	}
 	o := options{data: folder, listen: listen, testClock: true, logger: newLogger(logs, slog.LevelWarn)}
-	return serve(ctx, o, func(r *running) error {
+	return serve(ctx, o, func(r *server) error {
 		told, err := tellStory(ctx, r)
 		if err != nil {
 			return fmt.Errorf("fill the demo: %w", err)

@@ -53,8 +53,8 @@ It stops in good order on SIGTERM and Ctrl-C: what is under way is answered firs
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.logger = newLogger(cmd.ErrOrStderr(), level)
-			return serve(cmd.Context(), o, func(r *running) error {
-				_, err := fmt.Fprintf(cmd.OutOrStdout(), "TrueBond serves on %s\n", r.url)
+			return serve(cmd.Context(), o, func(r *server) error {
+				_, err := fmt.Fprintf(cmd.OutOrStdout(), "TrueBond serves on %s\n", r.url())
 				return err
 			})
 		},
@@ -71,7 +71,7 @@ It stops in good order on SIGTERM and Ctrl-C: what is under way is answered firs
 }
 
 // serve serves until ctx ends, and stops in good order. It tells when it has begun.
-func serve(ctx context.Context, o options, begun func(*running) error) error {
+func serve(ctx context.Context, o options, begun func(*server) error) error {
 	r, err := startServer(ctx, o)
 	if err != nil {
 		return err
@@ -80,7 +80,7 @@ func serve(ctx context.Context, o options, begun func(*running) error) error {
 	if failed == nil {
 		select {
 		case <-ctx.Done():
-		case failed = <-r.failed:
+		case failed = <-r.failures:
 		}
 	}
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)

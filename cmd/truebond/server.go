@@ -26,16 +26,6 @@ import (
 	"truebond/queries"
 )
 
-// A running server.
-type running struct {
-	url       string // of its public API
-	data      string // its data folder
-	writer    *commands.Writer
-	projector *projections.Projector
-	failed    <-chan error                // what it cannot go on from
-	stop      func(context.Context) error // in good order: no request lost, log flushed
-}
-
 // A server is all parts of a server, put together.
 type server struct {
 	options
@@ -57,14 +47,14 @@ type server struct {
 	outside   net.Listener
 	socket    net.Listener
 
-	failures chan error
+	failures chan error                    // what it cannot go on from
 	closers  []func(context.Context) error // the last one first
 	work     *works
 }
 
 // startServer starts all parts of a server and returns once it is serving, on its
 // address and on the operator's socket of its data folder.
-func startServer(ctx context.Context, o options) (r *running, err error) {
+func startServer(ctx context.Context, o options) (_ *server, err error) {
 	o.logger = cmp.Or(o.logger, slog.New(slog.DiscardHandler))
 	s := &server{options: o, failures: make(chan error, 8)}
 	defer func() {
@@ -79,7 +69,7 @@ func startServer(ctx context.Context, o options) (r *running, err error) {
 			return nil, err
 		}
 	}
-	return &running{url: s.url(), data: s.folder.path, writer: s.writer, projector: s.projector, failed: s.failures, stop: s.stop}, nil
+	return s, nil
 }
 
 func (s *server) onClose(do func(context.Context) error) { s.closers = append(s.closers, do) }
@@ -321,6 +311,7 @@ func (s *server) finishErasures(ctx context.Context) error {
 	return s.read.EachErased(ctx, s.vault.Erase)
 }
 
+// stop ends a server in good order: no request is lost, and the log is flushed.
 func (s *server) stop(ctx context.Context) error {
 	s.logger.Info("stopping")
 	err := s.close(ctx)

@@ -34,15 +34,15 @@ type actor struct {
 // A teller tells the story to a server, as its users would; the first error ends it.
 type teller struct {
 	ctx    context.Context
-	server *running
+	server *server
 	told   told
 	keys   int
 	err    error
 }
 
 // tellStory has people sign up, buy, write, call and dispute.
-func tellStory(ctx context.Context, r *running) (told, error) {
-	t := &teller{ctx: ctx, server: r, told: told{URL: r.url, Password: demoPassword, Program: programName()}}
+func tellStory(ctx context.Context, r *server) (told, error) {
+	t := &teller{ctx: ctx, server: r, told: told{URL: r.url(), Password: demoPassword, Program: programName()}}
 	ann := t.signUp("ann@example.com", "Ann", "bought credits, writes and calls")
 	bob := t.signUp("bob@example.com", "Bob", "answers")
 	cleo := t.signUp("cleo@example.com", "Cleo", "disputed what she bought, and is in debt")
@@ -99,7 +99,7 @@ func (t *teller) as(who actor, path string, in, out any) {
 func (t *teller) nobody() actor { return t.with("") }
 
 func (t *teller) with(token string) actor {
-	return actor{client: client{http: http.DefaultClient, base: t.server.url, key: token}, Token: token}
+	return actor{client: client{http: http.DefaultClient, base: t.server.url(), key: token}, Token: token}
 }
 
 func (t *teller) signUp(email, name, what string) actor {
@@ -188,7 +188,7 @@ func (t *teller) operate(path string, in, out any) {
 	if t.err != nil {
 		return
 	}
-	server, err := target{data: t.server.data}.connect(t.ctx)
+	server, err := target{data: t.server.folder.path}.connect(t.ctx)
 	if err != nil {
 		t.err = err
 		return

@@ -83,7 +83,7 @@ func serveFrom(t *testing.T, o options) *world {
 			return (&net.Dialer{}).DialContext(ctx, "unix", note.Socket)
 		},
 	}}
-	return &world{t: t, url: r.url, secret: secret, socket: socket}
+	return &world{t: t, url: r.url(), secret: secret, socket: socket}
 }
 
 // An answer is what the server said.
