@@ -23,12 +23,25 @@ type load struct {
 var ErrNoDocuments = ledger.Refuse("store_unavailable",
 	"What this needs to know cannot be read at the moment. Try again in a moment.")
 
-// fetchMax is how many documents one look-up asks for.
-const fetchMax = 1000
+const (
+	// fetchMax is how many documents one query asks for.
+	fetchMax = 1000
+	// lookUpsMax is how many look-ups are under way at a time. What is missed meanwhile
+	// waits for the next one, all together.
+	lookUpsMax = 4
+	// lookUpTimeout is what a store may take before it counts as failed.
+	lookUpTimeout = 5 * time.Second
+)
 
-// fetch has documents read outside the loop; they come back through loads.
-func (l *loop) fetch(ctx context.Context, refs []ledger.Ref) {
-	epoch := l.epoch
+// lookUp has the documents that are wanted read outside the loop; they come back
+// through loads.
+func (l *loop) lookUp(ctx context.Context) {
+	if len(l.wanted) == 0 || l.lookUps >= lookUpsMax {
+		return
+	}
+	l.lookUps++
+	refs, epoch := l.wanted, l.epoch
+	l.wanted = nil
 	go func() {
 		f := l.read(ctx, refs)
 		f.epoch = epoch
@@ -41,6 +54,8 @@ func (l *loop) fetch(ctx context.Context, refs []ledger.Ref) {
 
 // read reads documents, a look-up a fold.
 func (w *Writer) read(ctx context.Context, refs []ledger.Ref) load {
+	ctx, cancel := context.WithTimeout(ctx, lookUpTimeout)
+	defer cancel()
 	// The position comes first: what does not exist when it is asked for later did not
 	// exist at this position either, since the writer's folds delete nothing.
 	f := load{refs: refs, storedAt: w.stored.Stored(), found: make(map[ledger.Ref]StoredDocument, len(refs))}
@@ -67,9 +82,10 @@ func (w *Writer) read(ctx context.Context, refs []ledger.Ref) load {
 
 // receive takes documents into memory, and makes those ready that lack no other.
 func (l *loop) receive(ctx context.Context, f load) {
+	l.lookUps--
 	if f.epoch != l.epoch {
 		// The log was read again meanwhile; what was fetched may be older than that.
-		l.fetch(ctx, f.refs)
+		l.wanted = append(l.wanted, f.refs...)
 		return
 	}
 	if f.err != nil {
@@ -79,7 +95,10 @@ func (l *loop) receive(ctx context.Context, f load) {
 		err := f.err
 		if err == nil {
 			doc, exists := f.found[ref]
-			err = l.memory.install(ref, doc, exists, f.storedAt)
+			l.seen = max(l.seen, doc.Position)
+			if err = l.memory.install(ref, doc, exists, f.storedAt); err != nil {
+				l.logger.ErrorContext(ctx, "a stored document cannot be read", "fold", ref.Fold, "error", err)
+			}
 		}
 		waiters := l.fetching[ref]
 		delete(l.fetching, ref)
@@ -91,7 +110,7 @@ func (l *loop) receive(ctx context.Context, f load) {
 				continue
 			}
 			if c.failed {
-				l.settle(c, outcome{err: ErrNoDocuments})
+				l.settleAlone(c, ErrNoDocuments)
 			} else {
 				l.ready = append(l.ready, c)
 			}
@@ -99,16 +118,25 @@ func (l *loop) receive(ctx context.Context, f load) {
 	}
 }
 
-// CatchUp reads from the log what the documents in memory lack: at the start all that
+// errBehind says that the stored documents are too far behind the log for what they
+// lack to be kept in memory.
+var errBehind = errors.New("the stored documents are too far behind the log")
+
+// catchUp reads from the log what the documents in memory lack: at the start all that
 // the stored ones lack, later what another writer wrote. It goes on asking until ctx
-// ends or the log turns out to be broken.
-func (w *Writer) CatchUp(ctx context.Context) error {
+// ends or the log turns out to be broken. While the stored documents are too far behind
+// it waits for them, and commands are refused.
+func (w *Writer) catchUp(ctx context.Context) error {
+	defer w.behind.Store(false)
 	after := w.last.Load()
 	if !w.started {
 		after = w.stored.Stored()
 	}
 	for {
 		n, err := w.readMore(ctx, after)
+		if behind := errors.Is(err, errBehind); w.behind.Swap(behind) != behind && behind {
+			w.logger.WarnContext(ctx, "commands wait for the stored documents", "position", w.stored.Stored())
+		}
 		switch {
 		case err == nil && n == 0:
 			w.started = true
@@ -116,13 +144,16 @@ func (w *Writer) CatchUp(ctx context.Context) error {
 			return nil
 		case err == nil:
 			after += uint64(n)
+			w.memory.round++
+			w.memory.shrink(w.limits.Documents, w.stored.Stored())
+			continue
 		case errors.Is(err, events.ErrGap):
 			return err
-		default:
+		case !errors.Is(err, errBehind):
 			w.logger.ErrorContext(ctx, "the log cannot be read", "after", after, "error", err)
-			if err := pause(ctx, pauseAfterFailure); err != nil {
-				return fmt.Errorf("read the log after %d: %w", after, err)
-			}
+		}
+		if err := pause(ctx, pauseAfterFailure); err != nil {
+			return fmt.Errorf("read the log after %d: %w", after, err)
 		}
 	}
 }
@@ -136,9 +167,14 @@ func (w *Writer) readMore(ctx context.Context, after uint64) (int, error) {
 		}
 		w.lastTime = last.Time
 	}
-	records, err := w.log.ReadRange(ctx, after, batchMax)
+	room := w.room(after)
+	atOnce := int(min(max(room, 1), batchMax)) // #nosec G115 -- batchMax bounds it
+	records, err := w.log.ReadRange(ctx, after, atOnce)
 	if err != nil || len(records) == 0 {
 		return 0, err
+	}
+	if room == 0 {
+		return 0, errBehind
 	}
 	touched := make([][]touch, len(records))
 	var missing []ledger.Ref

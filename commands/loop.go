@@ -17,6 +17,7 @@ type batch struct {
 	commands []*waiting
 	outcomes []outcome // of the commands, one each
 	records  []events.Record
+	bytes    int // of the records' bodies
 	undo     []before
 }
 
@@ -25,16 +26,23 @@ func (b *batch) add(c *waiting, o outcome) {
 	b.outcomes = append(b.outcomes, o)
 }
 
+func (b *batch) full() bool { return len(b.records) >= batchMax || b.bytes >= batchBytesMax }
+
 // loop is the writer's one goroutine's: memory and batches are its own. At most one
 // append is under way; the next batch is decided meanwhile.
+//
+// When it waits, either nothing is ready or an append is under way, whose end wakes it.
 type loop struct {
 	*Writer
 	ready    []*waiting // to be decided, in order
 	next     *batch     // decided, not sent yet
 	sent     *batch     // its append is under way; nil if none is
 	appended chan error
-	fetching map[ledger.Ref][]*waiting
-	epoch    uint64 // counts the times that the log was read again; what was fetched before is void
+	fetching map[ledger.Ref][]*waiting // who waits for a document
+	wanted   []ledger.Ref              // of those, what no look-up has been started for yet
+	lookUps  int                       // under way
+	seen     uint64                    // the last position of any document that was fetched
+	epoch    uint64                    // how often the log was read again; what was fetched before is void
 	touched  []touch
 }
 
@@ -46,12 +54,16 @@ const (
 	stopMax = 10 * time.Second
 	// readyMax is how many commands are taken from the queue before they are decided.
 	readyMax = 2 * batchMax
+	// batchBytesMax closes a batch; with its last event it is still half of what the
+	// log takes at once.
+	batchBytesMax = 16 << 20
 )
 
 // loop decides until ctx ends and all who waited by then are answered.
 func (w *Writer) loop(ctx context.Context) error {
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(stopMax, cancel) })()
 	l := &loop{Writer: w, next: &batch{}, appended: make(chan error, 1), fetching: map[ledger.Ref][]*waiting{}}
 	for stop := ctx.Done(); ; {
 		queue := w.queue
@@ -70,22 +82,31 @@ func (w *Writer) loop(ctx context.Context) error {
 		case <-stop:
 			stop = nil
 			w.refuseMore()
-			time.AfterFunc(stopMax, cancel)
+		case <-work.Done():
+			return fmt.Errorf("stopped with %d commands under way", w.UnderWay())
 		}
-		l.drain()
-		l.decideReady(work)
-		l.send(work)
+		if err := l.advance(work); err != nil {
+			return err
+		}
 		if stop == nil && l.idle() {
 			return nil
 		}
 	}
 }
 
-// refuseMore lets no new command in.
-func (w *Writer) refuseMore() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.stopping = true
+// advance does what can be done at once.
+func (l *loop) advance(ctx context.Context) error {
+	if l.sent == nil && max(l.seen, l.stored.Stored()) > l.last.Load() {
+		// Somebody else has written. Not even a refusal may rest on what is known here.
+		if err := l.readAgain(ctx); err != nil {
+			return err
+		}
+	}
+	l.drain()
+	l.decideReady()
+	l.lookUp(ctx)
+	l.send(ctx)
+	return nil
 }
 
 // drain takes what waits in the queue, as far as there is room.
@@ -103,97 +124,6 @@ func (l *loop) drain() {
 func (l *loop) idle() bool {
 	return len(l.ready) == 0 && len(l.queue) == 0 && len(l.next.commands) == 0 &&
 		l.sent == nil && len(l.fetching) == 0
-}
-
-// decideReady decides what is ready into the next batch, and has the documents fetched
-// that were missing, all in one go.
-func (l *loop) decideReady(ctx context.Context) {
-	var toFetch []ledger.Ref
-	taken := 0
-	for taken < len(l.ready) && len(l.next.records) < batchMax {
-		c := l.ready[taken]
-		taken++
-		for _, ref := range l.decide(c) {
-			if _, under := l.fetching[ref]; !under {
-				toFetch = append(toFetch, ref)
-			}
-			l.fetching[ref] = append(l.fetching[ref], c)
-			c.lacks++
-		}
-	}
-	l.ready = append(l.ready[:0], l.ready[taken:]...)
-	if len(toFetch) > 0 {
-		l.fetch(ctx, toFetch)
-	}
-}
-
-// decide runs one command's decision, and puts what it came to into the next batch. If
-// it lacks documents, it returns them and changes nothing.
-func (l *loop) decide(c *waiting) (missing []ledger.Ref) {
-	now := l.now().UTC().Truncate(time.Millisecond)
-	if now.Before(l.lastTime) {
-		now = l.lastTime
-	}
-	tx := ledger.NewTx(now, l.memory)
-	if c.look != nil {
-		err := c.look(tx)
-		if len(tx.Missing()) == 0 {
-			l.next.add(c, outcome{err: err})
-		}
-		return distinct(tx.Missing())
-	}
-	used := ledger.Load(tx, ledger.Keys, c.Key)
-	if len(tx.Missing()) > 0 {
-		return tx.Missing()
-	}
-	if used.Position != 0 {
-		l.next.add(c, outcome{replayOf: used.Position})
-		return nil
-	}
-	payload, moves, err := decideSafely(c.Decide, tx)
-	if len(tx.Missing()) > 0 {
-		return distinct(tx.Missing())
-	}
-	if err != nil {
-		l.next.add(c, outcome{err: err})
-		return nil
-	}
-	e := events.Event{
-		Position: l.nextPosition(), Key: c.Key, Time: now, Effective: c.Effective.UTC(), Actor: c.Actor,
-		Cause: c.Cause, Request: c.Request, Moves: moves, Data: payload,
-	}
-	if c.Effective.IsZero() {
-		e.Effective = now
-	}
-	l.touched = l.memory.touches(e, l.touched[:0])
-	for _, t := range l.touched {
-		if l.memory.docs[t.ref] == nil {
-			missing = append(missing, t.ref)
-		}
-	}
-	if len(missing) > 0 {
-		return distinct(missing)
-	}
-	body, err := l.codec.Encode(e)
-	if err != nil {
-		l.next.add(c, outcome{err: err})
-		return nil
-	}
-	l.memory.apply(e, l.touched, &l.next.undo)
-	l.lastTime = now
-	l.next.records = append(l.next.records, events.Record{Event: e, Body: body})
-	l.next.add(c, outcome{event: e})
-	return nil
-}
-
-// decideSafely keeps a mistake in one decision from stopping the ledger for all.
-func decideSafely(decide ledger.Decision, tx *ledger.Tx) (p events.Payload, moves []events.Move, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("a decision panicked: %v", r)
-		}
-	}()
-	return decide(tx)
 }
 
 // nextPosition is where the next event decided will stand.
@@ -222,42 +152,61 @@ func (l *loop) send(ctx context.Context) {
 	go func() { l.appended <- l.log.Append(ctx, after, b.records) }()
 }
 
-// settleSent answers those whose events are in the log. If the append was beaten, it
-// takes back what was decided on top of it, reads what the others wrote and has all of
-// it decided again.
+// settleSent answers those whose events are in the log. If the append was beaten, what
+// was decided is decided again. If nobody knows, the same is tried again at the same
+// place, which alone can tell: it may still get there.
 func (l *loop) settleSent(ctx context.Context, err error) error {
 	b := l.sent
-	l.sent = nil
-	if err == nil {
+	switch {
+	case err == nil:
+		l.sent = nil
 		l.last.Store(b.records[len(b.records)-1].Position)
 		l.settleBatch(b)
-		l.memory.round++
-		l.memory.shrink(l.limits.Documents, l.stored.Stored())
 		return nil
-	}
-	l.memory.takeBack(l.next.undo)
-	l.memory.takeBack(b.undo)
-	l.ready = append(append(b.commands, l.next.commands...), l.ready...)
-	l.next = &batch{}
-	l.epoch++
-	if !errors.Is(err, events.ErrBeaten) {
-		l.logger.ErrorContext(ctx, "append failed, reading the log again", "events", len(b.records), "error", err)
-	}
-	before := l.last.Load()
-	if err := l.CatchUp(ctx); err != nil {
+	case errors.Is(err, events.ErrBeaten):
+		return l.readAgain(ctx)
+	case ctx.Err() != nil:
 		return fmt.Errorf("the outcome of %d events is unknown: %w", len(b.records), err)
 	}
+	l.logger.ErrorContext(ctx, "append failed, trying the same again", "events", len(b.records), "error", err)
+	after := l.last.Load()
+	go func() {
+		if err := pause(ctx, pauseAfterFailure); err != nil {
+			l.appended <- err
+			return
+		}
+		l.appended <- l.log.Append(ctx, after, b.records)
+	}()
+	return nil
+}
+
+// readAgain takes back what was decided and is not in the log, reads what others wrote,
+// and has it all decided again.
+func (l *loop) readAgain(ctx context.Context) error {
+	var again []*waiting
+	l.memory.takeBack(l.next.undo)
+	if l.sent != nil {
+		l.memory.takeBack(l.sent.undo)
+		again = l.sent.commands
+	}
+	l.ready = append(append(again, l.next.commands...), l.ready...)
+	l.sent, l.next = nil, &batch{}
+	l.epoch++
+	before := l.last.Load()
+	if err := l.catchUp(ctx); err != nil {
+		return fmt.Errorf("read what others have written: %w", err)
+	}
 	if l.last.Load() == before {
-		return pause(ctx, pauseAfterFailure) // nobody else wrote: the same append would fail in the same way
+		return pause(ctx, pauseAfterFailure) // nothing is to be seen of the others yet
 	}
 	return nil
 }
 
 // settleBatch answers all commands of a batch.
 func (l *loop) settleBatch(b *batch) {
-	for i, c := range b.commands {
-		l.settle(c, b.outcomes[i])
-	}
+	l.settle(b.commands, b.outcomes)
+	l.memory.round++
+	l.memory.shrink(l.limits.Documents, l.stored.Stored())
 }
 
 func pause(ctx context.Context, d time.Duration) error {
@@ -267,19 +216,4 @@ func pause(ctx context.Context, d time.Duration) error {
 	case <-time.After(d):
 		return nil
 	}
-}
-
-// distinct leaves out what stands twice; lists are short.
-func distinct(refs []ledger.Ref) []ledger.Ref {
-	var once []ledger.Ref
-	for _, ref := range refs {
-		seen := false
-		for _, o := range once {
-			seen = seen || o == ref
-		}
-		if !seen {
-			once = append(once, ref)
-		}
-	}
-	return once
 }

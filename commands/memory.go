@@ -12,7 +12,7 @@ type memory struct {
 	byName map[string]events.Folding
 	docs   map[ledger.Ref]*entry
 	round  uint64 // counts batches, to tell what was used lately
-	full   uint64 // no look for what may go before this round
+	full   uint64 // no look for what may go before this round: it takes a while
 }
 
 // An entry is a document at hand.
@@ -130,11 +130,15 @@ func (m *memory) unpin(c *waiting) {
 // shrink forgets documents that are stored, until at most max are left or nothing more
 // may go. What was used in the last rounds stays as long as it can.
 func (m *memory) shrink(max int, stored uint64) {
-	const roundsKept = 8
+	const (
+		roundsKept   = 8
+		perRoundSeen = 1000 // documents looked at, on average: some ten microseconds
+	)
 	if len(m.docs) <= max || m.round < m.full {
 		return
 	}
 	target := max - max/8 // so that it is not done again at once
+	m.full = m.round + 1 + uint64(len(m.docs)/perRoundSeen)
 	for ref, e := range m.docs {
 		if len(m.docs) <= target {
 			return
@@ -143,5 +147,4 @@ func (m *memory) shrink(max int, stored uint64) {
 			delete(m.docs, ref)
 		}
 	}
-	m.full = m.round + 8*roundsKept // a look at all of them costs milliseconds
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -69,10 +70,11 @@ const batchMax = 1000
 
 // Why the writer sends a caller away.
 var (
-	ErrOverloaded = ledger.Refuse("overloaded", "The server has more to do than it can keep up with. Try again in a moment.")
-	ErrStopping   = ledger.Refuse("stopping", "The server is stopping. Try again in a moment.")
-	ErrKeyReused  = ledger.Refuse("key_reused", "This idempotency key was used for another request.")
-	ErrKeyBusy    = ledger.Refuse("key_busy", "A request with this idempotency key is under way.")
+	ErrOverloaded = ledger.Refuse("overloaded",
+		"The server has more to do than it can keep up with. Try again in a moment.")
+	ErrStopping  = ledger.Refuse("stopping", "The server is stopping. Try again in a moment.")
+	ErrKeyReused = ledger.Refuse("key_reused", "This idempotency key was used for another request.")
+	ErrKeyBusy   = ledger.Refuse("key_busy", "A request with this idempotency key is under way.")
 )
 
 // A Writer decides commands one after the other and appends what they come to, many at
@@ -91,6 +93,7 @@ type Writer struct {
 	stopped chan struct{} // closed when Run has ended
 	last    atomic.Uint64 // the last position that is in the log for certain
 	looks   atomic.Uint64
+	behind  atomic.Bool // the stored documents are too far behind the log to catch up with
 
 	mu       sync.Mutex
 	underWay map[string]*waiting
@@ -106,11 +109,16 @@ type Writer struct {
 type waiting struct {
 	Command
 	look   func(*ledger.Tx) error // instead of Decide: it only wants to know
+	asked  int                    // how often it lacked documents
 	lacks  int                    // documents that are still being fetched for it
 	failed bool                   // one of them could not be read
 	pinned []ledger.Ref           // documents that stay in memory until it is decided
+	body   []byte                 // of the event that it came to, as it was decided last
 	done   chan struct{}
 	result outcome
+
+	mu   sync.Mutex // held while it is decided
+	gone bool       // its caller has left
 }
 
 // outcome is what a command came to: an event, an older event under the same key, or
@@ -136,56 +144,79 @@ func NewWriter(log Log, stored Documents, codec *events.Codec, now func() time.T
 
 // Do has a command decided and waits until what it came to is in the log. It returns a
 // *ledger.Refusal when the rules, or the writer's own limits, say no. When ctx ends
-// first, the command may still happen: ask again with the same key.
+// first, the command may still happen: ask again with the same key. One that was not
+// decided by then is let go of, so ctx bounds the time in the queue too.
 func (w *Writer) Do(ctx context.Context, c Command) (Done, error) {
 	for {
 		mine, other, err := w.enqueue(&waiting{Command: c})
 		if err != nil {
 			return Done{}, err
 		}
-		if other != nil {
-			if err := other.wait(ctx, w.stopped); err != nil {
+		if other == nil {
+			if err := mine.wait(ctx, w.stopped); err != nil {
+				mine.leave()
 				return Done{}, err
 			}
-			continue
+			return w.answer(ctx, c, mine, false)
 		}
-		if err := mine.wait(ctx, w.stopped); err != nil {
+		if err := other.wait(ctx, w.stopped); err != nil {
 			return Done{}, err
 		}
-		return w.answer(ctx, mine)
+		if other.result.err == nil {
+			return w.answer(ctx, c, other, true)
+		}
 	}
 }
 
 // Look shows the writer's documents as they are between two commands, all of which are
-// in the log when it returns. It may run look more than once; the last run counts.
+// in the log when it returns. It may run look more than once; the last run counts. Once
+// it has returned, look is not run any more.
 func (w *Writer) Look(ctx context.Context, look func(*ledger.Tx) error) error {
-	key := fmt.Sprintf("look/%d", w.looks.Add(1))
+	key := "look/" + strconv.FormatUint(w.looks.Add(1), 10)
 	mine, _, err := w.enqueue(&waiting{Command: Command{Key: key}, look: look})
 	if err != nil {
 		return err
 	}
 	if err := mine.wait(ctx, w.stopped); err != nil {
+		mine.leave()
 		return err
 	}
 	return mine.result.err
 }
 
-// answer turns what a command came to into what its caller gets.
-func (w *Writer) answer(ctx context.Context, c *waiting) (Done, error) {
-	if c.result.err != nil {
-		return Done{}, c.result.err
+// answer is what a caller gets of what their command came to, or another one with the
+// same key that was under way.
+func (w *Writer) answer(ctx context.Context, c Command, decided *waiting, another bool) (Done, error) {
+	result := decided.result
+	if result.err != nil {
+		return Done{}, result.err
 	}
-	if c.result.replayOf == 0 {
-		return Done{Event: c.result.event}, nil
+	if result.replayOf == 0 && !another {
+		return Done{Event: result.event}, nil
 	}
-	first, err := w.log.Read(ctx, c.result.replayOf)
-	if err != nil {
-		return Done{}, fmt.Errorf("read the first event of key %q: %w", c.Key, err)
+	first := events.Record{Event: result.event, Body: decided.body}
+	if result.replayOf != 0 {
+		var err error
+		if first, err = w.log.Read(ctx, result.replayOf); err != nil {
+			return Done{}, fmt.Errorf("read the first event of key %q: %w", c.Key, err)
+		}
+	}
+	// A command whose append got lost on the way back finds its own event in the log.
+	if !another && bytes.Equal(first.Body, decided.body) {
+		return Done{Event: first.Event}, nil
 	}
 	if c.Request != nil && first.Request != nil && !bytes.Equal(c.Request, first.Request) {
 		return Done{}, ErrKeyReused
 	}
 	return Done{Event: first.Event, Replayed: true}, nil
+}
+
+// leave lets go of a command that nobody waits for. If it is being decided at this very
+// moment, that ends first, so nothing that the caller has lent is used after it.
+func (c *waiting) leave() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.gone = true
 }
 
 // wait returns when the command is decided for good.
@@ -218,10 +249,7 @@ func (w *Writer) enqueue(c *waiting) (mine, other *waiting, err error) {
 		}
 		return nil, nil, ErrKeyBusy
 	}
-	if last, stored := w.last.Load(), w.stored.Stored(); last > stored && last-stored > w.limits.Lag {
-		return nil, nil, ErrOverloaded
-	}
-	if len(w.underWay) >= w.limits.Queue {
+	if len(w.underWay) >= w.limits.Queue || w.behind.Load() || w.room(w.last.Load()) == 0 {
 		return nil, nil, ErrOverloaded
 	}
 	c.done = make(chan struct{})
@@ -230,14 +258,27 @@ func (w *Writer) enqueue(c *waiting) (mine, other *waiting, err error) {
 	return c, nil, nil
 }
 
-// settle ends a command's wait.
-func (w *Writer) settle(c *waiting, result outcome) {
-	c.result = result
-	w.memory.unpin(c)
+// room is how many events may come behind a position before the stored documents are
+// too far behind.
+func (w *Writer) room(position uint64) uint64 {
+	if stored := w.stored.Stored(); position > stored {
+		return w.limits.Lag - min(position-stored, w.limits.Lag)
+	}
+	return w.limits.Lag
+}
+
+// settle ends the wait for commands.
+func (w *Writer) settle(commands []*waiting, outcomes []outcome) {
 	w.mu.Lock()
-	delete(w.underWay, c.Key)
+	for _, c := range commands {
+		delete(w.underWay, c.Key)
+	}
 	w.mu.Unlock()
-	close(c.done)
+	for i, c := range commands {
+		c.result = outcomes[i]
+		w.memory.unpin(c)
+		close(c.done)
+	}
 }
 
 // Last is the last position that is in the log for certain.
@@ -251,11 +292,24 @@ func (w *Writer) UnderWay() int {
 }
 
 // Run reads what the stored documents lack, then decides commands until ctx ends and
-// those who wait by then are answered. An error says why it cannot go on.
+// those who wait by then are answered. An error says why it cannot go on, or that some
+// were not answered. Run it once. Commands that come before it wait for it.
 func (w *Writer) Run(ctx context.Context) error {
 	defer close(w.stopped)
-	if err := w.CatchUp(ctx); err != nil {
+	defer w.refuseMore()
+	err := w.catchUp(ctx)
+	if err != nil && ctx.Err() != nil {
+		return nil // stopped before it began
+	}
+	if err != nil {
 		return err
 	}
 	return w.loop(ctx)
+}
+
+// refuseMore lets no new command in.
+func (w *Writer) refuseMore() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stopping = true
 }

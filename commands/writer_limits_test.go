@@ -1,0 +1,400 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"truebond/events"
+	"truebond/ledger"
+)
+
+func TestAFullQueueRefusesAtOnce(t *testing.T) {
+	atDesk(t, func(t *testing.T, d *desk) {
+		d.Writer = d.newWriter(Limits{Queue: 3, Lag: 100, Documents: 100})
+		gate := make(gate)
+		d.log.before = gate.pass
+		d.open()
+		a, b, c := d.ask(block("a", "a")), d.ask(block("b", "b")), d.ask(block("c", "c"))
+		d.ask(block("d", "d")).refused(ErrOverloaded)
+		if d.UnderWay() != 3 {
+			t.Errorf("%d are under way", d.UnderWay())
+		}
+		close(gate)
+		a.got()
+		b.got()
+		c.got()
+		d.ask(block("d", "d")).got()
+	})
+}
+
+func TestCommandsAreRefusedWhileTheStoreIsTooFarBehind(t *testing.T) {
+	atDesk(t, func(t *testing.T, d *desk) {
+		d.Writer = d.newWriter(Limits{Queue: 10, Lag: 3, Documents: 100})
+		d.open()
+		for i := range 3 {
+			d.ask(block(fmt.Sprint("k", i), fmt.Sprint("u", i))).got()
+		}
+		d.ask(block("k3", "u3")).refused(ErrOverloaded)
+		d.shelf.store(t, d.log.records...)
+		d.ask(block("k3", "u3")).got()
+	})
+}
+
+func TestAStartWaitsForAStoreThatIsTooFarBehind(t *testing.T) {
+	atDesk(t, func(t *testing.T, d *desk) {
+		for i := range 10 {
+			d.log.otherWrites(t, fmt.Sprint("o", i), events.UserBlocked{User: "ann", Blocked: fmt.Sprint("u", i)})
+		}
+		d.Writer = d.newWriter(Limits{Queue: 10, Lag: 4, Documents: 100})
+		d.open()
+		d.ask(block("k", "bob")).refused(ErrOverloaded)
+		d.shelf.store(t, d.log.records[:5]...)
+		time.Sleep(time.Second)
+		d.ask(block("k", "bob")).refused(ErrOverloaded)
+		d.shelf.store(t, d.log.records[5:7]...)
+		time.Sleep(time.Second)
+		if got := d.ask(block("k", "bob")).got(); got.Event.Position != 11 {
+			t.Errorf("got %+v", got)
+		}
+	})
+}
+
+func TestWhatComesBeforeTheWriterRunsWaitsForIt(t *testing.T) {
+	atDesk(t, func(t *testing.T, d *desk) {
+		a := d.ask(block("k", "bob"))
+		if a.answered() {
+			t.Fatal("answered by nobody")
+		}
+		d.open()
+		a.got()
+	})
+}
+
+func TestAStopAnswersThoseWhoWait(t *testing.T) {
+	atDesk(t, func(t *testing.T, d *desk) {
+		gate := make(gate)
+		d.log.before = gate.pass
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- d.Run(ctx) }()
+		a, b := d.ask(block("a", "bob")), d.ask(block("b", "cid"))
+		stop()
+		synctest.Wait()
+		d.ask(block("c", "dan")).refused(ErrStopping)
+		close(gate)
+		a.got()
+		b.got()
+		if err := <-ended; err != nil {
+			t.Errorf("the writer ended with %v", err)
+		}
+		d.ask(block("c", "dan")).refused(ErrStopping)
+	})
+}
+
+func TestAStopDoesNotWaitForEverForALogThatHangs(t *testing.T) {
+	for name, hang := range map[string]func(*desk, <-chan struct{}){
+		"while it appends": func(d *desk, over <-chan struct{}) {
+			d.log.before = func(int) error { <-over; return errors.New("too late") }
+		},
+		"while it reads again": func(d *desk, _ <-chan struct{}) {
+			d.log.before = func(int) error { return events.ErrBeaten }
+			d.Writer.log = deaf{d.Writer.log, d.Writer}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			atDesk(t, func(t *testing.T, d *desk) {
+				over := make(chan struct{})
+				defer close(over)
+				hang(d, over)
+				ctx, stop := context.WithCancel(t.Context())
+				ended := make(chan error, 1)
+				go func() { ended <- d.Run(ctx) }()
+				synctest.Wait()
+				a := d.ask(block("a", "bob"))
+				stop()
+				select {
+				case err := <-ended:
+					if err == nil {
+						t.Error("the writer says that all were answered")
+					}
+				case <-time.After(time.Minute):
+					t.Fatal("the writer does not stop")
+				}
+				a.refused(ErrStopping)
+			})
+		})
+	}
+}
+
+// deaf is a log that cannot be read once the writer has begun.
+type deaf struct {
+	Log
+	w *Writer
+}
+
+func (l deaf) ReadRange(ctx context.Context, after uint64, max int) ([]events.Record, error) {
+	if l.w.UnderWay() > 0 {
+		return nil, errors.New("the log does not answer")
+	}
+	return l.Log.ReadRange(ctx, after, max)
+}
+
+func TestWhoHasLeftIsNotDecidedAnyMore(t *testing.T) {
+	atDesk(t, func(t *testing.T, d *desk) {
+		gone := d.ask(block("k", "bob"))
+		joins := d.ask(joining(block("k", "cid")))
+		gone.leave()
+		synctest.Wait()
+		d.open()
+		gone.refused(context.Canceled)
+		if got := joins.got(); got.Replayed || got.Event.Data.(events.UserBlocked).Blocked != "cid" {
+			t.Errorf("got %+v", got)
+		}
+		if d.UnderWay() != 0 {
+			t.Errorf("%d are under way", d.UnderWay())
+		}
+	})
+}
+
+func TestWhoLeavesTooLateFindsTheirEvent(t *testing.T) {
+	atDesk(t, func(t *testing.T, d *desk) {
+		gate := make(gate)
+		d.log.before = gate.pass
+		d.open()
+		gone := d.ask(block("k", "bob"))
+		gone.leave()
+		gone.refused(context.Canceled)
+		d.ask(block("k", "bob")).refused(ErrKeyBusy)
+		close(gate)
+		synctest.Wait()
+		if got := d.ask(block("k", "bob")).got(); !got.Replayed {
+			t.Errorf("got %+v", got)
+		}
+	})
+}
+
+func TestALookThatHasReturnedIsNotRunAnyMore(t *testing.T) {
+	atDesk(t, func(t *testing.T, d *desk) {
+		ctx, leave := context.WithCancel(t.Context())
+		seen := 0 // not guarded: the race detector watches
+		ended := make(chan error, 1)
+		go func() {
+			ended <- d.Look(ctx, func(*ledger.Tx) error { seen++; return nil })
+		}()
+		synctest.Wait()
+		leave()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		d.open()
+		if seen != 0 {
+			t.Errorf("it ran %d times after its caller had left", seen)
+		}
+	})
+}
+
+func TestAPanicIsItsCallersAlone(t *testing.T) {
+	atDesk(t, func(t *testing.T, d *desk) {
+		d.open()
+		bad := d.ask(Command{Key: "k1", Actor: events.System, Decide: func(*ledger.Tx) (events.Payload, []events.Move, error) {
+			panic("a mistake")
+		}})
+		<-bad.ended
+		err := d.Look(t.Context(), func(*ledger.Tx) error { panic("a mistake") })
+		none := d.ask(Command{Key: "k2"})
+		<-none.ended
+		empty := d.ask(Command{Key: "k3", Actor: events.System, Decide: func(*ledger.Tx) (events.Payload, []events.Move, error) {
+			return nil, nil, nil
+		}})
+		<-empty.ended
+		for _, err := range []error{bad.err, err, none.err, empty.err} {
+			if err == nil {
+				t.Error("a mistake was taken for an answer")
+			}
+		}
+		if got := d.ask(block("k1", "bob")).got(); got.Event.Position != 1 {
+			t.Errorf("got %+v", got)
+		}
+		if !strings.Contains(d.said.String(), "a mistake") {
+			t.Error("nobody was told of the mistake")
+		}
+	})
+}
+
+func TestAnEventThatNoFoldCanTakeNeverHappens(t *testing.T) {
+	atDesk(t, func(t *testing.T, d *desk) {
+		folds := append(ledger.Folds(), events.Fold[int]{
+			Name: "strict",
+			Keys: func(events.Event) []string { return []string{"all"} },
+			Evolve: func(n int, _ string, e events.Event) (int, bool) {
+				if e.Key == "poison" {
+					panic("a mistake")
+				}
+				return n + 1, true
+			},
+		}.Folding())
+		d.memory = newMemory(folds)
+		d.open()
+		bad := d.ask(block("poison", "bob"))
+		<-bad.ended
+		if bad.err == nil {
+			t.Fatal("it happened")
+		}
+		d.ask(block("k", "bob")).got() // what was folded of the other is taken back
+		if d.log.keys() != "k" {
+			t.Errorf("the log has %s", d.log.keys())
+		}
+	})
+}
+
+func TestAStoreThatFailsRefusesWhatNeedsIt(t *testing.T) {
+	atDesk(t, func(t *testing.T, d *desk) {
+		d.open()
+		d.ask(block("k0", "abe")).got()
+		down := true
+		d.shelf.fetch = func(context.Context, string, []string) error {
+			if down {
+				return errors.New("the store is down")
+			}
+			return nil
+		}
+		d.ask(block("k1", "bob")).refused(ErrNoDocuments)
+		if got := d.ask(block("k0", "abe")).got(); !got.Replayed { // all of it is in memory
+			t.Errorf("got %+v", got)
+		}
+		down = false
+		d.ask(block("k1", "bob")).got()
+	})
+}
+
+func TestAStoreThatHangsCountsAsFailed(t *testing.T) {
+	atDesk(t, func(t *testing.T, d *desk) {
+		hangs := true
+		d.shelf.fetch = func(ctx context.Context, _ string, _ []string) error {
+			if hangs {
+				<-ctx.Done()
+			}
+			return ctx.Err()
+		}
+		d.open()
+		a := d.ask(block("k1", "bob"))
+		if a.answered() {
+			t.Fatal("answered at once")
+		}
+		a.refused(ErrNoDocuments)
+		hangs = false
+		d.ask(block("k1", "bob")).got()
+	})
+}
+
+func TestAStoredDocumentThatCannotBeReadIsNotTakenForNone(t *testing.T) {
+	atDesk(t, func(t *testing.T, d *desk) {
+		d.shelf.docs[ledger.Ref{Fold: ledger.Blocks.Name, Key: "ann"}] = StoredDocument{Body: []byte("{")}
+		d.open()
+		d.ask(block("k1", "bob")).refused(ErrNoDocuments)
+		if !strings.Contains(d.said.String(), "cannot be read") {
+			t.Error("nobody was told")
+		}
+	})
+}
+
+func TestACommandThatNeverKnowsEnoughIsGivenUp(t *testing.T) {
+	atDesk(t, func(t *testing.T, d *desk) {
+		d.open()
+		n := 0
+		a := d.ask(Command{Key: "k1", Actor: events.System, Decide: func(tx *ledger.Tx) (events.Payload, []events.Move, error) {
+			n++
+			_ = ledger.Load(tx, ledger.Accounts, fmt.Sprint(n))
+			return events.UserBlocked{User: "ann", Blocked: "bob"}, nil, nil
+		}})
+		<-a.ended
+		if a.err == nil {
+			t.Fatal("it was decided")
+		}
+		d.ask(block("k1", "bob")).got()
+	})
+}
+
+func TestWhatManyLackIsFetchedTogether(t *testing.T) {
+	atDesk(t, func(t *testing.T, d *desk) {
+		gate := make(gate)
+		d.shelf.fetch = func(context.Context, string, []string) error { return gate.pass(0) }
+		d.open()
+		var all []*asking
+		for i := range 500 {
+			all = append(all, d.begin(block(fmt.Sprint("k", i), fmt.Sprint("u", i))))
+		}
+		synctest.Wait()
+		close(gate)
+		for _, a := range all {
+			a.got()
+		}
+		// A look-up asks for two folds; few are under way, and the rest waits for one more.
+		if asked := d.shelf.asked.Load(); asked > 3*lookUpsMax {
+			t.Errorf("the store was asked %d times", asked)
+		}
+	})
+}
+
+func TestANewCommandNeedsOneLookUp(t *testing.T) {
+	atDesk(t, func(t *testing.T, d *desk) {
+		d.open()
+		d.ask(block("k1", "bob")).got()
+		before := d.shelf.asked.Load()
+		d.ask(Command{Key: "k2", Actor: events.System, Decide: func(tx *ledger.Tx) (events.Payload, []events.Move, error) {
+			_ = ledger.Load(tx, ledger.Blocks, "ann")
+			return events.UserBlocked{User: "bob", Blocked: "ann"}, nil, nil
+		}}).got()
+		if asked := d.shelf.asked.Load() - before; asked != 2 { // keys and blocks, in one go
+			t.Errorf("the store was asked %d times", asked)
+		}
+	})
+}
+
+func TestMemoryIsBoundedAlsoWhenNothingIsWritten(t *testing.T) {
+	atDesk(t, func(t *testing.T, d *desk) {
+		const most = 100
+		d.Writer = d.newWriter(Limits{Queue: 10, Lag: 100, Documents: most})
+		stop := running(t, d.Writer)
+		for i := range 20 * most {
+			err := d.Look(t.Context(), func(tx *ledger.Tx) error {
+				_ = ledger.Load(tx, ledger.Emails, fmt.Sprint("guess ", i))
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		stop()
+		if n := len(d.memory.docs); n > most+1 {
+			t.Errorf("%d documents are in memory", n)
+		}
+	})
+}
+
+func TestWhatIsNotStoredYetStaysInMemory(t *testing.T) {
+	atDesk(t, func(t *testing.T, d *desk) {
+		d.Writer = d.newWriter(Limits{Queue: 10, Lag: 1000, Documents: 5})
+		stop := running(t, d.Writer)
+		for i := range 100 {
+			d.ask(block(fmt.Sprint("k", i), fmt.Sprint("u", i))).got()
+		}
+		d.ask(block("again", "u0")).refused(errBlocked)
+		if got := d.ask(block("k0", "u0")).got(); !got.Replayed {
+			t.Errorf("got %+v", got)
+		}
+		d.shelf.store(t, d.log.records...)
+		for i := range 20 {
+			d.ask(block(fmt.Sprint("l", i), fmt.Sprint("w", i))).got()
+		}
+		stop()
+		if n := len(d.memory.docs); n > 50 {
+			t.Errorf("%d documents are in memory, and most of them are stored", n)
+		}
+	})
+}
