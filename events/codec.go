@@ -110,7 +110,8 @@ func (c *Codec) check(e Event) (Type, error) {
 
 // isPrintable tells whether a text comes back from JSON, and stays in one line.
 func isPrintable(text string) bool {
-	return utf8.ValidString(text) && !strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) })
+	strange := func(r rune) bool { return !unicode.IsPrint(r) }
+	return utf8.ValidString(text) && !strings.ContainsFunc(text, strange)
 }
 
 // hasPlainYear tells whether RFC 3339 can write a time in UTC.

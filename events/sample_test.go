@@ -28,9 +28,10 @@ func sample(typ Type) Event {
 // anEvent is any event of a type.
 func anEvent(t *rapid.T, typ Type) Event {
 	at := drawTime(t)
+	printable := rapid.RuneFrom(nil, unicode.Letter, unicode.Digit, unicode.Punct, unicode.Symbol)
 	e := Event{
 		Position: rapid.Uint64Min(1).Draw(t, "position"),
-		Key:      rapid.StringOfN(rapid.RuneFrom(nil, unicode.Letter, unicode.Digit, unicode.Punct, unicode.Symbol), 1, 100, KeyMax).Draw(t, "key"),
+		Key:      rapid.StringOfN(printable, 1, 100, KeyMax).Draw(t, "key"),
 		Time:     at, Effective: at,
 		Actor: Actor{Kind: rapid.SampledFrom([]ActorKind{
 			ActorUser, ActorApp, ActorStripe, ActorOperator, ActorSystem,

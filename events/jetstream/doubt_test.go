@@ -114,7 +114,8 @@ func TestOnlyTheEndOfItsContextLeavesAnAppendUnknown(t *testing.T) {
 		appended(t, far, 0, all)
 		holds(t, near, all)
 
-		failsWith(t, far.Append(ctx, uint64(count), newWriting(t, "b").next(t, uint64(count), count)), context.Canceled)
+		more := newWriting(t, "b").next(t, uint64(count), count)
+		failsWith(t, far.Append(ctx, uint64(count), more), context.Canceled)
 		holds(t, near, all)
 	})
 }

@@ -73,7 +73,9 @@ func small(t testing.TB) (Options, *heard) {
 	h := &heard{}
 	return Options{
 		Codec: newCodec(t), Logger: slog.New(h), Replicas: 1,
-		AppendTimeout: 200 * time.Millisecond, ReadTimeout: 400 * time.Millisecond, Heartbeat: 200 * time.Millisecond,
+		AppendTimeout: 200 * time.Millisecond,
+		ReadTimeout:   400 * time.Millisecond,
+		Heartbeat:     200 * time.Millisecond,
 	}, h
 }
 
