@@ -88,7 +88,7 @@ func (r *Route) bindBody(v reflect.Value, in any, body []byte) error {
 		return nil
 	}
 	if len(body) == 0 {
-		if len(r.inShape.fields) > 0 {
+		if len(r.requiredIns) > 0 {
 			return badRequest("missing_body", "The request needs a body of application/json.")
 		}
 		return nil

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	headerAPIKey         = "X-API-Key"
+	headerAPIKey         = "X-API-Key" //nolint:gosec // The name of a header and no key.
 	headerIdempotencyKey = "Idempotency-Key"
 
 	apiKeyPrefix      = "tb_"

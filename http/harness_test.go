@@ -154,7 +154,8 @@ func serving(t *testing.T, routes []Route, change ...func(*Config)) *bench {
 	b := &bench{t: t, tokens: token.New("a secret", time.Now), client: &nethttp.Client{},
 		sessions: &memorySessions{sessions: map[string]memorySession{}}, keys: map[string][]string{},
 		views: &memoryViews{moved: make(chan struct{})}, log: &lockedBuffer{}}
-	cfg := Config{DrainFor: time.Millisecond, Routes: routes, Tokens: b.tokens, Sessions: b.sessions, APIKeys: memoryKeys(b.keys),
+	cfg := Config{DrainFor: time.Millisecond, Routes: routes,
+		Tokens: b.tokens, Sessions: b.sessions, APIKeys: memoryKeys(b.keys),
 		Log:  slog.New(Masked(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))),
 		Wait: b.views.wait, Stored: b.views.stored,
 		HashRequest: func(route string, body []byte) []byte {

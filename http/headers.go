@@ -48,7 +48,8 @@ func secure(header nethttp.Header) {
 
 var (
 	corsMethods = []string{"GET", "POST", "PUT", "DELETE"}
-	corsAllowed = []string{"Authorization", "Content-Type", headerIdempotencyKey, headerPosition, headerRequestID}
+	corsAllowed = []string{"Authorization", "Content-Type", headerIdempotencyKey, headerPosition,
+		headerRequestID}
 	corsExposed = []string{headerPosition, headerReplayed, headerRequestID, "Retry-After", "RateLimit",
 		"RateLimit-Policy", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"}
 )

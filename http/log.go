@@ -25,7 +25,8 @@ func (s *Server) around(next echo.HandlerFunc) echo.HandlerFunc {
 		header.Set(headerRequestID, requestID(c.Request()))
 		secure(header)
 		if s.draining.Load() {
-			header.Set("Connection", "close") // the client's next request goes to another server
+			header.Set("Connection", "close") // the client's next request is for another connection
+			s.kept.told(c.Request().Context())
 		}
 		s.metrics.inFlight.Inc()
 		defer s.metrics.inFlight.Dec()

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/invopop/validation"
 	"github.com/swaggest/jsonschema-go"
 	"github.com/swaggest/openapi-go"
 	"github.com/swaggest/openapi-go/openapi31"
@@ -20,8 +21,8 @@ const (
 
 const apiDescription = "Requests refuse what is not described here; answers may gain fields. " +
 	"Amounts are integers: credits, or minor units of a currency. Times are RFC 3339, UTC. " +
-	"Every failure is a problem (RFC 9457) with a `code` for programs: 400 when the form of a request is wrong, " +
-	"422 when its values break a rule."
+	"Every failure is a problem (RFC 9457) with a `code` for programs: 400 when the form of a request " +
+	"is wrong, 422 when its values break a rule."
 
 // problemDoc is a problem as the document shows it.
 type problemDoc struct {
@@ -56,13 +57,7 @@ func describe(cfg Config) ([]byte, error) {
 	if cfg.Backend != "" {
 		d.r.Spec.WithServers(openapi31.Server{URL: strings.TrimSuffix(cfg.Backend, "/")})
 	}
-	d.r.Spec.ComponentsEns().
-		WithSecuritySchemesItem(schemeToken, openapi31.SecuritySchemeOrReference{SecurityScheme: (&openapi31.SecurityScheme{}).
-			WithDescription("From signing up or logging in. Its roles are the session's.").
-			WithHTTPBearer(*(&openapi31.SecuritySchemeHTTPBearer{}).WithScheme("bearer").WithBearerFormat("JWT"))}).
-		WithSecuritySchemesItem(schemeAPIKey, openapi31.SecuritySchemeOrReference{SecurityScheme: (&openapi31.SecurityScheme{}).
-			WithDescription("For servers, never for browsers. It may also be sent as a bearer token.").
-			WithAPIKey(openapi31.SecuritySchemeAPIKey{Name: headerAPIKey, In: openapi31.SecuritySchemeAPIKeyInHeader})})
+	d.addSchemes()
 	for i := range cfg.Routes {
 		if r := &cfg.Routes[i]; !r.private {
 			if err := d.add(r); err != nil {
@@ -71,6 +66,20 @@ func describe(cfg Config) ([]byte, error) {
 		}
 	}
 	return json.MarshalIndent(d.r.Spec, "", "  ")
+}
+
+// addSchemes says how callers tell who they are.
+func (d *describer) addSchemes() {
+	bearer := (&openapi31.SecurityScheme{}).
+		WithDescription("From signing up or logging in. Its roles are the session's.").
+		WithHTTPBearer(*(&openapi31.SecuritySchemeHTTPBearer{}).WithScheme("bearer").WithBearerFormat("JWT"))
+	key := (&openapi31.SecurityScheme{}).
+		WithDescription("For servers, never for browsers. It may also be sent as a bearer token.").
+		WithAPIKey(openapi31.SecuritySchemeAPIKey{Name: headerAPIKey,
+			In: openapi31.SecuritySchemeAPIKeyInHeader})
+	d.r.Spec.ComponentsEns().
+		WithSecuritySchemesItem(schemeToken, openapi31.SecuritySchemeOrReference{SecurityScheme: bearer}).
+		WithSecuritySchemesItem(schemeAPIKey, openapi31.SecuritySchemeOrReference{SecurityScheme: key})
 }
 
 type describer struct {
@@ -91,8 +100,12 @@ func (d *describer) name(t reflect.Type, long string) string {
 		return "FieldFault"
 	}
 	name := t.Name()
-	if name == "" || strings.Contains(name, "[") {
+	if name == "" {
 		return long
+	}
+	if outer, inner, ok := strings.Cut(strings.TrimSuffix(name, "]"), "["); ok {
+		// List[…/queries.Call] is a CallList
+		name = inner[strings.LastIndexAny(inner, "./")+1:] + outer
 	}
 	name = strings.ToUpper(name[:1]) + name[1:]
 	if other, taken := d.named[name]; taken && other != t {
@@ -132,12 +145,17 @@ func (d *describer) add(r *Route) error {
 	if len(r.scopes) > 0 || r.operators {
 		oc.AddSecurity(schemeAPIKey)
 	}
+	exposed, ok := oc.(openapi31.OperationExposer)
+	if !ok {
+		return fmt.Errorf("the document's own words for an operation are out of reach")
+	}
 	d.addRequest(oc, r)
+	addHeaders(exposed.Operation(), r)
 	d.addAnswers(oc, r)
 	if err := d.r.AddOperation(oc); err != nil {
 		return err
 	}
-	d.finish(oc, r)
+	d.finish(exposed.Operation(), r)
 	return nil
 }
 
@@ -154,8 +172,31 @@ func (d *describer) addRequest(oc openapi.OperationContext, r *Route) {
 	oc.AddReqStructure(reflect.New(r.in).Interface(), func(cu *openapi.ContentUnit) {
 		cu.SetFieldMapping(openapi.InPath, mapping)
 	})
-	if r.raw {
-		oc.AddReqStructure(nil, openapi.WithContentType(jsonType))
+}
+
+var (
+	textSchema     = map[string]any{"type": "string"}
+	positionSchema = map[string]any{"type": "integer", "format": "int64", "minimum": 0}
+	keySchema      = map[string]any{"type": "string", "minLength": 1, "maxLength": idempotencyKeyMax,
+		"pattern": "^[!-~]+$"}
+)
+
+// addHeaders adds what a request says in headers, and what the reflector has no words for.
+func addHeaders(op *openapi31.Operation, r *Route) {
+	switch {
+	case r.raw:
+		op.RequestBodyEns().RequestBodyEns().WithRequired(true).
+			WithContentItem(jsonType, openapi31.MediaType{Schema: map[string]any{"type": "object"}})
+	case r.command():
+		op.Parameters = append(op.Parameters, headerParameter(headerIdempotencyKey, keySchema, r.once,
+			"The same request with the same key is done once, for ever."))
+	default:
+		op.Parameters = append(op.Parameters, headerParameter(headerPosition, positionSchema, false,
+			"Wait until the answer shows this position of the log."))
+	}
+	if !r.unlimited && r.limit.count > 0 {
+		op.WithMapOfAnythingItem("x-rate-limit", map[string]any{
+			"requests": r.limit.count, "seconds": int(r.limit.period.Seconds())})
 	}
 }
 
@@ -190,48 +231,30 @@ func (r *Route) failures() map[int]string {
 	}
 	if r.command() {
 		told[nethttp.StatusConflict] = "It is under way, or something else was there first."
+	}
+	if r.command() || r.in.Implements(reflect.TypeFor[validation.Validatable]()) {
 		told[nethttp.StatusUnprocessableEntity] = "A value breaks a rule, or the key was used for another request."
 	}
 	if len(r.inShape.fields) > 0 {
 		told[nethttp.StatusRequestEntityTooLarge] = "The body is too large."
 		told[nethttp.StatusUnsupportedMediaType] = "The body is not application/json."
 	}
-	if !r.unlimited {
+	if !r.unlimited && (r.open || len(r.roles) > 0) {
 		told[nethttp.StatusTooManyRequests] = "Too many requests: see Retry-After."
 	}
 	return told
 }
 
-// finish adds what the reflector has no words for.
-func (d *describer) finish(oc openapi.OperationContext, r *Route) {
-	exposed, ok := oc.(openapi31.OperationExposer)
-	if !ok {
-		return
-	}
-	op := exposed.Operation()
-	text := map[string]any{"type": "string"}
-	position := map[string]any{"type": "integer", "format": "int64", "minimum": 0}
-	if r.command() && !r.raw {
-		key := map[string]any{"type": "string", "minLength": 1, "maxLength": idempotencyKeyMax, "pattern": "^[!-~]+$"}
-		op.Parameters = append(op.Parameters, headerParameter(headerIdempotencyKey, key, r.once,
-			"The same request with the same key is done once, for ever."))
-	}
-	if !r.command() {
-		op.Parameters = append(op.Parameters, headerParameter(headerPosition, position, false,
-			"Wait until the answer shows this position of the log."))
-	}
+// finish adds to what the reflector made of an In and an Out.
+func (d *describer) finish(op *openapi31.Operation, r *Route) {
 	if answer := op.Responses.MapOfResponseOrReferenceValues[fmt.Sprint(r.status())].Response; answer != nil &&
 		r.out.Implements(reflect.TypeFor[receipt]()) {
-		answer.WithHeadersItem(headerPosition, header(position, "Where the event is in the log."))
-		answer.WithHeadersItem(headerReplayed, header(text, "`true` if this is the first answer again."))
+		answer.WithHeadersItem(headerPosition, header(positionSchema, "Where the event is in the log."))
+		answer.WithHeadersItem(headerReplayed, header(textSchema, "`true` if this is the first answer again."))
 	}
 	if op.RequestBody != nil && op.RequestBody.RequestBody != nil && len(r.inShape.fields) > 0 {
-		op.RequestBody.RequestBody.WithRequired(true)
+		op.RequestBody.RequestBody.WithRequired(len(r.requiredIns) > 0)
 		d.closeBody(op.RequestBody.RequestBody.Content[jsonType].Schema, r)
-	}
-	if !r.unlimited && r.limit.count > 0 {
-		op.WithMapOfAnythingItem("x-rate-limit", map[string]any{
-			"requests": r.limit.count, "seconds": int(r.limit.period.Seconds())})
 	}
 }
 
@@ -250,7 +273,8 @@ func (d *describer) closeBody(schema map[string]any, r *Route) {
 	}
 }
 
-func headerParameter(name string, schema map[string]any, required bool, text string) openapi31.ParameterOrReference {
+func headerParameter(name string, schema map[string]any, required bool, text string,
+) openapi31.ParameterOrReference {
 	p := (&openapi31.Parameter{}).WithName(name).WithIn(openapi31.ParameterInHeader).WithSchema(schema).
 		WithRequired(required).WithDescription(text)
 	return openapi31.ParameterOrReference{Parameter: p}

@@ -122,11 +122,6 @@ func rawBody(r *Route) {
 	r.raw, r.unlimited, r.bodyMax = true, true, rawBodyMax
 }
 
-// upTo allows for a body of so many bytes.
-func upTo(bytes int64) option {
-	return func(r *Route) { r.bodyMax = bytes }
-}
-
 func newRoute[In, Out any](method, path string, do handler[In, Out], summary string, opts []option) Route {
 	r := Route{method: method, path: path, summary: summary, bodyMax: bodyMax,
 		in: reflect.TypeFor[In](), out: reflect.TypeFor[Out]()}

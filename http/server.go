@@ -27,8 +27,9 @@ const (
 	requestMax    = 30 * time.Second
 	writeTimeMax  = 60 * time.Second // includes the handler's time
 	idleTimeMax   = 2 * time.Minute
-	headerMax     = 16 << 10 // bytes
-	inFlightMax   = 4096     // requests; four times what the writer is measured with
+	drainFor      = time.Second // a client that has not come by then is not in a hurry
+	headerMax     = 16 << 10    // bytes
+	inFlightMax   = 4096        // requests; four times what the writer is measured with
 )
 
 // Config is what a server needs. What says "default" may be left empty.
@@ -59,7 +60,7 @@ type Config struct {
 	InFlightMax      int           // requests under way at once; default 4,096
 	RequestMax       time.Duration // for one request; default 30 s
 	WaitMax          time.Duration // for the views to see a caller's own write; default 5 s
-	DrainFor         time.Duration // how long clients are told to go before doors close; default none
+	DrainFor         time.Duration // at most, to tell those who keep connections; default 1 s
 }
 
 // A Server serves the routes of its table.
@@ -77,6 +78,7 @@ type Server struct {
 
 	outside  *nethttp.Server
 	socket   *nethttp.Server
+	kept     kept
 	draining atomic.Bool
 	stopping context.Context // done when streams must end
 	stop     context.CancelFunc
@@ -89,7 +91,8 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{cfg: cfg, log: cfg.Log, names: map[string]string{},
 		limits:    newLimits(cfg.Redis, cfg.AddressPerMinute, cfg.Log),
 		positions: newLastPositions(cfg.Stored, positionsMax),
-		places:    make(chan struct{}, cfg.InFlightMax)}
+		places:    make(chan struct{}, cfg.InFlightMax),
+		kept:      kept{conns: map[net.Conn]struct{}{}}}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	var err error
 	if s.origins, err = originsOf(cfg.Frontend); err != nil {
@@ -105,8 +108,8 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s.outside, s.socket = s.newListening(), s.newListening()
-	s.socket.ConnContext = func(ctx context.Context, _ net.Conn) context.Context {
-		return context.WithValue(ctx, operatorConn{}, true)
+	s.socket.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		return context.WithValue(s.kept.opened(ctx, c), operatorConn{}, true)
 	}
 	return s, nil
 }
@@ -126,6 +129,7 @@ func (cfg *Config) fillDefaults() {
 	fill(&cfg.InFlightMax, inFlightMax)
 	fillTime(&cfg.RequestMax, requestMax)
 	fillTime(&cfg.WaitMax, waitMax)
+	fillTime(&cfg.DrainFor, drainFor)
 }
 
 func (s *Server) addRoutes() error {
@@ -175,6 +179,8 @@ func (s *Server) newListening() *nethttp.Server {
 		WriteTimeout:      writeTimeMax,
 		IdleTimeout:       idleTimeMax,
 		MaxHeaderBytes:    headerMax,
+		ConnContext:       s.kept.opened,
+		ConnState:         s.kept.changed,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 	}
 }
@@ -205,10 +211,7 @@ func unlessClosed(err error) error {
 // that the context was done before that, and that connections were cut.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.draining.Store(true)
-	select {
-	case <-time.After(s.cfg.DrainFor):
-	case <-ctx.Done():
-	}
+	s.kept.drain(ctx, s.cfg.DrainFor)
 	s.stop()
 	err := errors.Join(s.outside.Shutdown(ctx), s.socket.Shutdown(ctx))
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"crypto/rsa"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -42,7 +43,7 @@ func TestATokenHasItsTime(t *testing.T) {
 		"not yet":     noon.Add(-time.Second),
 		"much before": noon.Add(-24 * time.Hour),
 	} {
-		if _, err := New("secret", at(now)).Verify(token); err != ErrInvalid {
+		if _, err := New("secret", at(now)).Verify(token); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -50,7 +51,7 @@ func TestATokenHasItsTime(t *testing.T) {
 
 func TestATokenOfAnotherSecretIsRefused(t *testing.T) {
 	token, _, _ := New("secret", at(noon)).Mint("usr_1", "ses_1", nil)
-	if _, err := New("Secret", at(noon)).Verify(token); err != ErrInvalid {
+	if _, err := New("Secret", at(noon)).Verify(token); !errors.Is(err, ErrInvalid) {
 		t.Error(err)
 	}
 }
@@ -120,7 +121,7 @@ func TestForgedTokensAreRefused(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := tokens.Verify(signed); err != ErrInvalid {
+			if _, err := tokens.Verify(signed); !errors.Is(err, ErrInvalid) {
 				t.Errorf("verified with %v: %s", err, signed)
 			}
 		})
