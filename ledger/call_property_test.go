@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"testing"
@@ -35,8 +36,8 @@ func TestCallsKeepTheirBooks(t *testing.T) {
 }
 
 func errorsAsRefusal(err error) bool {
-	_, ok := err.(*Refusal)
-	return ok
+	var refused *Refusal
+	return errors.As(err, &refused)
 }
 
 // drawCallCommand draws a command after some time: mostly of somebody whom it concerns,

@@ -64,8 +64,9 @@ func (b *bench) jetstream(ctx context.Context) error {
 
 // rawRound publishes batches for the length of a burst. The batches are made ahead, a few
 // at a time, and that time does not count.
-func (b *bench) rawRound(ctx context.Context, log *jetstream.Log, codec *events.Codec, size int, position *uint64) (
-	m measured, err error) {
+func (b *bench) rawRound(
+	ctx context.Context, log *jetstream.Log, codec *events.Codec, size int, position *uint64,
+) (m measured, err error) {
 	for m.took < b.burst() {
 		batches := make([]*jetstream.RawBatch, max(1, 4000/size))
 		for i := range batches {
@@ -98,7 +99,8 @@ func sampleCharge(codec *events.Codec, position uint64) (events.Record, error) {
 		Position: position, Key: benchKey(position), Time: now, Effective: now,
 		Actor: events.Actor{Kind: events.ActorApp, ID: "key_bench"}, Request: make([]byte, 32),
 		Moves: []events.Move{{
-			From: events.LotOf(user, lot), To: events.Spent(events.Promotional, ledger.UseOther), Asset: events.Credit, Amount: 1,
+			From: events.LotOf(user, lot), To: events.Spent(events.Promotional, ledger.UseOther),
+			Asset: events.Credit, Amount: 1,
 		}},
 		Data: events.CreditsDeducted{User: user, Credits: 1, Reason: "bench", Available: benchFunds - int64(position)},
 	}
@@ -337,7 +339,9 @@ func (b *bench) chargesToFold(ctx context.Context, folder string) (*jetstream.Lo
 
 // fold measures the projector from the first event to the last. What a caller would wait
 // is the time of a batch.
-func (b *bench) fold(ctx context.Context, name, mongoURL string, folder dataFolder, log *jetstream.Log, total uint64) error {
+func (b *bench) fold(
+	ctx context.Context, name, mongoURL string, folder dataFolder, log *jetstream.Log, total uint64,
+) error {
 	store, err := openViews(ctx, mongoURL, folder)
 	if err != nil {
 		return err

@@ -96,13 +96,14 @@ Try (paste as it stands)
   curl -s {{.URL}}/api/credits/history -H "Authorization: Bearer $ANN"
 
   # Ann writes to Bob: the message and its charge are one event
-  curl -s {{.URL}}/api/v2/messages/send -H "Authorization: Bearer $ANN" -H "Idempotency-Key: first" \
+  curl -s {{.URL}}/api/v2/messages/send -H "Authorization: Bearer $ANN" -H "Idempotency-Key: m1" \
     -H "Content-Type: application/json" -d '{"to":"{{.Bob.ID}}","body":"Hello again"}'
 
   # Ann calls Bob, Bob accepts, three minutes pass on the test clock
   BOB={{.Bob.Token}}
   CALL=$(curl -s {{.URL}}/api/calls/initiate -H "Authorization: Bearer $ANN" \
-    -H "Content-Type: application/json" -d '{"to":"{{.Bob.ID}}","kind":"audio"}' | sed 's/.*"id":"\(call_[^"]*\)".*/\1/')
+    -H "Content-Type: application/json" -d '{"to":"{{.Bob.ID}}","kind":"audio"}' |
+    sed 's/.*"id":"\(call_[^"]*\)".*/\1/')
   curl -s {{.URL}}/api/calls/accept -H "Authorization: Bearer $BOB" \
     -H "Content-Type: application/json" -d "{\"call_id\":\"$CALL\"}"
   curl -s {{.URL}}/api/test-clock/advance -H "Content-Type: application/json" -d '{"seconds":180}'

@@ -43,7 +43,9 @@ func openKeys(ctx context.Context, mongoURL string, folder dataFolder) (keyStore
 
 // openRedis connects to Redis, or runs a stand-in in the process, which forgets all
 // when it stops.
-func openRedis(ctx context.Context, url string, onClose func(func(context.Context) error)) (goredis.UniversalClient, error) {
+func openRedis(
+	ctx context.Context, url string, onClose func(func(context.Context) error),
+) (goredis.UniversalClient, error) {
 	if url == "" {
 		standIn, err := miniredis.Run()
 		if err != nil {

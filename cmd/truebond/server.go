@@ -183,7 +183,8 @@ func (s *server) putTogether(ctx context.Context) error {
 	if s.settings.StripeSecretKey != "" {
 		parts.Payments = stripe.NewGateway(s.settings.StripeSecretKey, "")
 	} else {
-		simulation := stripe.NewSimulation(s.settings.StripeWebhookSecret, func() string { return s.url() + "/api/webhooks/stripe" })
+		webhook := func() string { return s.url() + "/api/webhooks/stripe" }
+		simulation := stripe.NewSimulation(s.settings.StripeWebhookSecret, webhook)
 		parts.Payments, parts.Simulator = simulation, simulation
 	}
 	s.do = commands.NewService(parts)

@@ -156,7 +156,9 @@ func (t *teller) dispute(who actor, intent string) {
 	if t.err != nil {
 		return
 	}
-	said := ledger.Announcement{StripeEvent: "evt_demo_dispute", StripeType: "charge.dispute.funds_withdrawn", Intent: intent}
+	said := ledger.Announcement{
+		StripeEvent: "evt_demo_dispute", StripeType: "charge.dispute.funds_withdrawn", Intent: intent,
+	}
 	facts := events.PaymentFacts{Disputes: map[string]events.Dispute{
 		"dp_demo": {Amount: 10000, Transactions: map[string]int64{"txn_demo": -10000}},
 	}}
@@ -168,7 +170,9 @@ func (t *teller) dispute(who actor, intent string) {
 }
 
 func (t *teller) staff(email, role, what string) actor {
-	t.operate("/api/operator/staff", map[string]any{"email": email, "name": role, "password": demoPassword, "role": role}, nil)
+	t.operate("/api/operator/staff", map[string]any{
+		"email": email, "name": role, "password": demoPassword, "role": role,
+	}, nil)
 	var in struct {
 		AccessToken string `json:"access_token"`
 	}
@@ -180,7 +184,9 @@ func (t *teller) staff(email, role, what string) actor {
 
 func (t *teller) apiKey() string {
 	var made struct{ Key string }
-	t.operate("/api/operator/api-keys", map[string]any{"name": "demo", "scopes": []string{ledger.ScopeDeduct}}, &made)
+	t.operate("/api/operator/api-keys", map[string]any{
+		"name": "demo", "scopes": []string{ledger.ScopeDeduct},
+	}, &made)
 	return made.Key
 }
 

@@ -124,12 +124,12 @@ func (r *ring) unwrapBytes(k Key) ([]byte, error) {
 
 // wrapping is what a key is wrapped with, nil if it is not at hand.
 func (r *ring) wrapping(k Key) cipher.AEAD {
-	switch g := generationOf(k); {
-	case g == 0:
+	switch generationOf(k) {
+	case 0:
 		return nil
-	case g == r.generation:
+	case r.generation:
 		return r.current
-	case g == r.generation-1:
+	case r.generation - 1:
 		return r.previous
 	default:
 		return nil
