@@ -156,7 +156,7 @@ func elements(w *world) {
 	table := w.table(1, byTag, projections.Index{Name: "number", Fields: []string{"numbers"}, Each: true})
 	w.write(table, change{"a", `{"tags":["x","y","x","x"],"numbers":[1,9007199254740993]}`},
 		change{"b", `{"tags":["xy","X"],"numbers":[9007199254740992]}`}, change{"c", `{"tags":["y",["x"],{"x":"x"}]}`})
-	for tag, wanted := range map[string][]string{"x": {"a"}, "y": {"a", "c"}, "X": {"b"}, "xy": {"b"}, "never": {}} {
+	for tag, wanted := range map[string][]string{"x": {"a"}, "y": {"a", "c"}, "X": {"b"}, "xy": {"b"}, `["x"]`: {}, `{"x":"x"}`: {}} {
 		w.is("found by "+tag, w.find(table, projections.Query{Index: "tag", Equal: []any{tag}}), wanted)
 		back := projections.Query{Index: "tag", Equal: []any{tag}, Desc: true}
 		w.is("found by "+tag+", back", w.find(table, back), reversed(wanted))

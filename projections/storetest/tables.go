@@ -21,6 +21,7 @@ var tableRules = []rule{
 	{"going live swaps a view's tables and drops the old one", goLive},
 	{"a dropped table is gone, and may be made anew", dropTable},
 	{"a table that is not there is an error, also when it was there a moment ago", noTable},
+	{"a table and an index that another process has made anew are noticed", madeAnew},
 	{"what was written is there after opening again", openAgain},
 	{"a store that was closed tells so", closed},
 }
@@ -160,6 +161,29 @@ func noTable(w *world) {
 		}
 	}
 	w.is("the list of tables", w.names(), []string{})
+}
+
+func madeAnew(w *world) {
+	table := w.table(1, byTag)
+	w.write(table, change{"a", `{"name":"x","tags":["t"]}`})
+	other := w.on(w.open())
+	tagged, named := projections.Query{Index: "tag", Equal: []any{"t"}}, projections.Query{Index: "name"}
+	w.is("found", other.find(table, tagged), []string{"a"})
+	w.table(1, byName)
+	w.is("found by the new index", other.find(table, named), []string{"a"})
+	other.write(table, change{"b", `{"name":"y","tags":["t"]}`})
+
+	w.must(w.store.Drop(w.ctx, table))
+	w.table(1, byName, byTag)
+	w.is("found in the new table", other.find(table, tagged), []string{})
+	w.is("a document of the old one", other.get(table, "a"), "")
+	other.write(table, change{"c", `{"name":"z","tags":["t"]}`})
+	w.is("found in the new table", w.find(table, tagged), []string{"c"})
+	w.must(w.store.Drop(w.ctx, table))
+	w.table(1, byName, byTag)
+	other.write(table, change{"d", `{"name":"z","tags":["t"]}`}) // before anything was read
+	w.is("found in the newest", w.find(table, named), []string{"d"})
+	w.is("found in the newest", other.find(table, named), []string{"d"})
 }
 
 func openAgain(w *world) {
