@@ -48,7 +48,7 @@ func TestTwoProjectorsOfOneStoreCountNothingTwice(t *testing.T) {
 	w := newWorld(t)
 	first, stopFirst := w.running(projections.BatchEvents(7))
 	second, _ := w.running(projections.BatchEvents(5))
-	for range 40 {
+	for range 20 {
 		w.happens(10)
 		time.Sleep(time.Millisecond)
 	}
@@ -78,7 +78,8 @@ func TestAnEmptyLogMakesReadyViews(t *testing.T) {
 
 func TestADocumentMadeAndDeletedInABatchIsNotWritten(t *testing.T) {
 	w := newWorld(t)
-	block, unblock := events.UserBlocked{User: "usr_a", Blocked: "usr_b"}, events.UserUnblocked{User: "usr_a", Blocked: "usr_b"}
+	block := events.UserBlocked{User: "usr_a", Blocked: "usr_b"}
+	unblock := events.UserUnblocked{User: "usr_a", Blocked: "usr_b"}
 	for _, data := range []events.Payload{block, unblock} {
 		w.log.append(data)
 	}

@@ -216,18 +216,18 @@ func TestViewsThatComeBackCatchUp(t *testing.T) {
 func TestARebuildWhileEventsComeInServesAllAlong(t *testing.T) {
 	w := newWorld(t)
 	w.happens(2000)
-	p, _ := w.running(projections.BatchEvents(100))
+	p, _ := w.running(projections.BatchEvents(200))
 	w.caughtUp(p)
 
 	done := make(chan struct{})
 	var tasks sync.WaitGroup
 	tasks.Go(func() {
-		for i := 0; ; i++ {
+		for {
 			select {
 			case <-done:
 				return
 			default:
-				w.happens(20)
+				w.happens(5) // far fewer than a rebuild takes at once, so it gains on them
 				_ = p.Wait(context.Background(), w.log.last())
 			}
 		}

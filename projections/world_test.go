@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"os"
@@ -131,9 +130,11 @@ func (w *world) happens(n int) {
 
 func (w *world) projector(options ...projections.Option) *projections.Projector {
 	quick := projections.Pauses(10*time.Microsecond, 500*time.Microsecond)
-	logger := slog.New(slog.NewTextHandler(io.Discard, nil))
-	return projections.NewProjector(w.store, w.log, w.views, logger, append([]projections.Option{quick}, options...)...)
+	options = append([]projections.Option{quick}, options...)
+	return projections.NewProjector(w.store, w.log, w.views, quiet(), options...)
 }
+
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // running prepares and runs a projector until the test ends or stop is called.
 func (w *world) running(options ...projections.Option) (p *projections.Projector, stop func()) {
@@ -340,7 +341,9 @@ func (s *flakyStore) Drop(ctx context.Context, table string) error {
 	return s.try(func() error { return s.Store.Drop(ctx, table) })
 }
 
-func (s *flakyStore) Get(ctx context.Context, table string, ids []string) (docs []projections.Document, err error) {
+func (s *flakyStore) Get(
+	ctx context.Context, table string, ids []string,
+) (docs []projections.Document, err error) {
 	err = s.try(func() error { docs, err = s.Store.Get(ctx, table, ids); return err })
 	return docs, err
 }
