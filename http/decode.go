@@ -235,6 +235,9 @@ func pointerPart(name string) string {
 	if len(name) > nameShownMax {
 		name = strings.ToValidUTF8(name[:nameShownMax], "") + "…"
 	}
+	if !strings.ContainsAny(name, "~/") {
+		return name
+	}
 	return strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
 }
 
