@@ -44,6 +44,19 @@ func Mongo(t testing.TB) (url string) {
 	return mongoURL(s.addr, database)
 }
 
+// LoneMongo gives the URL of a mongod of the test's own that is in no replica set.
+func LoneMongo(t testing.TB) (url string) {
+	t.Helper()
+	s, err := start("mongod", "MONGOD", loneMongodArgs, func(ctx context.Context, addr string) error {
+		return onMongod(ctx, addr, func(admin *mongo.Database) error { return admin.Client().Ping(ctx, nil) })
+	})
+	if err != nil {
+		missing(t, "mongod", err)
+	}
+	t.Cleanup(s.stop)
+	return mongoURL(s.addr, "test")
+}
+
 // Redis gives the address of a real redis-server that is empty and the test's own.
 // Without one the test is skipped, or fails where the environment has CI=true.
 func Redis(t testing.TB) (addr string) {
@@ -241,37 +254,45 @@ func redisAnswers(_ context.Context, addr string) error {
 }
 
 func mongodArgs(dir, port string) []string {
+	return append(loneMongodArgs(dir, port), "--replSet", "rs0", "--oplogSize", "256")
+}
+
+func loneMongodArgs(dir, port string) []string {
 	return []string{
-		"--replSet", "rs0", "--bind_ip", "127.0.0.1", "--port", port, "--dbpath", dir, "--nounixsocket",
-		"--oplogSize", "256", "--wiredTigerCacheSizeGB", "0.25",
-		"--setParameter", "diagnosticDataCollectionEnabled=false",
+		"--bind_ip", "127.0.0.1", "--port", port, "--dbpath", dir, "--nounixsocket",
+		"--wiredTigerCacheSizeGB", "0.25", "--setParameter", "diagnosticDataCollectionEnabled=false",
 	}
 }
 
 // mongodAnswers makes the replica set when it is not yet made, and tells whether it can
 // be written to.
 func mongodAnswers(ctx context.Context, addr string) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	return onMongod(ctx, addr, func(admin *mongo.Database) error {
+		set := bson.M{"_id": "rs0", "members": bson.A{bson.M{"_id": 0, "host": addr}}}
+		err := admin.RunCommand(ctx, bson.D{{Key: "replSetInitiate", Value: set}}).Err()
+		if err != nil && !strings.Contains(err.Error(), "AlreadyInitialized") {
+			return err
+		}
+		var hello struct{ IsWritablePrimary bool }
+		if err := admin.RunCommand(ctx, bson.D{{Key: "hello", Value: 1}}).Decode(&hello); err != nil {
+			return err
+		}
+		if !hello.IsWritablePrimary {
+			return errors.New("it is not the primary yet")
+		}
+		return nil
+	})
+}
+
+func onMongod(ctx context.Context, addr string, do func(admin *mongo.Database) error) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	client, err := mongo.Connect(ctx, options.Client().ApplyURI(mongoURL(addr, "admin")))
+	client, err := mongo.Connect(ctx, options.Client().ApplyURI(mongoURL(addr, "admin")).
+		SetServerSelectionTimeout(5*time.Second))
 	if err != nil {
 		return err
 	}
-	defer client.Disconnect(ctx) //nolint:errcheck // nothing was begun on it
-	set := bson.M{"_id": "rs0", "members": bson.A{bson.M{"_id": 0, "host": addr}}}
-	admin := client.Database("admin")
-	err = admin.RunCommand(ctx, bson.D{{Key: "replSetInitiate", Value: set}}).Err()
-	if err != nil && !strings.Contains(err.Error(), "AlreadyInitialized") {
-		return err
-	}
-	var hello struct{ IsWritablePrimary bool }
-	if err := admin.RunCommand(ctx, bson.D{{Key: "hello", Value: 1}}).Decode(&hello); err != nil {
-		return err
-	}
-	if !hello.IsWritablePrimary {
-		return errors.New("it is not the primary yet")
-	}
-	return nil
+	return errors.Join(do(client.Database("admin")), client.Disconnect(ctx))
 }
 
 func mongoURL(addr, database string) string {
@@ -279,15 +300,11 @@ func mongoURL(addr, database string) string {
 }
 
 func dropDatabase(t testing.TB, addr, database string) {
-	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
-	defer cancel()
-	client, err := mongo.Connect(ctx, options.Client().ApplyURI(mongoURL(addr, database)))
+	ctx := context.Background()
+	err := onMongod(ctx, addr, func(admin *mongo.Database) error {
+		return admin.Client().Database(database).Drop(ctx)
+	})
 	if err != nil {
-		t.Errorf("drop the test's database: %v", err)
-		return
-	}
-	defer client.Disconnect(ctx) //nolint:errcheck // nothing is left to do
-	if err := client.Database(database).Drop(ctx); err != nil {
 		t.Errorf("drop the test's database: %v", err)
 	}
 }
