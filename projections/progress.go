@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 )
 
 // progress is how far the views are, and whom that concerns.
@@ -15,6 +16,29 @@ type progress struct {
 	floor    uint64   // where the live table is that is least far of all others
 	building []string // views without a live table of today's version
 	changed  chan struct{}
+	wanted   uint64        // the furthest position that somebody has waited for
+	hurry    chan struct{} // has room for one: somebody waits now
+}
+
+func newProgress() progress {
+	return progress{changed: make(chan struct{}), hurry: make(chan struct{}, 1)}
+}
+
+// rest waits for a while, or until somebody waits for a position that is not there yet.
+func (s *progress) rest(ctx context.Context, most time.Duration) {
+	s.mu.Lock()
+	awaited := s.wanted > s.front
+	s.mu.Unlock()
+	if awaited {
+		return
+	}
+	timer := time.NewTimer(most)
+	defer timer.Stop()
+	select {
+	case <-s.hurry:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }
 
 func (s *progress) load(now standing) {
@@ -43,9 +67,16 @@ func (s *progress) await(ctx context.Context, position uint64, built bool) error
 		s.mu.Lock()
 		there := s.loaded && min(s.front, s.floor) >= position && (!built || len(s.building) == 0)
 		changed := s.changed
+		if !there {
+			s.wanted = max(s.wanted, position)
+		}
 		s.mu.Unlock()
 		if there {
 			return nil
+		}
+		select {
+		case s.hurry <- struct{}{}:
+		default: // it is known already
 		}
 		select {
 		case <-changed:

@@ -74,7 +74,7 @@ func NewProjector(store Store, log Log, views []View, logger *slog.Logger, optio
 	p := &Projector{
 		store: store, log: log, views: views, logger: logger, limits: defaultLimits,
 		joins: make(chan join), stopped: make(chan struct{}), rebuilding: map[string]bool{},
-		state: progress{changed: make(chan struct{})},
+		state: newProgress(),
 	}
 	for _, option := range options {
 		option(p)
@@ -152,6 +152,13 @@ func (p *Projector) Run(ctx context.Context) error {
 	return err
 }
 
+// A transaction costs as much as folding some hundred events. While few come and nobody
+// waits for them, they are gathered for a moment and leave the processor to commands.
+const (
+	gatherBelow = 500 // events
+	gatherMax   = 10 * time.Millisecond
+)
+
 // serve folds the log into the live tables until something fails or the tables change.
 // Tables that are behind are built meanwhile. It tells whether it got anywhere.
 func (p *Projector) serve(ctx context.Context) (moved bool, err error) {
@@ -179,6 +186,9 @@ func (p *Projector) serve(ctx context.Context) (moved bool, err error) {
 		case records := <-feed.batches:
 			err = p.fold(ctx, front, records)
 			p.state.advance(front.position)
+			if err == nil && len(records) < gatherBelow {
+				p.state.rest(ctx, gatherMax)
+			}
 		case err = <-feed.ended:
 		case err = <-built:
 		case j := <-p.joins:
