@@ -3,6 +3,7 @@ package commands
 import (
 	"context"
 	"errors"
+	"math"
 	"net/mail"
 	"strings"
 	"time"
@@ -133,44 +134,54 @@ func (in LogIn) Validate() error {
 func (s *Service) LogIn(ctx context.Context, in LogIn) (LoggedIn, error) {
 	emailHash := s.Vault.Hash("email", normalEmail(in.Email))
 	who := emailHash + "/" + s.Vault.Hash("address", ledger.CallerOf(ctx).Address)
-	left, err := s.Attempts.Locked(ctx, who)
-	if err != nil {
-		return LoggedIn{}, errors.Join(ErrNoLimits, err)
-	}
-	if left > 0 {
-		return LoggedIn{}, ErrLocked.With("retry_after", int64(left.Seconds()))
-	}
-	user, err := s.userByEmail(ctx, emailHash)
+	me, err := s.whoShows(ctx, emailHash, who, in.Password)
 	if err != nil {
 		return LoggedIn{}, err
-	}
-	fits, err := s.passwordFits(ctx, user, in.Password)
-	if err != nil {
-		return LoggedIn{}, err
-	}
-	if !fits {
-		if err := s.Attempts.Failed(ctx, who); err != nil {
-			return LoggedIn{}, errors.Join(ErrNoLimits, err)
-		}
-		return LoggedIn{}, ErrLogin
-	}
-	if err := s.Attempts.Succeeded(ctx, who); err != nil {
-		return LoggedIn{}, errors.Join(ErrNoLimits, err)
 	}
 	session := newID("ses")
 	key := "login/" + session
 	done, err := s.Writer.Do(ctx, Command{
-		Key: key, Actor: events.Actor{Kind: events.ActorUser, ID: user.ID},
-		Decide: ledger.StartSession(user.ID, s.newSession(session, key)),
+		Key: key, Actor: events.Actor{Kind: events.ActorUser, ID: me.ID},
+		Decide: ledger.StartSession(me.ID, s.newSession(session, key)),
 	})
-	if err != nil {
-		return LoggedIn{}, err
+	if errors.Is(err, &ledger.Refusal{Code: ledger.CodeUnknownUser}) {
+		return LoggedIn{}, ErrLogin // erased in this moment
 	}
-	me, err := s.openUser(ctx, user)
 	if err != nil {
 		return LoggedIn{}, err
 	}
 	return s.loggedIn(done, me, session, key)
+}
+
+// whoShows is the user of this address, provided that the password is theirs. Attempts
+// take turns, so that those who try many at once are counted as well.
+func (s *Service) whoShows(ctx context.Context, emailHash, who, password string) (User, error) {
+	done, err := s.logins.take(ctx, who)
+	if err != nil {
+		return User{}, err
+	}
+	defer done()
+	left, err := s.Attempts.Locked(ctx, who)
+	if err != nil {
+		return User{}, errors.Join(ErrNoLimits, err)
+	}
+	if left > 0 {
+		return User{}, ErrLocked.With("retry_after", int64(math.Ceil(left.Seconds())))
+	}
+	me, fits, err := s.checkPassword(ctx, emailHash, password)
+	if err != nil {
+		return User{}, err
+	}
+	if !fits {
+		if err := s.Attempts.Failed(ctx, who); err != nil {
+			return User{}, errors.Join(ErrNoLimits, err)
+		}
+		return User{}, ErrLogin
+	}
+	if err := s.Attempts.Succeeded(ctx, who); err != nil {
+		return User{}, errors.Join(ErrNoLimits, err)
+	}
+	return me, nil
 }
 
 // Refresh asks for new tokens.
@@ -216,7 +227,9 @@ func (s *Service) Refresh(ctx context.Context, in Refresh) (LoggedIn, error) {
 		return LoggedIn{}, err
 	}
 	if _, ended := done.Event.Data.(events.SessionEnded); ended {
-		return LoggedIn{}, ErrRefresh
+		// The answer is an error and carries no position: who asks next is to see the end
+		// of the session all the same.
+		return LoggedIn{}, errors.Join(ErrRefresh, s.Wait(ctx, done.Event.Position))
 	}
 	me, err := s.openUser(ctx, user)
 	if err != nil {
@@ -270,7 +283,31 @@ func (s *Service) loggedIn(done Done, user User, session, eventKey string) (Logg
 	}, nil
 }
 
-// userByEmail is whose address it is; the zero user if nobody's.
+// checkPassword tells whether a password is that of the user with this address, and who
+// they are. No address, and one of a user who is erased, take as long and say no.
+func (s *Service) checkPassword(ctx context.Context, emailHash, password string) (me User, fits bool, err error) {
+	user, err := s.userByEmail(ctx, emailHash)
+	if err != nil {
+		return User{}, false, err
+	}
+	var hash string
+	if user.Active() {
+		if hash, err = s.Vault.Open(ctx, user.Password); err == nil {
+			me, err = s.openUser(ctx, user)
+		}
+	}
+	if err != nil { // an erasure that has come in between destroys the key
+		again, lookErr := s.userByEmail(ctx, emailHash)
+		if lookErr != nil || again.Active() {
+			return User{}, false, errors.Join(err, lookErr)
+		}
+		hash = ""
+	}
+	fits, err = s.passwords.fits(ctx, password, hash)
+	return me, fits, err
+}
+
+// userByEmail is whose address it is; not an active user if nobody's.
 func (s *Service) userByEmail(ctx context.Context, emailHash string) (user ledger.User, err error) {
 	err = s.look(ctx, func(tx *ledger.Tx) {
 		user = ledger.User{}
@@ -279,17 +316,6 @@ func (s *Service) userByEmail(ctx context.Context, emailHash string) (user ledge
 		}
 	})
 	return user, err
-}
-
-func (s *Service) passwordFits(ctx context.Context, user ledger.User, password string) (bool, error) {
-	if user.ID == "" {
-		return s.passwords.fits(ctx, password, "")
-	}
-	hash, err := s.Vault.Open(ctx, user.Password)
-	if err != nil {
-		return false, err
-	}
-	return s.passwords.fits(ctx, password, hash)
 }
 
 // openUser reads a user's own data for them.

@@ -2,7 +2,6 @@ package commands
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/invopop/validation"
@@ -58,38 +57,55 @@ func (s *Service) Purchase(ctx context.Context, in Purchase) (Intent, error) {
 	if in.Currency == "" {
 		in.Currency = events.Currencies[0]
 	}
-	var quote ledger.Quote
-	var refused error
 	key, request := once(ctx)
-	err := s.look(ctx, func(tx *ledger.Tx) {
-		quote, refused = ledger.QuotePackage(ledger.Load(tx, ledger.Packages, ledger.Current), in.Package, in.Currency)
-	})
-	if err := errors.Join(err, refused); err != nil {
-		return Intent{}, err
-	}
-	intent, secret, err := s.Payments.CreateIntent(ctx, key, quote.Amount, in.Currency)
+	quote, used, err := s.quote(ctx, key, in)
 	if err != nil {
 		return Intent{}, err
 	}
-	user := ledger.CallerOf(ctx).Actor.ID
-	sealed, err := s.Vault.Seal(ctx, user, key, "client_secret", secret)
-	if err != nil {
-		return Intent{}, err
+	wish := ledger.NewIntent{User: ledger.CallerOf(ctx).Actor.ID, Lot: newID("lot"), Quote: quote}
+	if !used {
+		if err := s.createIntent(ctx, key, &wish); err != nil {
+			return Intent{}, err
+		}
 	}
-	done, err := s.ask(ctx, key, request, ledger.IntendPayment(ledger.NewIntent{
-		User: user, Intent: intent, Lot: newID("lot"), Quote: quote, ClientSecret: sealed,
-	}))
+	done, err := s.ask(ctx, key, request, ledger.IntendPayment(wish))
 	if err != nil {
 		return Intent{}, err
 	}
 	d := done.Event.Data.(events.PaymentIntended)
-	if secret, err = s.Vault.Open(ctx, d.ClientSecret); err != nil {
+	secret, err := s.Vault.Open(ctx, d.ClientSecret)
+	if err != nil {
 		return Intent{}, err
 	}
 	return Intent{
 		Receipt: receipt(done), IntentID: d.Intent, ClientSecret: secret, Amount: d.Amount, Currency: d.Currency,
 		Credits: d.Credits, Status: string(ledger.PaymentIntended),
 	}, nil
+}
+
+// quote is today's price, unless the key was used: the first answer is given again then,
+// or the request is another one, and nobody is to be asked for an intent.
+func (s *Service) quote(ctx context.Context, key string, in Purchase) (quote ledger.Quote, used bool, err error) {
+	var refused error
+	err = s.look(ctx, func(tx *ledger.Tx) {
+		used = ledger.Load(tx, ledger.Keys, key).Position != 0
+		quote, refused = ledger.QuotePackage(ledger.Load(tx, ledger.Packages, ledger.Current), in.Package, in.Currency)
+	})
+	if err == nil && !used {
+		err = refused
+	}
+	return quote, used, err
+}
+
+// createIntent has an intent made outside, and seals what its buyer needs to pay it.
+func (s *Service) createIntent(ctx context.Context, key string, wish *ledger.NewIntent) error {
+	intent, secret, err := s.Payments.CreateIntent(ctx, key, wish.Quote.Amount, wish.Quote.Currency)
+	if err != nil {
+		return err
+	}
+	wish.Intent = intent
+	wish.ClientSecret, err = s.Vault.Seal(ctx, wish.User, key, "client_secret", secret)
+	return err
 }
 
 // IntentID names an intent in a path.

@@ -16,6 +16,7 @@ import (
 type Service struct {
 	Parts
 	passwords *passwords
+	logins    *turns // of those who log in, by who tries from where
 }
 
 // Parts are what a Service is put together from.
@@ -30,11 +31,15 @@ type Parts struct {
 	Clock     *Clock
 	// VerifyWebhook says what a webhook announces, if it is Stripe's.
 	VerifyWebhook func(body []byte, signature string) (ledger.Announcement, error)
-	Logger        *slog.Logger
+	// Wait returns once the views are at a position.
+	Wait   func(ctx context.Context, position uint64) error
+	Logger *slog.Logger
 }
 
 // NewService puts a Service together.
-func NewService(p Parts) *Service { return &Service{Parts: p, passwords: newPasswords()} }
+func NewService(p Parts) *Service {
+	return &Service{Parts: p, passwords: newPasswords(), logins: newTurns()}
+}
 
 // A Vault seals personal text and hashes what is looked up. See commands/vault.
 type Vault interface {

@@ -2,6 +2,7 @@ package stripe
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -66,11 +67,23 @@ func (g *Gateway) CancelIntent(ctx context.Context, key, intent string) error {
 	params := &stripego.PaymentIntentCancelParams{}
 	params.Context = ctx
 	params.SetIdempotencyKey("cancel/" + key)
-	if _, err := g.api.PaymentIntents.Cancel(intent, params); err != nil {
-		return fmt.Errorf("cancel a payment intent: %w", away(err))
+	_, err := g.api.PaymentIntents.Cancel(intent, params)
+	var refused *stripego.Error
+	var state stripego.PaymentIntentStatus
+	if errors.As(err, &refused) && refused.PaymentIntent != nil {
+		state = refused.PaymentIntent.Status
 	}
-	return nil
+	switch {
+	case err == nil || state == stripego.PaymentIntentStatusCanceled:
+		return nil // also by an attempt before, whose answer was lost
+	case state == stripego.PaymentIntentStatusSucceeded:
+		return ErrPaid
+	}
+	return fmt.Errorf("cancel a payment intent: %w", away(err))
 }
+
+// ErrPaid says that a payment cannot be canceled any more. Its webhook is on its way.
+var ErrPaid = ledger.Refuse(ledger.CodePaymentGranted, "The payment was made already.")
 
 // ErrAway says that Stripe did not do what it was asked for.
 var ErrAway = ledger.Refuse("payment_provider",

@@ -60,7 +60,7 @@ func read(a *ledger.Announcement, object json.RawMessage) error {
 		}
 		a.Object, a.Intent, a.Paid = intent.ID, intent.ID, true
 		a.Amount, a.Currency = intent.AmountReceived, currency(intent.Currency)
-	case stripego.EventTypeCheckoutSessionCompleted:
+	case stripego.EventTypeCheckoutSessionCompleted, stripego.EventTypeCheckoutSessionAsyncPaymentSucceeded:
 		var session stripego.CheckoutSession
 		if err := json.Unmarshal(object, &session); err != nil {
 			return fmt.Errorf("read a checkout session: %w", err)
