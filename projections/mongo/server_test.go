@@ -134,6 +134,10 @@ func TestQueriesReadNoMoreThanTheyGive(t *testing.T) {
 		"behind an id":   {After: &projections.Cursor{ID: "doc01000"}},
 		"behind a tie":   {Index: "pair", After: &projections.Cursor{Values: []any{"x", int64(1)}, ID: "doc00700"}},
 		"behind a value": {Index: "pair", Equal: []any{"x", int64(1)}, After: &projections.Cursor{ID: "doc00700"}},
+		"in a range behind a value": {
+			Index: "list", Equal: []any{"x"}, Range: projections.Range{From: int64(0), Until: int64(3)},
+			After: &projections.Cursor{Values: []any{int64(1)}, ID: "doc00700"},
+		},
 		"in a list": {Index: "list", Equal: []any{"x"}, After: &projections.Cursor{
 			Values: []any{int64(1)}, ID: "doc00990",
 		}},

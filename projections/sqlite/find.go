@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -73,11 +74,12 @@ func (s *Store) find(ctx context.Context, table string, q projections.Query) ([]
 // findQuery is the statement for a query. What is in it as text are names that were
 // checked when the table was made; all values are arguments.
 func findQuery(table string, x projections.Index, q projections.Query) (query string, args []any) {
+	q = narrowed(q)
 	source, entry := docsName(table)+" AS doc", "doc."
 	switch {
 	case x.Each:
 		// CROSS JOIN: the entries first, in their order, each then with its document.
-		source = eachName(table, x.Name) + " AS entry CROSS JOIN " + docsName(table) + " AS doc ON doc.id = entry.id"
+		source = eachName(table, x.Name) + " AS entry CROSS JOIN " + source + " ON doc.id = entry.id"
 		entry = "entry."
 	case x.Name != "":
 		source += " INDEXED BY " + indexName(table, x.Name)
@@ -110,7 +112,8 @@ func findQuery(table string, x projections.Index, q projections.Query) (query st
 	}
 	if q.After != nil {
 		marks := strings.Repeat("?, ", len(free)-1) + "?"
-		condition("("+strings.Join(free, ", ")+") "+behind+" ("+marks+")", append(slices.Clone(q.After.Values), any(q.After.ID))...)
+		values := append(slices.Clone(q.After.Values), any(q.After.ID))
+		condition("("+strings.Join(free, ", ")+") "+behind+" ("+marks+")", values...)
 	}
 	query = "SELECT doc.id, doc.position, doc.body FROM " + source
 	if len(where) > 0 {
@@ -118,6 +121,44 @@ func findQuery(table string, x projections.Index, q projections.Query) (query st
 	}
 	query += " ORDER BY " + strings.Join(free, order+", ") + order + " LIMIT ?"
 	return query, append(args, q.Limit)
+}
+
+// narrowed leaves out a bound that the cursor is within, or else the cursor: SQLite begins
+// at one of the two, maybe the wrong one, and walks to the other.
+func narrowed(q projections.Query) projections.Query {
+	if q.After == nil {
+		return q
+	}
+	first := any(q.After.ID)
+	if len(q.After.Values) > 0 {
+		first = q.After.Values[0]
+	}
+	bound := &q.Range.From
+	if q.Desc {
+		bound = &q.Range.Until
+	}
+	order, ok := compare(first, *bound)
+	switch {
+	case !ok: // no bound, or of another type
+	case (order < 0) == q.Desc:
+		*bound = nil
+	default:
+		q.After = nil
+	}
+	return q
+}
+
+// compare orders two values of one type.
+func compare(a, b any) (order int, ok bool) {
+	switch a := a.(type) {
+	case string:
+		b, ok := b.(string)
+		return cmp.Compare(a, b), ok
+	case int64:
+		b, ok := b.(int64)
+		return cmp.Compare(a, b), ok
+	}
+	return 0, false
 }
 
 // read gives the documents that a query selects, as they were at one moment.
