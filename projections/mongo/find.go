@@ -214,7 +214,9 @@ func (s *Store) ask(
 	}
 }
 
-func (s *Store) askOne(sc mongo.SessionContext, collection string, q question) ([]projections.Document, error) {
+func (s *Store) askOne(
+	sc mongo.SessionContext, collection string, q question,
+) ([]projections.Document, error) {
 	cursor, err := s.database.Collection(collection).Find(sc, q.filter, options.Find().SetSort(q.sort).
 		SetHint(q.hint).SetLimit(int64(q.limit)).SetBatchSize(int32(q.limit)).SetMaxTime(readTimeout))
 	if err != nil {

@@ -90,7 +90,8 @@ func (s *Store) create(ctx context.Context, wanted projections.Table) error {
 	if isNew {
 		_, err = s.views.InsertOne(ctx, has)
 	} else if len(lacking) > 0 {
-		_, err = s.views.UpdateOne(ctx, bson.D{{Key: "_id", Value: has.Name}, {Key: "collection", Value: has.Collection}},
+		_, err = s.views.UpdateOne(ctx,
+			bson.D{{Key: "_id", Value: has.Name}, {Key: "collection", Value: has.Collection}},
 			set(bson.E{Key: "indexes", Value: has.Indexes}))
 	}
 	return err

@@ -112,7 +112,8 @@ func createEach(ctx context.Context, tx *sql.Tx, table string, x projections.Ind
 		changed = append(changed, "old."+c+" IS NOT new."+c)
 	}
 	for _, statement := range []string{
-		fmt.Sprintf("CREATE TABLE %s (%s, id TEXT NOT NULL, PRIMARY KEY (%s, id)) WITHOUT ROWID", each, listed, listed),
+		fmt.Sprintf("CREATE TABLE %s (%s, id TEXT NOT NULL, PRIMARY KEY (%s, id)) WITHOUT ROWID",
+			each, listed, listed),
 		fmt.Sprintf("CREATE TRIGGER %s AFTER INSERT ON %s BEGIN %s; END",
 			trigger("insert"), docs, insert+entries("new", "")),
 		fmt.Sprintf("CREATE TRIGGER %s AFTER UPDATE ON %s WHEN %s BEGIN %s; %s; END",

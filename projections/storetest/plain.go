@@ -32,9 +32,10 @@ var plainIndexes = []struct {
 		return all(present(d.Flag), present(d.Text), present(d.Number))
 	}},
 	{projections.Index{Name: "list", Fields: []string{"list"}, Each: true}, nil},
-	{projections.Index{Name: "list_number", Fields: []string{"list", "number"}, Each: true}, func(d thing) []any {
-		return present(d.Number)
-	}},
+	{
+		projections.Index{Name: "list_number", Fields: []string{"list", "number"}, Each: true},
+		func(d thing) []any { return present(d.Number) },
+	},
 }
 
 func present[V any](v *V) []any {
@@ -220,10 +221,10 @@ func compare(a, b []any) int {
 		case int64:
 			return cmp.Compare(x, y.(int64))
 		}
-		switch {
-		case x == y:
+		switch x {
+		case y:
 			return 0
-		case x == false:
+		case false:
 			return -1
 		}
 		return 1

@@ -52,21 +52,23 @@ func badQueries(w *world) {
 	table := w.table(1, projections.Index{Name: "name", Fields: []string{"name", "n"}}, byTag)
 	after := func(values ...any) *projections.Cursor { return &projections.Cursor{Values: values, ID: "a"} }
 	for name, q := range map[string]projections.Query{
-		"no limit":              {},
-		"a limit below 0":       {Limit: -1},
-		"too many":              {Limit: projections.PageMax + 1},
-		"an unknown index":      {Limit: 1, Index: "never"},
-		"a hostile index":       {Limit: 1, Index: `name" --`},
-		"values without index":  {Limit: 1, Equal: []any{"a"}},
-		"too many values":       {Limit: 1, Index: "name", Equal: []any{"a", int64(1), "a"}},
-		"no element":            {Limit: 1, Index: "tag"},
-		"a document as value":   {Limit: 1, Index: "name", Equal: []any{map[string]any{"$ne": nil}}},
-		"a null":                {Limit: 1, Index: "name", Equal: []any{nil}},
-		"a float":               {Limit: 1, Index: "name", Equal: []any{1.5}},
-		"a small integer":       {Limit: 1, Index: "name", Equal: []any{1}},
-		"a list as bound":       {Limit: 1, Index: "name", Range: projections.Range{From: []any{"a"}}},
-		"a number for ids":      {Limit: 1, Range: projections.Range{From: int64(1)}},
-		"a number for ids, too": {Limit: 1, Index: "tag", Equal: []any{"a"}, Range: projections.Range{Until: int64(1)}},
+		"no limit":             {},
+		"a limit below 0":      {Limit: -1},
+		"too many":             {Limit: projections.PageMax + 1},
+		"an unknown index":     {Limit: 1, Index: "never"},
+		"a hostile index":      {Limit: 1, Index: `name" --`},
+		"values without index": {Limit: 1, Equal: []any{"a"}},
+		"too many values":      {Limit: 1, Index: "name", Equal: []any{"a", int64(1), "a"}},
+		"no element":           {Limit: 1, Index: "tag"},
+		"a document as value":  {Limit: 1, Index: "name", Equal: []any{map[string]any{"$ne": nil}}},
+		"a null":               {Limit: 1, Index: "name", Equal: []any{nil}},
+		"a float":              {Limit: 1, Index: "name", Equal: []any{1.5}},
+		"a small integer":      {Limit: 1, Index: "name", Equal: []any{1}},
+		"a list as bound":      {Limit: 1, Index: "name", Range: projections.Range{From: []any{"a"}}},
+		"a number for ids":     {Limit: 1, Range: projections.Range{From: int64(1)}},
+		"a number for ids, too": {
+			Limit: 1, Index: "tag", Equal: []any{"a"}, Range: projections.Range{Until: int64(1)},
+		},
 		"a cursor too short":    {Limit: 1, Index: "name", After: after("a")},
 		"a cursor too long":     {Limit: 1, Index: "name", Equal: []any{"a"}, After: after("a", int64(1))},
 		"a cursor for an index": {Limit: 1, After: after("a")},
@@ -77,7 +79,9 @@ func badQueries(w *world) {
 		}
 	}
 	var c projections.Cursor
-	for _, sent := range []string{`{"v":[1.5],"id":"a"}`, `{"v":[9223372036854775808],"id":"a"}`, `{"x":1}`, `[]`} {
+	for _, sent := range []string{
+		`{"v":[1.5],"id":"a"}`, `{"v":[9223372036854775808],"id":"a"}`, `{"x":1}`, `[]`,
+	} {
 		if err := json.Unmarshal([]byte(sent), &c); err == nil {
 			w.Errorf("this was taken for a cursor: %s", sent)
 		}
@@ -111,7 +115,8 @@ func ties(w *world) {
 	var wanted []string
 	for i := range documents {
 		wanted = append(wanted, fmt.Sprintf("%03d", i))
-		changes = append(changes, change{wanted[i], fmt.Sprintf(`{"name":"x","n":%d,"tags":["t","u"],"age":7}`, i/100)})
+		body := fmt.Sprintf(`{"name":"x","n":%d,"tags":["t","u"],"age":7}`, i/100)
+		changes = append(changes, change{wanted[i], body})
 	}
 	slices.Reverse(changes)
 	w.write(table, changes...)
@@ -148,23 +153,26 @@ func leftOut(w *world) {
 	w.is("all that have one", w.find(table, one), []string{"empty", "no a", "null a", "whole"})
 	one.Range = projections.Range{Until: "z"}
 	w.is("all below a value", w.find(table, one), []string{"empty", "no a", "null a", "whole"})
-	w.is("by element", w.find(table, projections.Query{Index: "tag_age", Equal: []any{"x"}}), []string{"whole"})
-	w.is("by no text", w.find(table, projections.Query{Index: "tag_age", Equal: []any{""}}), []string{"empty"})
+	w.is("by element", w.find(table, by("tag_age", "x")), []string{"whole"})
+	w.is("by no text", w.find(table, by("tag_age", "")), []string{"empty"})
 }
 
 func elements(w *world) {
 	table := w.table(1, byTag, projections.Index{Name: "number", Fields: []string{"numbers"}, Each: true})
 	w.write(table, change{"a", `{"tags":["x","y","x","x"],"numbers":[1,9007199254740993]}`},
-		change{"b", `{"tags":["xy","X"],"numbers":[9007199254740992]}`}, change{"c", `{"tags":["y",["x"],{"x":"x"}]}`})
-	for tag, wanted := range map[string][]string{"x": {"a"}, "y": {"a", "c"}, "X": {"b"}, "xy": {"b"}, `["x"]`: {}, `{"x":"x"}`: {}} {
-		w.is("found by "+tag, w.find(table, projections.Query{Index: "tag", Equal: []any{tag}}), wanted)
+		change{"b", `{"tags":["xy","X"],"numbers":[9007199254740992]}`},
+		change{"c", `{"tags":["y",["x"],{"x":"x"}]}`})
+	for tag, wanted := range map[string][]string{
+		"x": {"a"}, "y": {"a", "c"}, "X": {"b"}, "xy": {"b"}, `["x"]`: {}, `{"x":"x"}`: {},
+	} {
+		w.is("found by "+tag, w.find(table, by("tag", tag)), wanted)
 		back := projections.Query{Index: "tag", Equal: []any{tag}, Desc: true}
 		w.is("found by "+tag+", back", w.find(table, back), reversed(wanted))
 		back.Limit = 1
 		w.is("found by "+tag+", one by one", w.pages(table, back), reversed(wanted))
 	}
 	const beyond = 1<<53 + 1
-	w.is("found by a number", w.find(table, projections.Query{Index: "number", Equal: []any{int64(beyond)}}), []string{"a"})
+	w.is("found by a number", w.find(table, by("number", int64(beyond))), []string{"a"})
 	some := projections.Query{Index: "tag", Equal: []any{"y"}, Range: projections.Range{From: "b"}}
 	w.is("those from an id on", w.find(table, some), []string{"c"})
 }
@@ -174,7 +182,9 @@ func ranges(w *world) {
 	w.write(table, change{"a", `{"n":1}`}, change{"b", `{"n":2}`}, change{"c", `{"n":2}`},
 		change{"d", `{"n":3}`}, change{"e", `{"n":4}`})
 	middle := projections.Query{Index: "n", Range: projections.Range{From: int64(2), Until: int64(4)}, Limit: 10}
-	behind := func(n int64, id string) *projections.Cursor { return &projections.Cursor{Values: []any{n}, ID: id} }
+	behind := func(n int64, id string) *projections.Cursor {
+		return &projections.Cursor{Values: []any{n}, ID: id}
+	}
 	for _, c := range []struct {
 		after    *projections.Cursor
 		up, back []string
@@ -194,6 +204,7 @@ func ranges(w *world) {
 	w.is("an empty range", w.find(table, none), []string{})
 	none.Range = projections.Range{From: int64(4), Until: int64(1)}
 	w.is("a range turned round", w.find(table, none), []string{})
-	byID := projections.Query{Index: "n", Equal: []any{int64(2)}, Range: projections.Range{From: "c", Until: "d"}}
+	byID := by("n", int64(2))
+	byID.Range = projections.Range{From: "c", Until: "d"}
 	w.is("a range of ids of one value", w.find(table, byID), []string{"c"})
 }

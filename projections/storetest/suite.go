@@ -149,6 +149,11 @@ func (w *world) find(table string, q projections.Query) []string {
 	return ids(w.docs(table, q))
 }
 
+// by is the query for values of an index.
+func by(index string, values ...any) projections.Query {
+	return projections.Query{Index: index, Equal: values}
+}
+
 func (w *world) docs(table string, q projections.Query) []projections.Document {
 	w.Helper()
 	if q.Limit == 0 {

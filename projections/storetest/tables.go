@@ -41,15 +41,15 @@ func aNewTable(w *world) {
 func createAgain(w *world) {
 	table := w.table(1, byName)
 	w.write(table, change{"a", `{"name":"x","tags":["t","u"],"age":1}`}, change{"b", `{"name":"x"}`})
-	w.is("found by the index", w.find(table, projections.Query{Index: "name", Equal: []any{"x"}}), []string{"a", "b"})
+	w.is("found by the index", w.find(table, by("name", "x")), []string{"a", "b"})
 	w.table(1, byName, byTag, byTagAge)
 	w.is("the position", w.progress(table).Position, uint64(1))
 	w.is("the indexes", w.progress(table).Indexes, []projections.Index{byName, byTag, byTagAge})
-	w.is("found by a new index", w.find(table, projections.Query{Index: "tag", Equal: []any{"u"}}), []string{"a"})
+	w.is("found by a new index", w.find(table, by("tag", "u")), []string{"a"})
 	w.table(1, byTag)
 	w.is("the indexes", w.progress(table).Indexes, []projections.Index{byName, byTag, byTagAge})
 	w.write(table, change{"b", `{"name":"x","tags":["u"],"age":0}`})
-	byAge := projections.Query{Index: "tag_age", Equal: []any{"u"}}
+	byAge := by("tag_age", "u")
 	w.is("found by a new index", w.find(table, byAge), []string{"b", "a"})
 }
 
@@ -123,10 +123,10 @@ func dropTable(w *world) {
 	w.is("the table made anew", w.table(1, byTag, byName), table)
 	w.is("its position", w.progress(table).Position, uint64(0))
 	w.is("a document of before", w.get(table, "a"), "")
-	w.is("found in it", w.find(table, projections.Query{Index: "tag", Equal: []any{"t"}}), []string{})
-	w.is("found beside it", w.find(kept, projections.Query{Index: "tag", Equal: []any{"t"}}), []string{"a"})
+	w.is("found in it", w.find(table, by("tag", "t")), []string{})
+	w.is("found beside it", w.find(kept, by("tag", "t")), []string{"a"})
 	w.write(table, change{"b", `{"name":"x","tags":["t"]}`})
-	w.is("found in it", w.find(table, projections.Query{Index: "name", Equal: []any{"x"}}), []string{"b"})
+	w.is("found in it", w.find(table, by("name", "x")), []string{"b"})
 }
 
 func noTable(w *world) {
@@ -167,7 +167,7 @@ func madeAnew(w *world) {
 	table := w.table(1, byTag)
 	w.write(table, change{"a", `{"name":"x","tags":["t"]}`})
 	other := w.on(w.open())
-	tagged, named := projections.Query{Index: "tag", Equal: []any{"t"}}, projections.Query{Index: "name"}
+	tagged, named := by("tag", "t"), projections.Query{Index: "name"}
 	w.is("found", other.find(table, tagged), []string{"a"})
 	w.table(1, byName)
 	w.is("found by the new index", other.find(table, named), []string{"a"})
@@ -202,7 +202,7 @@ func openAgain(w *world) {
 	w.is("the hash", later.progress(table).Hash, hash(2))
 	w.is("the list of tables", later.names(), []string{table})
 	w.is("all documents", later.find(table, projections.Query{}), []string{"a"})
-	w.is("found", later.find(table, projections.Query{Index: "tag", Equal: []any{"t"}}), []string{"a"})
+	w.is("found", later.find(table, by("tag", "t")), []string{"a"})
 	later.write(table, change{"c", `{"name":"z"}`})
 	w.is("all documents", w.find(table, projections.Query{}), []string{"a", "c"})
 }

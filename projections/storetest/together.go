@@ -42,7 +42,9 @@ func allOrNothing(w *world) {
 			return w.store.Find(ctx, table, projections.Query{Index: "name", Equal: []any{"x"}, Limit: 1000})
 		},
 		"found by element": func(n int) ([]projections.Document, error) {
-			return w.store.Find(ctx, table, projections.Query{Index: "tag_age", Equal: []any{"t"}, Limit: 1000, Desc: n%2 == 0})
+			q := by("tag_age", "t")
+			q.Limit, q.Desc = 1000, n%2 == 0
+			return w.store.Find(ctx, table, q)
 		},
 	}
 	for range readers {
@@ -133,7 +135,7 @@ func readYourWrites(w *world) {
 		name := fmt.Sprint(n)
 		w.write(table, change{"a", `{"name":"` + name + `"}`}, change{"b", `{"name":"` + name + `"}`})
 		for _, reader := range []*world{w, other} {
-			w.is("found", reader.find(table, projections.Query{Index: "name", Equal: []any{name}}), []string{"a", "b"})
+			w.is("found", reader.find(table, by("name", name)), []string{"a", "b"})
 			w.isJSON("got", reader.get(table, "a"), `{"name":"`+name+`"}`)
 			docs, err := reader.store.Get(w.ctx, table, []string{"a", "b"})
 			w.must(err)

@@ -64,7 +64,7 @@ func largeIntegers(w *world) {
 	w.is("all in order", w.find(table, projections.Query{Index: "n"}), wanted)
 	w.is("all, page by page", w.pages(table, projections.Query{Index: "n", Limit: 1}), wanted)
 	for i, n := range ordered {
-		w.is(fmt.Sprint("found by ", n), w.find(table, projections.Query{Index: "n", Equal: []any{n}}), wanted[i:i+1])
+		w.is(fmt.Sprint("found by ", n), w.find(table, by("n", n)), wanted[i:i+1])
 		from := projections.Query{Index: "n", Range: projections.Range{From: n}}
 		w.is(fmt.Sprint("from ", n), w.find(table, from), wanted[i:])
 		until := projections.Query{Index: "n", Range: projections.Range{Until: n}}
@@ -90,7 +90,7 @@ func bytewise(w *world) {
 	w.write(table, changes...)
 	w.is("all in order", w.find(table, projections.Query{Index: "name"}), wanted)
 	for i, s := range ordered {
-		w.is("found by "+s, w.find(table, projections.Query{Index: "name", Equal: []any{s}}), wanted[i:i+1])
+		w.is("found by "+s, w.find(table, by("name", s)), wanted[i:i+1])
 		from := projections.Query{Index: "name", Range: projections.Range{From: s}}
 		w.is("from "+s, w.find(table, from), wanted[i:])
 	}
@@ -120,10 +120,11 @@ func booleans(w *world) {
 	table := w.table(1, projections.Index{Name: "open", Fields: []string{"open", "n"}})
 	w.write(table, change{"a", `{"open":true,"n":1}`}, change{"b", `{"open":false,"n":2}`},
 		change{"c", `{"open":true,"n":0}`}, change{"d", `{"open":null,"n":1}`}, change{"e", `{"n":1}`})
-	open := projections.Query{Index: "open", Equal: []any{true}}
+	open := by("open", true)
 	w.is("those that are open", w.find(table, open), []string{"c", "a"})
 	w.is("all", w.find(table, projections.Query{Index: "open"}), []string{"b", "c", "a"})
-	w.is("all, page by page", w.pages(table, projections.Query{Index: "open", Limit: 1}), []string{"b", "c", "a"})
+	pages := w.pages(table, projections.Query{Index: "open", Limit: 1})
+	w.is("all, page by page", pages, []string{"b", "c", "a"})
 }
 
 func onlyValues(w *world) {
@@ -142,8 +143,8 @@ func onlyValues(w *world) {
 		}
 		w.is("the document "+hostile, w.get(table, hostile), "")
 		w.write(table, change{hostile, fmt.Sprintf(`{"name":%s,"tags":["other",%s]}`, quoted, quoted)})
-		w.is("found by "+hostile, w.find(table, projections.Query{Index: "name", Equal: []any{hostile}}), []string{hostile})
-		w.is("found by "+hostile, w.find(table, projections.Query{Index: "tag", Equal: []any{hostile}}), []string{hostile})
+		w.is("found by "+hostile, w.find(table, by("name", hostile)), []string{hostile})
+		w.is("found by "+hostile, w.find(table, by("tag", hostile)), []string{hostile})
 		if w.get(table, hostile) == "" {
 			w.Errorf("document %q is not there", hostile)
 		}
@@ -153,11 +154,12 @@ func onlyValues(w *world) {
 
 func escaped(w *world) {
 	table := w.table(1, byName, byTag)
-	w.write(table, change{"a", `{"name":"\u003ca href=\"x\"\u003e \u0026 \u00e9\ud83d\ude00\n","tags":["\u0061","b\/c"]}`})
+	w.write(table, change{"a", `{"name":"\u003ca href=\"x\"\u003e \u0026 \u00e9\ud83d\ude00\n",` +
+		`"tags":["\u0061","b\/c"]}`})
 	w.is("found by the name", w.find(table, projections.Query{
 		Index: "name", Equal: []any{"<a href=\"x\"> & é😀\n"},
 	}), []string{"a"})
 	for _, tag := range []string{"a", "b/c"} {
-		w.is("found by a tag", w.find(table, projections.Query{Index: "tag", Equal: []any{tag}}), []string{"a"})
+		w.is("found by a tag", w.find(table, by("tag", tag)), []string{"a"})
 	}
 }

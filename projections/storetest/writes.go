@@ -86,12 +86,14 @@ func badBatches(w *world) {
 		"with a document behind it": func(b *projections.Batch) { b.Writes[1].Position = b.To + 1 },
 	}
 	for name, id := range map[string]string{
-		"no": "", "a long": strings.Repeat("a", projections.IDBytesMax+1), "a torn": "\xff", "a NUL in the": "a\x00b",
+		"no": "", "a long": strings.Repeat("a", projections.IDBytesMax+1),
+		"a torn": "\xff", "a NUL in the": "a\x00b",
 	} {
 		bad["with "+name+" id"] = func(b *projections.Batch) { b.Writes[1].ID = id }
 	}
 	for name, body := range map[string]string{
-		"nothing": "", "an array": "[]", "a null": "null", "a number": "1", "half": `{"a":`, "two": `{}{}`, "words": "no",
+		"nothing": "", "an array": "[]", "a null": "null", "a number": "1",
+		"half": `{"a":`, "two": `{}{}`, "words": "no",
 		"too much": `{"a":"` + strings.Repeat("x", projections.BodyBytesMax) + `"}`,
 	} {
 		bad["with "+name+" for a document"] = func(b *projections.Batch) { b.Writes[1].Body = []byte(body) }
@@ -129,18 +131,20 @@ func indexesFollow(w *world) {
 		all := map[string][]string{}
 		for _, value := range []string{"x", "y", "z"} {
 			for _, index := range []string{"name", "tag", "tag_age"} {
-				all[index+" "+value] = w.find(table, projections.Query{Index: index, Equal: []any{value}})
+				all[index+" "+value] = w.find(table, by(index, value))
 			}
 		}
 		return all
 	}
 	none, a, b, both := []string{}, []string{"a"}, []string{"b"}, []string{"b", "a"}
-	w.write(table, change{"a", `{"name":"x","tags":["x","y","x"],"age":2}`}, change{"b", `{"tags":["y"],"age":1}`})
+	w.write(table, change{"a", `{"name":"x","tags":["x","y","x"],"age":2}`},
+		change{"b", `{"tags":["y"],"age":1}`})
 	w.is("what is found", found(), map[string][]string{
 		"name x": a, "tag x": a, "tag_age x": a, "name y": none, "tag y": {"a", "b"}, "tag_age y": both,
 		"name z": none, "tag z": none, "tag_age z": none,
 	})
-	w.write(table, change{"a", `{"name":"z","tags":["z","y"],"age":0}`}, change{"b", `{"name":"y","tags":["y"]}`})
+	w.write(table, change{"a", `{"name":"z","tags":["z","y"],"age":0}`},
+		change{"b", `{"name":"y","tags":["y"]}`})
 	w.is("what is found after a change", found(), map[string][]string{
 		"name x": none, "tag x": none, "tag_age x": none, "name y": b, "tag y": {"a", "b"}, "tag_age y": a,
 		"name z": a, "tag z": a, "tag_age z": a,
@@ -173,7 +177,7 @@ func largeBatch(w *world) {
 		w.is("the ids", ids(docs), wanted)
 		w.isJSON("the last document", string(docs[documents-1].Body), `{"name":"9","n":4999}`)
 	}
-	w.is("found by an index", len(w.find(table, projections.Query{Index: "name", Equal: []any{"3"}})), documents/10)
+	w.is("found by an index", len(w.find(table, by("name", "3"))), documents/10)
 }
 
 func calledOff(w *world) {
