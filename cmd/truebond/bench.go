@@ -124,9 +124,6 @@ type bench struct {
 
 func (b *bench) run(ctx context.Context, notes io.Writer) ([]benchRow, error) {
 	b.notes = notes
-	if b.quick {
-		b.rounds = 1
-	}
 	mongoURL, err := benchMongo()
 	if err != nil {
 		return nil, err
@@ -134,14 +131,11 @@ func (b *bench) run(ctx context.Context, notes io.Writer) ([]benchRow, error) {
 	if err := forgetSettings(); err != nil {
 		return nil, err
 	}
-	for _, measure := range []func(context.Context) error{
-		b.jetstream, b.ledger, b.projectors(mongoURL),
-	} {
-		if err := measure(ctx); err != nil {
-			return nil, err
-		}
+	if err := b.sideBySide(ctx); err != nil {
+		return nil, err
 	}
-	return b.rows, nil
+	err = b.projectors(ctx, mongoURL)
+	return b.rows, err
 }
 
 // benchMongo is where MongoDB is measured; empty: nowhere.
@@ -158,9 +152,10 @@ func (b *bench) add(r benchRow) {
 // burst is how long one round takes.
 func (b *bench) burst() time.Duration {
 	if b.quick {
-		return 1200 * time.Millisecond
+		return 400 * time.Millisecond
 	}
 	return 2 * time.Second
 }
 
+// sustained is how long a round takes in which the views must keep up.
 const sustained = time.Minute
