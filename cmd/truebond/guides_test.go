@@ -19,7 +19,7 @@ import (
 // guide shows must be in it.
 func TestWhatTheGuidesSayWorksWhenPasted(t *testing.T) {
 	for _, guide := range []string{
-		"docs/app-developer.md", "docs/finance.md",
+		"README.md", "docs/app-developer.md", "docs/finance.md", "docs/operator.md",
 	} {
 		t.Run(guide, func(t *testing.T) {
 			text, err := os.ReadFile(filepath.Join("../..", guide))
