@@ -152,7 +152,7 @@ func (w *Writer) catchUp(ctx context.Context) error {
 		case !errors.Is(err, errBehind):
 			w.logger.ErrorContext(ctx, "the log cannot be read", "after", after, "error", err)
 		}
-		if err := pause(ctx, pauseAfterFailure); err != nil {
+		if err := pause(ctx, w.pause); err != nil {
 			return fmt.Errorf("read the log after %d: %w", after, err)
 		}
 	}

@@ -63,7 +63,7 @@ const (
 func (w *Writer) loop(ctx context.Context) error {
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	defer context.AfterFunc(ctx, func() { time.AfterFunc(stopMax, cancel) })()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(w.work, cancel) })()
 	l := &loop{Writer: w, next: &batch{}, appended: make(chan error, 1), fetching: map[ledger.Ref][]*waiting{}}
 	for stop := ctx.Done(); ; {
 		queue := w.queue
@@ -104,8 +104,9 @@ func (l *loop) advance(ctx context.Context) error {
 	}
 	l.drain()
 	l.decideReady()
-	l.lookUp(ctx)
 	l.send(ctx)
+	l.decideReady() // what has no room in the batch that is on its way now
+	l.lookUp(ctx)
 	return nil
 }
 
@@ -171,7 +172,7 @@ func (l *loop) settleSent(ctx context.Context, err error) error {
 	l.logger.ErrorContext(ctx, "append failed, trying the same again", "events", len(b.records), "error", err)
 	after := l.last.Load()
 	go func() {
-		if err := pause(ctx, pauseAfterFailure); err != nil {
+		if err := pause(ctx, l.pause); err != nil {
 			l.appended <- err
 			return
 		}
@@ -197,7 +198,7 @@ func (l *loop) readAgain(ctx context.Context) error {
 		return fmt.Errorf("read what others have written: %w", err)
 	}
 	if l.last.Load() == before {
-		return pause(ctx, pauseAfterFailure) // nothing is to be seen of the others yet
+		return pause(ctx, l.pause) // nothing is to be seen of the others yet
 	}
 	return nil
 }

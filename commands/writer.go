@@ -87,6 +87,8 @@ type Writer struct {
 	now    func() time.Time
 	logger *slog.Logger
 	limits Limits
+	pause  time.Duration // pauseAfterFailure, and
+	work   time.Duration // stopMax, but for tests
 
 	queue   chan *waiting
 	loads   chan load
@@ -134,6 +136,7 @@ func NewWriter(log Log, stored Documents, codec *events.Codec, now func() time.T
 	limits Limits, logger *slog.Logger) *Writer {
 	return &Writer{
 		log: log, stored: stored, codec: codec, now: now, limits: limits, logger: logger,
+		pause: pauseAfterFailure, work: stopMax,
 		queue:    make(chan *waiting, limits.Queue),
 		loads:    make(chan load),
 		stopped:  make(chan struct{}),

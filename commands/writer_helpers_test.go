@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"runtime"
 	"strings"
@@ -61,130 +60,6 @@ func running(t testing.TB, w *Writer) (stop func()) {
 	return stop
 }
 
-// A scriptedLog is a log in memory that does what a test wants with an append.
-type scriptedLog struct {
-	codec *events.Codec
-
-	mu      sync.Mutex
-	records []events.Record
-	appends [][]events.Record // as they were tried
-	reads   int
-
-	// before and after an append takes place; n counts the tries from 1. An error is
-	// the append's answer.
-	before, after func(n int) error
-}
-
-func (l *scriptedLog) Append(ctx context.Context, after uint64, records []events.Record) error {
-	l.mu.Lock()
-	l.appends = append(l.appends, records)
-	n := len(l.appends)
-	l.mu.Unlock()
-	if l.before != nil {
-		if err := l.before(n); err != nil {
-			return err
-		}
-	}
-	if err := l.append(after, records); err != nil {
-		return err
-	}
-	if l.after != nil {
-		return l.after(n)
-	}
-	return ctx.Err()
-}
-
-// append is what the real log does: the same again at the same place is no harm.
-func (l *scriptedLog) append(after uint64, records []events.Record) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for i, r := range records {
-		at := int(after) + i
-		switch {
-		case r.Position != uint64(at)+1 || at > len(l.records):
-			return fmt.Errorf("event %d does not belong at %d", r.Position, len(l.records)+1)
-		case at == len(l.records):
-			l.records = append(l.records, r)
-		case !bytes.Equal(l.records[at].Body, r.Body):
-			return fmt.Errorf("append: %w", events.ErrBeaten)
-		}
-	}
-	return nil
-}
-
-// otherWrites is another writer's event at the log's end.
-func (l *scriptedLog) otherWrites(t testing.TB, key string, payload events.Payload) events.Record {
-	t.Helper()
-	return l.otherAsks(t, Command{Key: key}, payload)
-}
-
-func (l *scriptedLog) otherAsks(t testing.TB, c Command, payload events.Payload) events.Record {
-	t.Helper()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	e := events.Event{
-		Position: uint64(len(l.records)) + 1, Key: c.Key, Time: morning, Effective: morning,
-		Request: c.Request, Actor: events.System, Data: payload,
-	}
-	body, err := l.codec.Encode(e)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.records = append(l.records, events.Record{Event: e, Body: body})
-	return l.records[e.Position-1]
-}
-
-func (l *scriptedLog) Read(_ context.Context, position uint64) (events.Record, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.reads++
-	if position == 0 || position > uint64(len(l.records)) {
-		return events.Record{}, errors.New("there is no such event")
-	}
-	return l.read(l.records[position-1])
-}
-
-func (l *scriptedLog) ReadRange(_ context.Context, after uint64, max int) ([]events.Record, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	var found []events.Record
-	for _, r := range l.records[after:min(after+uint64(max), uint64(len(l.records)))] {
-		r, err := l.read(r)
-		if err != nil {
-			return nil, err
-		}
-		found = append(found, r)
-	}
-	return found, nil
-}
-
-// read is an event as it comes out of a log.
-func (l *scriptedLog) read(r events.Record) (events.Record, error) {
-	e, err := l.codec.Decode(r.Position, r.Body)
-	return events.Record{Event: e, Body: r.Body}, err
-}
-
-func (l *scriptedLog) tries() [][]events.Record {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return append([][]events.Record(nil), l.appends...)
-}
-
-// keys are the keys of the log's events, in order.
-func (l *scriptedLog) keys() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return keysOf(l.records)
-}
-
-func keysOf(records []events.Record) string {
-	var keys []string
-	for _, r := range records {
-		keys = append(keys, r.Key)
-	}
-	return strings.Join(keys, " ")
-}
-
 // A shelf is stored documents, folded as plainly as can be to where the test wants them.
 type shelf struct {
 	stored atomic.Uint64
@@ -201,8 +76,7 @@ func newShelf() *shelf {
 }
 
 // fold stores the documents that these events change. Stored does not tell yet.
-func (s *shelf) fold(t testing.TB, records ...events.Record) {
-	t.Helper()
+func (s *shelf) fold(records ...events.Record) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, r := range records {
@@ -211,19 +85,24 @@ func (s *shelf) fold(t testing.TB, records ...events.Record) {
 			for _, key := range f.Keys(r.Event) {
 				ref := ledger.Ref{Fold: f.Name, Key: key}
 				doc, _ := s.state.Document(ref)
-				s.docs[ref] = StoredDocument{Position: r.Position, Body: jsonOf(t, doc)}
+				body, err := json.Marshal(doc)
+				if err != nil {
+					return err
+				}
+				s.docs[ref] = StoredDocument{Position: r.Position, Body: body}
 			}
 		}
 	}
+	return nil
 }
 
 // store folds events and tells that they are stored.
 func (s *shelf) store(t testing.TB, records ...events.Record) {
 	t.Helper()
-	s.fold(t, records...)
-	if len(records) > 0 {
-		s.stored.Store(records[len(records)-1].Position)
+	if err := s.fold(records...); err != nil {
+		t.Fatal(err)
 	}
+	s.stored.Store(records[len(records)-1].Position)
 }
 
 func (s *shelf) Stored() uint64 { return s.stored.Load() }
@@ -244,15 +123,6 @@ func (s *shelf) Fetch(ctx context.Context, fold string, keys []string) (map[stri
 		}
 	}
 	return found, nil
-}
-
-func jsonOf(t testing.TB, doc any) []byte {
-	t.Helper()
-	body, err := json.Marshal(doc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return body
 }
 
 // morning is when every scene begins.

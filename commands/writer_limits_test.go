@@ -252,149 +252,38 @@ func TestAnEventThatNoFoldCanTakeNeverHappens(t *testing.T) {
 	})
 }
 
-func TestAStoreThatFailsRefusesWhatNeedsIt(t *testing.T) {
+func TestTimeNeverFalls(t *testing.T) {
 	atDesk(t, func(t *testing.T, d *desk) {
+		d.clock = morning.Add(1234567 * time.Nanosecond)
 		d.open()
-		d.ask(block("k0", "abe")).got()
-		down := true
-		d.shelf.fetch = func(context.Context, string, []string) error {
-			if down {
-				return errors.New("the store is down")
-			}
-			return nil
+		first := d.ask(block("k1", "bob")).got()
+		if want := morning.Add(time.Millisecond); first.Event.Time != want {
+			t.Errorf("at %v, want %v", first.Event.Time, want)
 		}
-		d.ask(block("k1", "bob")).refused(ErrNoDocuments)
-		if got := d.ask(block("k0", "abe")).got(); !got.Replayed { // all of it is in memory
-			t.Errorf("got %+v", got)
-		}
-		down = false
-		d.ask(block("k1", "bob")).got()
-	})
-}
-
-func TestAStoreThatHangsCountsAsFailed(t *testing.T) {
-	atDesk(t, func(t *testing.T, d *desk) {
-		hangs := true
-		d.shelf.fetch = func(ctx context.Context, _ string, _ []string) error {
-			if hangs {
-				<-ctx.Done()
-			}
-			return ctx.Err()
-		}
-		d.open()
-		a := d.ask(block("k1", "bob"))
-		if a.answered() {
-			t.Fatal("answered at once")
-		}
-		a.refused(ErrNoDocuments)
-		hangs = false
-		d.ask(block("k1", "bob")).got()
-	})
-}
-
-func TestAStoredDocumentThatCannotBeReadIsNotTakenForNone(t *testing.T) {
-	atDesk(t, func(t *testing.T, d *desk) {
-		d.shelf.docs[ledger.Ref{Fold: ledger.Blocks.Name, Key: "ann"}] = StoredDocument{Body: []byte("{")}
-		d.open()
-		d.ask(block("k1", "bob")).refused(ErrNoDocuments)
-		if !strings.Contains(d.said.String(), "cannot be read") {
-			t.Error("nobody was told")
-		}
-	})
-}
-
-func TestACommandThatNeverKnowsEnoughIsGivenUp(t *testing.T) {
-	atDesk(t, func(t *testing.T, d *desk) {
-		d.open()
-		n := 0
-		a := d.ask(Command{Key: "k1", Actor: events.System, Decide: func(tx *ledger.Tx) (events.Payload, []events.Move, error) {
-			n++
-			_ = ledger.Load(tx, ledger.Accounts, fmt.Sprint(n))
-			return events.UserBlocked{User: "ann", Blocked: "bob"}, nil, nil
-		}})
-		<-a.ended
-		if a.err == nil {
-			t.Fatal("it was decided")
-		}
-		d.ask(block("k1", "bob")).got()
-	})
-}
-
-func TestWhatManyLackIsFetchedTogether(t *testing.T) {
-	atDesk(t, func(t *testing.T, d *desk) {
-		gate := make(gate)
-		d.shelf.fetch = func(context.Context, string, []string) error { return gate.pass(0) }
-		d.open()
-		var all []*asking
-		for i := range 500 {
-			all = append(all, d.begin(block(fmt.Sprint("k", i), fmt.Sprint("u", i))))
-		}
-		synctest.Wait()
-		close(gate)
-		for _, a := range all {
-			a.got()
-		}
-		// A look-up asks for two folds; few are under way, and the rest waits for one more.
-		if asked := d.shelf.asked.Load(); asked > 3*lookUpsMax {
-			t.Errorf("the store was asked %d times", asked)
-		}
-	})
-}
-
-func TestANewCommandNeedsOneLookUp(t *testing.T) {
-	atDesk(t, func(t *testing.T, d *desk) {
-		d.open()
-		d.ask(block("k1", "bob")).got()
-		before := d.shelf.asked.Load()
-		d.ask(Command{Key: "k2", Actor: events.System, Decide: func(tx *ledger.Tx) (events.Payload, []events.Move, error) {
-			_ = ledger.Load(tx, ledger.Blocks, "ann")
-			return events.UserBlocked{User: "bob", Blocked: "ann"}, nil, nil
-		}}).got()
-		if asked := d.shelf.asked.Load() - before; asked != 2 { // keys and blocks, in one go
-			t.Errorf("the store was asked %d times", asked)
-		}
-	})
-}
-
-func TestMemoryIsBoundedAlsoWhenNothingIsWritten(t *testing.T) {
-	atDesk(t, func(t *testing.T, d *desk) {
-		const most = 100
-		d.Writer = d.newWriter(Limits{Queue: 10, Lag: 100, Documents: most})
-		stop := running(t, d.Writer)
-		for i := range 20 * most {
-			err := d.Look(t.Context(), func(tx *ledger.Tx) error {
-				_ = ledger.Load(tx, ledger.Emails, fmt.Sprint("guess ", i))
-				return nil
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-		}
-		stop()
-		if n := len(d.memory.docs); n > most+1 {
-			t.Errorf("%d documents are in memory", n)
-		}
-	})
-}
-
-func TestWhatIsNotStoredYetStaysInMemory(t *testing.T) {
-	atDesk(t, func(t *testing.T, d *desk) {
-		d.Writer = d.newWriter(Limits{Queue: 10, Lag: 1000, Documents: 5})
-		stop := running(t, d.Writer)
-		for i := range 100 {
-			d.ask(block(fmt.Sprint("k", i), fmt.Sprint("u", i))).got()
-		}
-		d.ask(block("again", "u0")).refused(errBlocked)
-		if got := d.ask(block("k0", "u0")).got(); !got.Replayed {
-			t.Errorf("got %+v", got)
+		d.clock = morning.Add(-time.Hour)
+		if got := d.ask(block("k2", "cid")).got(); got.Event.Time != first.Event.Time {
+			t.Errorf("at %v after %v", got.Event.Time, first.Event.Time)
 		}
 		d.shelf.store(t, d.log.records...)
-		for i := range 20 {
-			d.ask(block(fmt.Sprint("l", i), fmt.Sprint("w", i))).got()
+		d.Writer = d.newWriter(DefaultLimits)
+		d.open()
+		if got := d.ask(block("k3", "dan")).got(); got.Event.Time != first.Event.Time {
+			t.Errorf("after a new start at %v", got.Event.Time)
 		}
-		stop()
-		if n := len(d.memory.docs); n > 50 {
-			t.Errorf("%d documents are in memory, and most of them are stored", n)
+	})
+}
+
+func TestAnEventTellsWhenItHappenedOutside(t *testing.T) {
+	atDesk(t, func(t *testing.T, d *desk) {
+		d.open()
+		c := block("k1", "bob")
+		c.Effective = morning.Add(-24 * time.Hour).In(time.FixedZone("", 3600))
+		got := d.ask(c).got().Event
+		if !got.Effective.Equal(c.Effective) || got.Effective.Location() != time.UTC || got.Time != morning {
+			t.Errorf("effective %v, decided %v", got.Effective, got.Time)
+		}
+		if got := d.ask(block("k2", "cid")).got().Event; got.Effective != got.Time {
+			t.Errorf("effective %v, decided %v", got.Effective, got.Time)
 		}
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -193,27 +194,24 @@ func TestFiftyWhoJoinGetOneEvent(t *testing.T) {
 		gate := make(gate)
 		d.log.before = gate.pass
 		d.open()
-		var all []*asking
-		for range 50 {
-			all = append(all, d.begin(joining(with("a", block("k", "bob")))))
+		first := d.ask(with("a", block("k", "bob")))
+		var others []*asking
+		for range 49 {
+			others = append(others, d.begin(joining(with("a", block("k", "bob")))))
 		}
-		another := d.begin(joining(with("b", block("k", "bob"))))
-		synctest.Wait()
+		another := d.ask(joining(with("b", block("k", "bob"))))
 		close(gate)
-		fresh := 0
-		for _, a := range all {
-			if got := a.got(); !got.Replayed {
-				fresh++
+		if got := first.got(); got.Replayed {
+			t.Errorf("got %+v", got)
+		}
+		for _, a := range others {
+			if got := a.got(); !got.Replayed || got.Event.Position != 1 {
+				t.Errorf("got %+v", got)
 			}
 		}
-		if fresh > 1 || d.log.keys() != "k" {
-			t.Errorf("%d are no replay, and the log has %s", fresh, d.log.keys())
-		}
-		if _, err := another.done, another.err; fresh == 1 {
-			<-another.ended
-			if err = another.err; !errors.Is(err, ErrKeyReused) {
-				t.Errorf("another request: %v", err)
-			}
+		another.refused(ErrKeyReused)
+		if d.log.keys() != "k" || d.log.reads > 0 {
+			t.Errorf("the log has %s, and was read %d times", d.log.keys(), d.log.reads)
 		}
 	})
 }
@@ -230,42 +228,6 @@ func TestWhoJoinsARefusedOneIsDecidedThemselves(t *testing.T) {
 		refused.refused(errBlocked)
 		if got := joins.got(); got.Replayed || got.Event.Position != 2 {
 			t.Errorf("got %+v", got)
-		}
-	})
-}
-
-func TestTimeNeverFalls(t *testing.T) {
-	atDesk(t, func(t *testing.T, d *desk) {
-		d.clock = morning.Add(1234567 * time.Nanosecond)
-		d.open()
-		first := d.ask(block("k1", "bob")).got()
-		if want := morning.Add(time.Millisecond); first.Event.Time != want {
-			t.Errorf("at %v, want %v", first.Event.Time, want)
-		}
-		d.clock = morning.Add(-time.Hour)
-		if got := d.ask(block("k2", "cid")).got(); got.Event.Time != first.Event.Time {
-			t.Errorf("at %v after %v", got.Event.Time, first.Event.Time)
-		}
-		d.shelf.store(t, d.log.records...)
-		d.Writer = d.newWriter(DefaultLimits)
-		d.open()
-		if got := d.ask(block("k3", "dan")).got(); got.Event.Time != first.Event.Time {
-			t.Errorf("after a new start at %v", got.Event.Time)
-		}
-	})
-}
-
-func TestAnEventTellsWhenItHappenedOutside(t *testing.T) {
-	atDesk(t, func(t *testing.T, d *desk) {
-		d.open()
-		c := block("k1", "bob")
-		c.Effective = morning.Add(-24 * time.Hour).In(time.FixedZone("", 3600))
-		got := d.ask(c).got().Event
-		if !got.Effective.Equal(c.Effective) || got.Effective.Location() != time.UTC || got.Time != morning {
-			t.Errorf("effective %v, decided %v", got.Effective, got.Time)
-		}
-		if got := d.ask(block("k2", "cid")).got().Event; got.Effective != got.Time {
-			t.Errorf("effective %v, decided %v", got.Effective, got.Time)
 		}
 	})
 }
@@ -291,7 +253,7 @@ func TestManyWhoWaitGoInOneAppend(t *testing.T) {
 		for _, records := range d.log.tries() {
 			sizes = append(sizes, len(records))
 		}
-		if fmt.Sprint(sizes) != "[1 1000 499]" {
+		if len(sizes) > 5 || slices.Max(sizes) > batchMax {
 			t.Errorf("appends of %v", sizes)
 		}
 	})
@@ -337,7 +299,9 @@ func TestWhatAnotherWriterStoredIsNotMixedWithWhatIsKnown(t *testing.T) {
 			d.log.otherWrites(t, "o1", events.UserUnblocked{User: "ann", Blocked: "bob"}),
 			d.log.otherWrites(t, "o2", events.UserBlocked{User: "bob", Blocked: "ann"}),
 		}
-		d.shelf.fold(t, d.log.records[0], other[0], other[1])
+		if err := d.shelf.fold(d.log.records[0], other[0], other[1]); err != nil {
+			t.Fatal(err)
+		}
 		refused := errors.New("refused")
 		a := d.ask(Command{Key: "k2", Actor: events.System, Decide: func(tx *ledger.Tx) (events.Payload, []events.Move, error) {
 			ann, bob := ledger.Load(tx, ledger.Blocks, "ann"), ledger.Load(tx, ledger.Blocks, "bob")
