@@ -18,7 +18,7 @@ var togetherRules = []rule{
 }
 
 func allOrNothing(w *world) {
-	const documents, rounds, readers = 200, 12, 1
+	const documents, rounds, readers = 1000, 6, 1
 	table := w.table(1, byName, byTagAge)
 	var wanted []string
 	turn := func(n int) []change {
