@@ -219,9 +219,8 @@ func (s *Service) Refresh(ctx context.Context, in Refresh) (LoggedIn, error) {
 		Key: key, Actor: events.Actor{Kind: events.ActorUser, ID: known.User},
 		Decide: ledger.RefreshSession(hash, s.newSession(session, key), time.Now()),
 	})
-	var refused *ledger.Refusal
-	if errors.As(err, &refused) {
-		return LoggedIn{}, errors.Join(ErrRefresh, err)
+	if errors.Is(err, &ledger.Refusal{Code: ledger.CodeSessionEnded}) {
+		return LoggedIn{}, ErrRefresh
 	}
 	if err != nil {
 		return LoggedIn{}, err
@@ -229,7 +228,8 @@ func (s *Service) Refresh(ctx context.Context, in Refresh) (LoggedIn, error) {
 	if _, ended := done.Event.Data.(events.SessionEnded); ended {
 		// The answer is an error and carries no position: who asks next is to see the end
 		// of the session all the same.
-		return LoggedIn{}, errors.Join(ErrRefresh, s.Wait(ctx, done.Event.Position))
+		s.show(ctx, done)
+		return LoggedIn{}, ErrRefresh
 	}
 	me, err := s.openUser(ctx, user)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -75,6 +76,19 @@ func (s *Service) ask(ctx context.Context, key string, request []byte, decide le
 	return s.Writer.Do(ctx, Command{
 		Key: key, Actor: ledger.CallerOf(ctx).Actor, Request: request, Decide: decide,
 	})
+}
+
+// showMax is how long an answer waits for the views, which take milliseconds as a rule.
+const showMax = 3 * time.Second
+
+// show waits until the views show an event: whoever gets the answer may come in with
+// something that only the views know. If they do not in time, the answer goes out.
+func (s *Service) show(ctx context.Context, done Done) {
+	ctx, cancel := context.WithTimeout(ctx, showMax)
+	defer cancel()
+	if err := s.Wait(ctx, done.Event.Position); err != nil {
+		s.Logger.WarnContext(ctx, "the views are behind an answer", "position", done.Event.Position, "error", err)
+	}
 }
 
 // look shows the documents as they are now.

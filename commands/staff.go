@@ -94,6 +94,7 @@ func (s *Service) CreateAPIKey(ctx context.Context, in CreateAPIKey) (APIKeyMade
 	if err != nil {
 		return APIKeyMade{}, err
 	}
+	s.show(ctx, done)
 	return APIKeyMade{Receipt: receipt(done), ID: id, Key: key, Scopes: in.Scopes}, nil
 }
 

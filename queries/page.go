@@ -8,8 +8,8 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/invopop/validation"
 
@@ -19,8 +19,8 @@ import (
 
 // A Page asks for a stretch of a list.
 type Page struct {
-	Limit  int    `query:"limit"`  // 1 to 100; 50 if not given
-	Cursor string `query:"cursor"` // the page before's next_cursor; empty: the first page
+	Limit  *int   `query:"limit" nullable:"false"` // 1 to 100; 50 if not given
+	Cursor string `query:"cursor"`                 // the page before's next_cursor; empty: the first page
 }
 
 const (
@@ -31,7 +31,8 @@ const (
 // Validate says which parameter is not as it must be.
 func (p Page) Validate() error {
 	return validation.ValidateStruct(&p,
-		validation.Field(&p.Limit, validation.Min(1), validation.Max(pageMax)),
+		validation.Field(&p.Limit, validation.NilOrNotEmpty.Error("must be no less than 1"),
+			validation.Min(1), validation.Max(pageMax)),
 		validation.Field(&p.Cursor, validation.Length(0, 2048)),
 	)
 }
@@ -50,8 +51,8 @@ var ErrCursor = ledger.Refuse("invalid_cursor",
 // cursor is what next_cursor holds, opaque to clients: where the page ended, and which
 // list and filters it is bound to.
 type cursor struct {
-	projections.Cursor
-	List string `json:"list"`
+	At   projections.Cursor `json:"at"`
+	List string             `json:"list"`
 }
 
 // A listing is how a view is shown as a list: D are its documents, T is what is shown.
@@ -78,14 +79,17 @@ func (l listing[D, T]) page(ctx context.Context, r *projections.Reader, page Pag
 		}
 		q.After = &at
 	}
-	limit := page.Limit
-	if limit == 0 {
-		limit = pageDefault
+	limit := pageDefault
+	if page.Limit != nil {
+		limit = *page.Limit
 	}
 	q.Limit = limit + 1 // one more than is shown tells whether there are more
 	answer := List[T]{Data: []T{}}
 	for scanned := 0; ; {
 		found, err := projections.FindAs[D](ctx, r, l.view, q)
+		if errors.Is(err, projections.ErrBadQuery) && page.Cursor != "" {
+			return List[T]{}, ErrCursor // somebody has made it up
+		}
 		if err != nil {
 			return List[T]{}, err
 		}
@@ -147,24 +151,14 @@ func sealCursor(c cursor) string {
 	return base64.RawURLEncoding.EncodeToString(text)
 }
 
-// openCursor reads a cursor. Its numbers are integers, as documents' are.
 func openCursor(text, bound string) (projections.Cursor, error) {
 	raw, err := base64.RawURLEncoding.DecodeString(text)
 	if err != nil {
 		return projections.Cursor{}, ErrCursor
 	}
 	var c cursor
-	decoder := json.NewDecoder(strings.NewReader(string(raw)))
-	decoder.UseNumber()
-	if err := decoder.Decode(&c); err != nil || c.List != bound {
+	if err := json.Unmarshal(raw, &c); err != nil || c.List != bound {
 		return projections.Cursor{}, ErrCursor
 	}
-	for i, v := range c.Values {
-		if n, ok := v.(json.Number); ok {
-			if c.Values[i], err = n.Int64(); err != nil {
-				return projections.Cursor{}, ErrCursor
-			}
-		}
-	}
-	return c.Cursor, nil
+	return c.At, nil
 }

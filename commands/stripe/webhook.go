@@ -72,13 +72,12 @@ func read(a *ledger.Announcement, object json.RawMessage) error {
 		a.Paid = session.PaymentStatus == stripego.CheckoutSessionPaymentStatusPaid
 		a.Amount, a.Currency = session.AmountTotal, currency(session.Currency)
 	default:
-		var any struct {
-			ID string `json:"id"`
+		var other struct {
+			ID any `json:"id"`
 		}
-		if err := json.Unmarshal(object, &any); err != nil {
-			return fmt.Errorf("read the object of a %s: %w", a.StripeType, err)
+		if json.Unmarshal(object, &other) == nil {
+			a.Object, _ = other.ID.(string) // not all objects have one
 		}
-		a.Object = any.ID
 	}
 	return nil
 }
