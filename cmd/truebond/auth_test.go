@@ -271,3 +271,17 @@ func listOf[T any](a answer, member string) (list []T) {
 	}
 	return list
 }
+
+// equalJSON tells whether two values are written in the same way.
+func equalJSON(t *testing.T, a, b any) bool {
+	t.Helper()
+	x, err := json.Marshal(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	y, err := json.Marshal(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(x) == string(y)
+}
