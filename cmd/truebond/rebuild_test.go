@@ -1,0 +1,56 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	nethttp "net/http"
+	"strings"
+	"sync"
+	"testing"
+)
+
+func TestViewsAreBuiltAgainWhileTheServerServes(t *testing.T) {
+	data := t.TempDir()
+	l := prepareLoad(t, data)
+	t.Run("under load", func(t *testing.T) {
+		w := serveFrom(t, options{data: data, listen: "127.0.0.1:0"})
+		ctx, enough := context.WithCancel(t.Context())
+		var callers sync.WaitGroup
+		for caller := range 8 {
+			callers.Go(func() {
+				for ctx.Err() == nil && l.one(nethttp.DefaultClient, w.url, caller) {
+				}
+			})
+		}
+		for _, args := range [][]string{{"rebuild"}, {"rebuild", "accounts"}, {"rebuild", "balances", "history"}} {
+			out := runRebuild(t, data, exitDone, args...)
+			for _, view := range args[1:] {
+				if !strings.Contains(out, view+": ") {
+					t.Errorf("%v does not tell how far %s is: %s", args, view, out)
+				}
+			}
+		}
+		out := runRebuild(t, data, exitFailed, "rebuild", "no_such_view")
+		if !strings.Contains(out, "no_such_view") || strings.Contains(out, "internal") {
+			t.Errorf("a view that there is not is answered with %s", out)
+		}
+		enough()
+		callers.Wait()
+	})
+	if len(l.acked) < 20 {
+		t.Fatalf("only %d commands were acknowledged; that shows nothing", len(l.acked))
+	}
+	runRebuild(t, data, exitDone, "rebuild") // without a server, too
+	checkPromises(t, data, l)
+}
+
+func runRebuild(t *testing.T, data string, want int, args ...string) string {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code := run(t.Context(), append(args, "--data", data), strings.NewReader(""), &out, &errs)
+	if code != want {
+		t.Errorf("%v ended with %d, want %d: %s%s", args, code, want, &out, &errs)
+	}
+	return fmt.Sprint(&out, &errs)
+}

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func TestAServerThatIsToldToStopAnswersWhatItHasTaken(t *testing.T) {
+	data := t.TempDir()
+	l := prepareLoad(t, data)
+	for range 3 {
+		server := spawn(t, data)
+		callers := l.run(server.url)
+		time.Sleep(300 * time.Millisecond)
+		if err := server.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		callers.Wait()
+		if err := server.cmd.Wait(); err != nil {
+			t.Errorf("the server ended with %v", err)
+		}
+		if _, err := os.Stat(dataFolder{data}.join(runtimeFile)); !os.IsNotExist(err) {
+			t.Errorf("the note of where the server is was left behind: %v", err)
+		}
+		if _, err := os.Stat(dataFolder{data}.join(operatorSocket)); !os.IsNotExist(err) {
+			t.Errorf("the operator's socket was left behind: %v", err)
+		}
+	}
+	if len(l.acked) < 30 {
+		t.Fatalf("only %d commands were acknowledged; that shows nothing", len(l.acked))
+	}
+	t.Run("check", func(t *testing.T) { checkPromises(t, data, l) })
+	if took := l.taken(t, data); took > len(l.acked) {
+		t.Errorf("%d commands are in the log, and only %d were acknowledged", took, len(l.acked))
+	}
+}
+
+// taken is how many of the load's commands are in the log.
+func (l *load) taken(t *testing.T, data string) (n int) {
+	t.Helper()
+	t.Run("count", func(t *testing.T) {
+		s := openParts(t, data)
+		last, err := s.log.Last(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range readAll(t, s, last) {
+			if strings.Contains(e.Key, "/load-") || strings.HasPrefix(e.Key, "stripe/evt_load-") {
+				n++
+			}
+		}
+	})
+	return n
+}
+
+func TestASecondServerOnTheSameFolderIsRefusedAndHarmsNothing(t *testing.T) {
+	data := t.TempDir()
+	w := serveFrom(t, options{data: data, listen: "127.0.0.1:0"})
+	ann := w.signsUp()
+	second, err := startServer(t.Context(), options{data: data, listen: "127.0.0.1:0"})
+	if err == nil {
+		t.Errorf("a second server has started: %v", second.stop(t.Context()))
+	}
+	ann.has(10)
+	w.operate("/api/operator/api-keys", map[string]any{"name": "still there", "scopes": []string{"operator"}}).is(201)
+}
