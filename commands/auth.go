@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"net/mail"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -84,17 +85,20 @@ func (s *Service) SignUp(ctx context.Context, in SignUp) (LoggedIn, error) {
 	if caller := ledger.CallerOf(ctx); caller.IdempotencyKey != "" {
 		key, request = "signup/"+emailHash+"/"+caller.IdempotencyKey, caller.Request
 	}
+	wish := ledger.NewUser{
+		User: user, EmailHash: emailHash, BirthDate: in.BirthDate, BonusLot: newID("lot"),
+		Session: s.newSession(session, key),
+	}
+	if err := s.maySignUp(ctx, key, wish); err != nil {
+		return LoggedIn{}, err
+	}
 	hash, err := s.passwords.hash(ctx, in.Password)
 	if err != nil {
 		return LoggedIn{}, err
 	}
 	seals := s.sealing(ctx, user, key)
-	wish := ledger.NewUser{
-		User: user, EmailHash: emailHash, BirthDate: in.BirthDate,
-		Email: seals.seal("email", email), Name: seals.seal("name", in.Name),
-		SealedBirthDate: seals.seal("birth_date", in.BirthDate), Password: seals.seal("password", hash),
-		Session: s.newSession(session, key), BonusLot: newID("lot"),
-	}
+	wish.Email, wish.Name = seals.seal("email", email), seals.seal("name", in.Name)
+	wish.SealedBirthDate, wish.Password = seals.seal("birth_date", in.BirthDate), seals.seal("password", hash)
 	if in.Phone != "" {
 		phone := seals.seal("phone", in.Phone)
 		wish.Phone = &phone
@@ -111,6 +115,18 @@ func (s *Service) SignUp(ctx context.Context, in SignUp) (LoggedIn, error) {
 	signedUp := done.Event.Data.(events.UserSignedUp)
 	return s.loggedIn(done, User{ID: signedUp.User, Email: email, Name: in.Name, Roles: signedUp.Roles},
 		signedUp.Session.ID, done.Event.Key)
+}
+
+// maySignUp asks the rules before a password is hashed and a key is made for somebody whom
+// they will refuse. Whose key was used before goes on: a replay is answered.
+func (s *Service) maySignUp(ctx context.Context, key string, n ledger.NewUser) error {
+	return s.Writer.Look(ctx, func(tx *ledger.Tx) error {
+		if ledger.Load(tx, ledger.Keys, key).Position != 0 {
+			return nil
+		}
+		_, _, err := ledger.SignUp(n)(tx)
+		return err
+	})
 }
 
 // LogIn asks for a session.
@@ -133,7 +149,7 @@ func (in LogIn) Validate() error {
 // the same time; five failures lock the address that tries for a while, not the owner.
 func (s *Service) LogIn(ctx context.Context, in LogIn) (LoggedIn, error) {
 	emailHash := s.Vault.Hash("email", normalEmail(in.Email))
-	who := emailHash + "/" + s.Vault.Hash("address", ledger.CallerOf(ctx).Address)
+	who := emailHash + "/" + s.Vault.Hash("address", neighbourhood(ledger.CallerOf(ctx).Address))
 	me, err := s.whoShows(ctx, emailHash, who, in.Password)
 	if err != nil {
 		return LoggedIn{}, err
@@ -214,9 +230,14 @@ func (s *Service) Refresh(ctx context.Context, in Refresh) (LoggedIn, error) {
 	if known.User == "" {
 		return LoggedIn{}, ErrRefresh
 	}
-	key := "refresh/" + newID("key")
+	key, request := "refresh/"+newID("key"), []byte(nil)
+	if caller := ledger.CallerOf(ctx); caller.IdempotencyKey != "" {
+		// Whoever has lost the answer may ask again: with the same key and the same token
+		// they get the same tokens, and nobody has used one twice.
+		key, request = "refresh/"+session+"/"+caller.IdempotencyKey, caller.Request
+	}
 	done, err := s.Writer.Do(ctx, Command{
-		Key: key, Actor: events.Actor{Kind: events.ActorUser, ID: known.User},
+		Key: key, Actor: events.Actor{Kind: events.ActorUser, ID: known.User}, Request: request,
 		Decide: ledger.RefreshSession(hash, s.newSession(session, key), time.Now()),
 	})
 	if errors.Is(err, &ledger.Refusal{Code: ledger.CodeSessionEnded}) {
@@ -329,6 +350,19 @@ func (s *Service) openUser(ctx context.Context, user ledger.User) (User, error) 
 		return User{}, err
 	}
 	return User{ID: user.ID, Email: email, Name: name, Roles: user.Roles}, nil
+}
+
+// neighbourhood is where somebody comes from: in IPv6 the /64 that one customer has.
+func neighbourhood(address string) string {
+	ip, err := netip.ParseAddr(address)
+	if err != nil || ip.Unmap().Is4() {
+		return address
+	}
+	near, err := ip.Prefix(64)
+	if err != nil {
+		return address
+	}
+	return near.String()
 }
 
 // normalEmail is an address as it is compared: without white space around it, in lower case.

@@ -105,18 +105,13 @@ func (s *Service) actOnCall(ctx context.Context, call, verb string, decide func(
 	if err != nil {
 		return CallAnswer{}, err
 	}
-	if err := s.Presence.Seen(ctx, call, time.Now(), partiesOf(done.Event.Data)...); err != nil {
-		s.Logger.WarnContext(ctx, "a sign of life was not noted", "error", err)
+	if d, accepted := done.Event.Data.(events.CallAccepted); accepted && !done.Replayed {
+		// Both are there for certain. Asking again is no sign of life of the other.
+		if err := s.Presence.Seen(ctx, call, time.Now(), d.From, d.To); err != nil {
+			s.Logger.WarnContext(ctx, "a sign of life was not noted", "error", err)
+		}
 	}
 	return s.callAnswer(ctx, done, call)
-}
-
-// partiesOf are both ends of a call that has just begun, who are there for certain.
-func partiesOf(p events.Payload) []string {
-	if d, ok := p.(events.CallAccepted); ok {
-		return []string{d.From, d.To}
-	}
-	return nil
 }
 
 // Heartbeat notes that a party of a call is still there.

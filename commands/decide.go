@@ -47,7 +47,8 @@ func (l *loop) decideReady() {
 
 // settleAlone ends a command that came to nothing, whatever others come to.
 func (l *loop) settleAlone(c *waiting, err error) {
-	l.settle([]*waiting{c}, []outcome{{err: err}})
+	c.result = outcome{err: err}
+	l.settle(c)
 }
 
 // decide runs one command's decision, and puts what it came to into the next batch. If

@@ -28,7 +28,7 @@ const (
 	fetchMax = 1000
 	// lookUpsMax is how many look-ups are under way at a time. What is missed meanwhile
 	// waits for the next one, all together.
-	lookUpsMax = 4
+	lookUpsMax = 2
 	// lookUpTimeout is what a store may take before it counts as failed.
 	lookUpTimeout = 5 * time.Second
 )
@@ -58,7 +58,7 @@ func (w *Writer) read(ctx context.Context, refs []ledger.Ref) load {
 	defer cancel()
 	// The position comes first: what does not exist when it is asked for later did not
 	// exist at this position either, since the writer's folds delete nothing.
-	f := load{refs: refs, storedAt: w.stored.Stored(), found: make(map[ledger.Ref]StoredDocument, len(refs))}
+	f := load{refs: refs, storedAt: w.stored.Stored(), found: map[ledger.Ref]StoredDocument{}}
 	keys := map[string][]string{}
 	for _, ref := range refs {
 		keys[ref.Fold] = append(keys[ref.Fold], ref.Key)

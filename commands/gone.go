@@ -11,8 +11,9 @@ import (
 
 // ActiveCalls is the view of the calls that are going on.
 type ActiveCalls interface {
-	// Active are calls that are going on, after the one with this id, at most max.
-	Active(ctx context.Context, after string, max int) ([]ledger.Call, error)
+	// Active are calls that are going on, of those that began after a position, in the
+	// order in which they began, at most max.
+	Active(ctx context.Context, after uint64, max int) ([]ledger.Call, error)
 }
 
 const (
@@ -27,13 +28,13 @@ type Watch struct {
 	service *Service
 	calls   ActiveCalls
 	since   time.Time            // the server's start
-	first   map[string]time.Time // when each call was first seen going on
+	known   map[string]time.Time // the last sign of life of each party, `<call>/<user>`
 	logger  *slog.Logger
 }
 
 // NewWatch makes a watch over the calls that are going on.
 func NewWatch(s *Service, calls ActiveCalls, logger *slog.Logger) *Watch {
-	return &Watch{service: s, calls: calls, since: time.Now(), first: map[string]time.Time{}, logger: logger}
+	return &Watch{service: s, calls: calls, since: time.Now(), known: map[string]time.Time{}, logger: logger}
 }
 
 // Run watches until ctx ends.
@@ -50,20 +51,15 @@ func (w *Watch) Run(ctx context.Context) error {
 // look goes once through all calls that are going on.
 func (w *Watch) look(ctx context.Context) error {
 	seen := map[string]time.Time{}
-	defer func() { w.first = seen }()
-	for after := ""; ; {
+	defer func() { w.known = seen }()
+	for after := uint64(0); ; {
 		calls, err := w.calls.Active(ctx, after, activePage)
 		if err != nil {
 			return err
 		}
 		for _, c := range calls {
-			after = c.ID
-			first, known := w.first[c.ID]
-			if !known {
-				first = time.Now()
-			}
-			seen[c.ID] = first
-			if err := w.check(ctx, c, first); err != nil {
+			after = c.Position
+			if err := w.check(ctx, c, seen); err != nil {
 				return err
 			}
 		}
@@ -73,18 +69,21 @@ func (w *Watch) look(ctx context.Context) error {
 	}
 }
 
-// check ends a call if one of its parties is gone.
-func (w *Watch) check(ctx context.Context, c ledger.Call, first time.Time) error {
+// check ends a call if one of its parties is gone, and notes in seen when each was heard
+// of last.
+func (w *Watch) check(ctx context.Context, c ledger.Call, seen map[string]time.Time) error {
 	for _, party := range []string{c.From, c.To} {
 		last, err := w.service.Presence.LastSeen(ctx, c.ID, party)
 		if err != nil {
 			return err // without Redis nobody knows who is there; nobody is hung up on
 		}
-		// The accept notes a sign of life of both. Without one, Redis has lost it: the
-		// call counts from when it was first seen here, at the server's start or later.
-		if last.IsZero() {
-			last = first
+		id := c.ID + "/" + party
+		// A Redis that was restarted knows nothing of a call. What was seen here counts
+		// then; of a party never heard of, the moment that it was first missed.
+		if last = later(last, w.known[id]); last.IsZero() {
+			last = time.Now()
 		}
+		seen[id] = last
 		if time.Since(later(last, w.since)) <= goneAfter {
 			continue
 		}

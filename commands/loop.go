@@ -14,16 +14,23 @@ import (
 // are appended as one, and none of its commands is answered before that: even a
 // refusal may rest on what another command of it did.
 type batch struct {
-	commands []*waiting
-	outcomes []outcome // of the commands, one each
+	commands []*waiting // with what they came to
 	records  []events.Record
 	bytes    int // of the records' bodies
 	undo     []before
 }
 
+// following is an empty batch with room for as much as the one before it has.
+func (b *batch) following() *batch {
+	return &batch{
+		commands: make([]*waiting, 0, len(b.commands)), records: make([]events.Record, 0, len(b.records)),
+		undo: make([]before, 0, len(b.undo)),
+	}
+}
+
 func (b *batch) add(c *waiting, o outcome) {
+	c.result = o
 	b.commands = append(b.commands, c)
-	b.outcomes = append(b.outcomes, o)
 }
 
 func (b *batch) full() bool { return len(b.records) >= batchMax || b.bytes >= batchBytesMax }
@@ -143,7 +150,7 @@ func (l *loop) send(ctx context.Context) {
 		return
 	}
 	b := l.next
-	l.next = &batch{}
+	l.next = b.following()
 	if len(b.records) == 0 {
 		l.settleBatch(b)
 		return
@@ -205,7 +212,7 @@ func (l *loop) readAgain(ctx context.Context) error {
 
 // settleBatch answers all commands of a batch.
 func (l *loop) settleBatch(b *batch) {
-	l.settle(b.commands, b.outcomes)
+	l.settle(b.commands...)
 	l.memory.round++
 	l.memory.shrink(l.limits.Documents, l.stored.Stored())
 }

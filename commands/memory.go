@@ -111,18 +111,17 @@ func (m *memory) install(ref ledger.Ref, found StoredDocument, exists bool, stor
 	return nil
 }
 
-// pin keeps a document in memory until the command is settled.
+// pin keeps a document that is at hand in memory until the command is settled.
 func (m *memory) pin(c *waiting, ref ledger.Ref) {
-	m.docs[ref].pins++
-	c.pinned = append(c.pinned, ref)
+	e := m.docs[ref]
+	e.pins++
+	c.pinned = append(c.pinned, e)
 }
 
 // unpin lets go of what a command has pinned.
-func (m *memory) unpin(c *waiting) {
-	for _, ref := range c.pinned {
-		if e := m.docs[ref]; e != nil {
-			e.pins--
-		}
+func (c *waiting) unpin() {
+	for _, e := range c.pinned {
+		e.pins--
 	}
 	c.pinned = nil
 }

@@ -2,6 +2,7 @@ package commands
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/invopop/validation"
@@ -137,7 +138,12 @@ func (s *Service) CancelIntent(ctx context.Context, in IntentID) (Canceled, erro
 	if err != nil {
 		return Canceled{}, err
 	}
-	return Canceled{Receipt: receipt(done), IntentID: in.ID, Status: string(ledger.PaymentCanceled)}, nil
+	canceled := Canceled{Receipt: receipt(done), IntentID: in.ID, Status: string(ledger.PaymentCanceled)}
+	if done.Replayed { // it may have been paid all the same since
+		payment, err = s.ownPayment(ctx, user, in.ID)
+		canceled.Status = string(payment.Status)
+	}
+	return canceled, err
 }
 
 // ownPayment is a payment of this user's; others cannot be told from those that do not exist.
@@ -151,6 +157,9 @@ func (s *Service) ownPayment(ctx context.Context, user, intent string) (payment 
 
 // ErrNotFound says that there is no such thing, or that it is somebody else's.
 var ErrNotFound = ledger.Refuse("not_found", "There is no such thing.")
+
+// simulatedPrefix begins the ids of intents that were made by the simulation.
+const simulatedPrefix = "pi_sim"
 
 // Simulate asks to pay an intent in the buyer's place.
 type Simulate struct {
@@ -178,6 +187,9 @@ func (s *Service) Simulate(ctx context.Context, in Simulate) (Simulated, error) 
 	payment, err := s.ownPayment(ctx, ledger.CallerOf(ctx).Actor.ID, in.IntentID)
 	if err != nil {
 		return Simulated{}, err
+	}
+	if !strings.HasPrefix(in.IntentID, simulatedPrefix) {
+		return Simulated{}, ErrNotFound // it was made at Stripe, when there was a key
 	}
 	event, err := s.Simulator.Pay(ctx, in.IntentID, payment.Amount, payment.Currency)
 	if err != nil {

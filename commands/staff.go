@@ -98,6 +98,37 @@ func (s *Service) CreateAPIKey(ctx context.Context, in CreateAPIKey) (APIKeyMade
 	return APIKeyMade{Receipt: receipt(done), ID: id, Key: key, Scopes: in.Scopes}, nil
 }
 
+// RevokeAPIKey asks to make a key useless.
+type RevokeAPIKey struct {
+	Key string `json:"key"`
+}
+
+// Validate says which field is not as it must be.
+func (in RevokeAPIKey) Validate() error {
+	return validation.ValidateStruct(&in, validation.Field(&in.Key, validation.Required, validation.Length(1, 256)))
+}
+
+// APIKeyRevoked says that a key is useless from now on.
+type APIKeyRevoked struct {
+	Receipt
+	ID      string `json:"id,omitempty"` // nothing if it was revoked before
+	Revoked bool   `json:"revoked"`
+}
+
+// RevokeAPIKey makes a key useless, for whoever has it. Again is no harm.
+func (s *Service) RevokeAPIKey(ctx context.Context, in RevokeAPIKey) (APIKeyRevoked, error) {
+	hash := s.Vault.Hash("apikey", in.Key)
+	done, err := s.ask(ctx, "api-key/revoke/"+newID("key"), nil, ledger.RevokeAPIKey(hash))
+	if err != nil && !isNothingToDo(err) {
+		return APIKeyRevoked{}, err
+	}
+	revoked := APIKeyRevoked{Receipt: receipt(done), Revoked: true}
+	if d, ok := done.Event.Data.(events.APIKeyRevoked); ok {
+		revoked.ID = d.APIKey
+	}
+	return revoked, nil
+}
+
 // Erase asks to make a person's data unreadable.
 type Erase struct {
 	UserID string `json:"user_id"`
@@ -108,7 +139,7 @@ type Erase struct {
 func (in Erase) Validate() error {
 	return validation.ValidateStruct(&in,
 		validation.Field(&in.UserID, validation.Required, validation.Length(1, idMax)),
-		validation.Field(&in.Reason, validation.Required, validation.RuneLength(1, 500)),
+		validation.Field(&in.Reason, validation.Required, validation.RuneLength(1, 200)),
 	)
 }
 

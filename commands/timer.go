@@ -35,6 +35,7 @@ type Timers struct {
 	view    TimerView
 	logger  *slog.Logger
 	turn    sync.Mutex // one look at a time, its own or an advancing test clock's
+	moving  sync.Mutex // one move of the test clock at a time
 }
 
 // NewTimers makes what does what is due. It does nothing until Run or Advance.
@@ -45,10 +46,13 @@ func NewTimers(s *Service, view TimerView, logger *slog.Logger) *Timers {
 // Run does what is due until ctx ends.
 func (t *Timers) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
-		if _, err := t.runDue(ctx, t.service.Clock.Now()); err != nil && ctx.Err() == nil {
+		n, err := t.runDue(ctx, t.service.Clock.Now())
+		if err != nil && ctx.Err() == nil {
 			t.logger.ErrorContext(ctx, "what is due could not be done", "error", err)
 		}
-		_ = pause(ctx, timersPause)
+		if err != nil || n < timersAtOnceMax {
+			_ = pause(ctx, timersPause)
+		}
 	}
 	return nil
 }
@@ -110,6 +114,8 @@ func (t *Timers) command(due ledger.Timer, now time.Time) (key string, decide le
 
 // Advance moves the test clock, stopping at each due time until all of it has settled.
 func (t *Timers) Advance(ctx context.Context, by time.Duration) (time.Time, error) {
+	t.moving.Lock()
+	defer t.moving.Unlock()
 	clock := t.service.Clock
 	target := clock.Now().Add(by)
 	var before ledger.Timer

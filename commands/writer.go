@@ -114,9 +114,9 @@ type waiting struct {
 	asked  int                    // how often it lacked documents
 	lacks  int                    // documents that are still being fetched for it
 	failed bool                   // one of them could not be read
-	pinned []ledger.Ref           // documents that stay in memory until it is decided
+	pinned []*entry               // documents that stay in memory until it is decided
 	body   []byte                 // of the event that it came to, as it was decided last
-	done   chan struct{}
+	done   chan struct{}          // closed when result is final
 	result outcome
 
 	mu   sync.Mutex // held while it is decided
@@ -270,16 +270,15 @@ func (w *Writer) room(position uint64) uint64 {
 	return w.limits.Lag
 }
 
-// settle ends the wait for commands.
-func (w *Writer) settle(commands []*waiting, outcomes []outcome) {
+// settle ends the wait for commands, whose results are final.
+func (w *Writer) settle(commands ...*waiting) {
 	w.mu.Lock()
 	for _, c := range commands {
 		delete(w.underWay, c.Key)
 	}
 	w.mu.Unlock()
-	for i, c := range commands {
-		c.result = outcomes[i]
-		w.memory.unpin(c)
+	for _, c := range commands {
+		c.unpin()
 		close(c.done)
 	}
 }

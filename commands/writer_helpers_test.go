@@ -268,12 +268,3 @@ func noneLeft(t *testing.T) {
 	}
 	t.Errorf("goroutines are left:\n%s", left)
 }
-
-// nothingStored are stored documents of a store that nobody has written to.
-type nothingStored struct{}
-
-func (nothingStored) Stored() uint64 { return 0 }
-
-func (nothingStored) Fetch(context.Context, string, []string) (map[string]StoredDocument, error) {
-	return nil, nil
-}

@@ -29,6 +29,7 @@ func operatorRoutes(do *commands.Service, read *queries.Service, run Operator) [
 	routes := []Route{
 		post("/api/operator/staff", do.CreateStaff, "Make an admin's or finance's account", operator, created),
 		post("/api/operator/api-keys", do.CreateAPIKey, "Make an API key", operator, created),
+		post("/api/operator/api-keys/revoke", do.RevokeAPIKey, "Make an API key useless", operator),
 		post("/api/operator/erase", do.Erase, "Make a person's data unreadable", operator),
 		post("/api/operator/rebuild", o.rebuild, "Build views again", operator),
 		get("/api/operator/intents/{id}", read.AnyIntent, "Read somebody's payment", operator),

@@ -29,8 +29,10 @@ type lastPositions struct {
 	greatest uint64 // of all that was noted
 }
 
-func newLastPositions(stored func() uint64, most int) *lastPositions {
-	return &lastPositions{stored: stored, max: most, last: map[string]uint64{}}
+// newLastPositions begins with everybody at least at floor: who wrote what before the
+// server's start is not known any more.
+func newLastPositions(stored func() uint64, most int, floor uint64) *lastPositions {
+	return &lastPositions{stored: stored, max: most, last: map[string]uint64{}, floor: floor, greatest: floor}
 }
 
 // note remembers that a caller wrote at a position.

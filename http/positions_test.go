@@ -142,7 +142,7 @@ func TestLastPositionsForgetNothingThatMatters(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var stored, log uint64
 		most := rapid.IntRange(1, 4).Draw(t, "most")
-		l := newLastPositions(func() uint64 { return stored }, most)
+		l := newLastPositions(func() uint64 { return stored }, most, 0)
 		plain := map[string]uint64{}
 		who := rapid.SampledFrom([]string{"a", "b", "c", "d", "e", "f"})
 		t.Repeat(map[string]func(*rapid.T){

@@ -80,6 +80,7 @@ var statuses = map[string]int{
 	"too_many_blocks":      nethttp.StatusUnprocessableEntity,
 	"under_age":            nethttp.StatusUnprocessableEntity,
 	"unknown_package":      nethttp.StatusUnprocessableEntity,
+	"unknown_view":         nethttp.StatusUnprocessableEntity,
 	"unknown_currency":     nethttp.StatusUnprocessableEntity,
 	"key_reused":           nethttp.StatusUnprocessableEntity,
 	"invalid_values":       nethttp.StatusUnprocessableEntity,

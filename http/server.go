@@ -46,6 +46,8 @@ type Config struct {
 	// Wait returns when the views are at a position, or with the context's error. A
 	// position beyond the log's end is the refusal `beyond_log`.
 	Wait func(ctx context.Context, position uint64) error
+	// LogEnd is where the log ended when the server started: nobody reads less than that.
+	LogEnd uint64
 	// Stored is the position that the views are at.
 	Stored func() uint64
 
@@ -90,7 +92,7 @@ func New(cfg Config) (*Server, error) {
 	cfg.fillDefaults()
 	s := &Server{cfg: cfg, log: cfg.Log, names: map[string]string{},
 		limits:    newLimits(cfg.Redis, cfg.AddressPerMinute, cfg.Log),
-		positions: newLastPositions(cfg.Stored, positionsMax),
+		positions: newLastPositions(cfg.Stored, positionsMax, cfg.LogEnd),
 		places:    make(chan struct{}, cfg.InFlightMax),
 		kept:      kept{conns: map[net.Conn]struct{}{}}}
 	s.stopping, s.stop = context.WithCancel(context.Background())

@@ -249,14 +249,20 @@ func notNil[T any](list []T) []T {
 	return list
 }
 
-// EachErased goes through all users who were ever erased.
-func (s *Service) EachErased(ctx context.Context, do func(ctx context.Context, user string) error) error {
+// EachErased goes through all users who were ever erased, some hundred at a time.
+func (s *Service) EachErased(ctx context.Context, do func(ctx context.Context, users []string) error) error {
+	const atOnce = 500
 	var failed error
+	var users []string
 	q := projections.Query{Index: projections.AuditByType, Equal: []any{events.UserErased{}.Type()}}
 	err := each(ctx, s.Views, projections.Audit.Name, q, byPosition, func(e projections.AuditEntry) {
-		if failed == nil && len(e.Subjects) > 0 {
-			failed = do(ctx, e.Subjects[0])
+		users = append(users, e.Subjects...)
+		if len(users) >= atOnce && failed == nil {
+			failed, users = do(ctx, users), nil
 		}
 	})
-	return errors.Join(err, failed)
+	if err := errors.Join(err, failed); err != nil || len(users) == 0 {
+		return err
+	}
+	return do(ctx, users)
 }

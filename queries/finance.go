@@ -45,7 +45,7 @@ type TrialTotal struct {
 
 // TrialBalance sums the books up as of a time.
 func (s *Service) TrialBalance(ctx context.Context, in AsOf) (TrialBalance, error) {
-	until, err := asOf(in.AsOf, s.Now())
+	until, err := asOf(in.AsOf)
 	if err != nil {
 		return TrialBalance{}, err
 	}
@@ -53,6 +53,9 @@ func (s *Service) TrialBalance(ctx context.Context, in AsOf) (TrialBalance, erro
 	sum, err := s.turnoverUntil(ctx, until)
 	if err != nil {
 		return TrialBalance{}, err
+	}
+	if in.AsOf == "" {
+		until = s.Now()
 	}
 	b := TrialBalance{AsOf: until, Position: position, Accounts: []TrialBalanceLine{}, Totals: []TrialTotal{}}
 	totals := map[events.Asset]*TrialTotal{}
@@ -74,13 +77,20 @@ func (s *Service) TrialBalance(ctx context.Context, in AsOf) (TrialBalance, erro
 	return b, nil
 }
 
-// asOf reads a date or a time. A date means its end.
-func asOf(text string, now time.Time) (until time.Time, err error) {
+// farFuture is after all that can have happened.
+var farFuture = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// asOf reads a date or a time. A date means its end; nothing means all that is known,
+// also what is effective later than the ledger's clock says.
+func asOf(text string) (until time.Time, err error) {
 	if text == "" {
-		return now, nil
+		return farFuture, nil
 	}
 	if day, err := time.Parse(time.DateOnly, text); err == nil {
-		return day.AddDate(0, 0, 1), nil
+		if day = day.AddDate(0, 0, 1); day.After(farFuture) {
+			day = farFuture
+		}
+		return day, nil
 	}
 	at, err := time.Parse(time.RFC3339Nano, text)
 	if err != nil {

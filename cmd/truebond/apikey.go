@@ -2,7 +2,9 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"net/http"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -14,7 +16,7 @@ func apikeyCommand() *cobra.Command {
 		Args:  cobra.ArbitraryArgs,
 		RunE:  only,
 	}
-	apikey.AddCommand(apikeyCreateCommand())
+	apikey.AddCommand(apikeyCreateCommand(), apikeyRevokeCommand())
 	return apikey
 }
 
@@ -51,5 +53,33 @@ shown again. The key is all that goes to standard output.`,
 	to.flags(cmd)
 	cmd.Flags().StringVar(&name, "name", "", "what the key is for")
 	cmd.Flags().StringSliceVar(&scopes, "scope", nil, "what it may do, such as credits:deduct (may be repeated)")
+	return cmd
+}
+
+func apikeyRevokeCommand() *cobra.Command {
+	var to target
+	cmd := &cobra.Command{
+		Use:     "revoke",
+		Short:   "Make a key useless; it is read from standard input",
+		Example: `  truebond apikey revoke < key.txt`,
+		Args:    exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			key, err := io.ReadAll(io.LimitReader(cmd.InOrStdin(), 1024))
+			if err != nil {
+				return err
+			}
+			server, err := to.connect(cmd.Context())
+			if err != nil {
+				return err
+			}
+			in := map[string]any{"key": strings.TrimSpace(string(key))}
+			if err := server.call(cmd.Context(), http.MethodPost, "/api/operator/api-keys/revoke", in, nil); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), "The key is useless now.")
+			return err
+		},
+	}
+	to.flags(cmd)
 	return cmd
 }

@@ -128,9 +128,6 @@ func (b *bench) run(ctx context.Context, notes io.Writer) ([]benchRow, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := forgetSettings(); err != nil {
-		return nil, err
-	}
 	if err := b.sideBySide(ctx); err != nil {
 		return nil, err
 	}

@@ -20,7 +20,7 @@ const (
 
 // openLedger starts a server with funded accounts.
 func openLedger(ctx context.Context, folder string) (*ledgerBench, error) {
-	s, err := startServer(ctx, options{data: folder, listen: "127.0.0.1:0"})
+	s, err := startServer(ctx, options{data: folder, listen: "127.0.0.1:0", settings: &settings{}})
 	if err != nil {
 		return nil, err
 	}

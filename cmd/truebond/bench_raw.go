@@ -14,8 +14,6 @@ import (
 	"truebond/projections"
 )
 
-const batchMax = 1000 // messages in one atomic batch
-
 // A rawBench publishes to the stream itself, messages of the size that a charge has.
 type rawBench struct {
 	log      *jetstream.Log
@@ -35,7 +33,7 @@ func openRaw(ctx context.Context, folder string) (*rawBench, error) {
 // begin publishes batches for as long as a round takes. They are made ahead, a few at a
 // time, and that time does not count.
 func (r *rawBench) begin(_ context.Context, callers int) (round, error) {
-	size := min(callers, batchMax)
+	size := min(callers, jetstream.BatchMax)
 	return func(ctx context.Context, length time.Duration) (m measured, err error) {
 		for m.took < length {
 			batches := make([]*jetstream.RawBatch, max(1, 2000/size))
@@ -108,8 +106,8 @@ func (b *bench) projectors(ctx context.Context, mongoURL string) error {
 		if b.quick {
 			total = 20_000
 		}
-		for after := uint64(0); after < total; after += batchMax {
-			records, err := sampleCharges(raw.codec, after, batchMax)
+		for after := uint64(0); after < total; after += jetstream.BatchMax {
+			records, err := sampleCharges(raw.codec, after, jetstream.BatchMax)
 			if err != nil {
 				return err
 			}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -52,6 +53,18 @@ func openDataFolder(path string) (dataFolder, error) {
 		return d, fmt.Errorf("close the data folder to others: %w", err)
 	}
 	return d, nil
+}
+
+// lock keeps a second server off the folder, until it is unlocked or the process ends.
+func (d dataFolder) lock() (unlock func() error, err error) {
+	f, err := os.OpenFile(d.join("lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock the data folder: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil { //nolint:gosec // it fits
+		return nil, errors.Join(fmt.Errorf("another server holds the data folder %s", d.path), f.Close())
+	}
+	return f.Close, nil
 }
 
 func (d dataFolder) join(name string) string { return filepath.Join(d.path, name) }

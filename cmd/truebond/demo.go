@@ -41,10 +41,10 @@ func demo(ctx context.Context, listen string, out, logs io.Writer) (err error) {
 	if taken(listen) {
 		listen = "127.0.0.1:0"
 	}
-	if err := forgetSettings(); err != nil {
-		return err
+	// Whatever the environment is set up for, a demo is kept away from it.
+	o := options{
+		data: folder, listen: listen, testClock: true, settings: &settings{}, logger: newLogger(logs, slog.LevelError),
 	}
-	o := options{data: folder, listen: listen, testClock: true, logger: newLogger(logs, slog.LevelWarn)}
 	return serve(ctx, o, func(r *server) error {
 		told, err := tellStory(ctx, r)
 		if err != nil {
@@ -62,16 +62,6 @@ func taken(address string) bool {
 		return true
 	}
 	return l.Close() != nil
-}
-
-// forgetSettings keeps a demo away from whatever the environment is set up for.
-func forgetSettings() error {
-	for _, each := range new(settings).table() {
-		if err := os.Setenv(each.name, ""); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // page is what a demo prints.
@@ -118,7 +108,8 @@ Try (paste as it stands)
   curl -s "{{.URL}}/api/admin/audit?limit=3" -H "Authorization: Bearer {{.Admin.Token}}"
 
   # Ann's purchase that is still open is paid, as Stripe would say it
-  {{.Program}} trigger payment_intent.succeeded --data {{.Data}} --intent {{.OpenIntent}}
+  {{.Program}} trigger payment_intent.succeeded --data {{.Data}} --intent {{.OpenIntent}} \
+    --secret {{.Secret}}
 
   # every event as it stands in the log
   {{.Program}} tail --data {{.Data}}

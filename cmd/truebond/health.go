@@ -25,22 +25,22 @@ func (s *server) checks() []http.Check {
 
 // checkViews tells how far the views are behind; so far that the writer sends people
 // away is not ready.
-func (s *server) checkViews(context.Context) (string, error) {
-	behind := s.behind()
+func (s *server) checkViews(ctx context.Context) (string, error) {
+	behind, err := s.projector.Behind(ctx)
+	if err != nil {
+		return "", err
+	}
 	detail := fmt.Sprintf("%d events behind", behind)
-	if behind > commands.DefaultLimits.Lag {
+	if behind >= commands.DefaultLimits.Lag {
 		return detail, fmt.Errorf("the views are %s", detail)
 	}
 	return detail, nil
 }
 
-// behind is how many events the views lack.
+// behind is how many events the views lack, as far as the writer knows the log.
 func (s *server) behind() uint64 {
 	last, stored := s.writer.Last(), s.projector.Position()
-	if stored >= last {
-		return 0
-	}
-	return last - stored
+	return last - min(stored, last)
 }
 
 func (s *server) metrics() []prometheus.Collector {

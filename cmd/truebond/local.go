@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -26,6 +27,9 @@ func runAgainst(ctx context.Context, t target, o options, work func(*client) err
 	}
 	if !errors.Is(err, errNoServer) {
 		return err
+	}
+	if _, err := os.Stat(t.data); err != nil {
+		return fmt.Errorf("there is no data folder %s", t.data) // a mistyped name makes no new one
 	}
 	o.data, o.listen = t.data, "127.0.0.1:0"
 	server, err := startServer(ctx, o)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"time"
@@ -51,6 +52,8 @@ func openRedis(
 		if err != nil {
 			return nil, fmt.Errorf("start the stand-in for Redis: %w", err)
 		}
+		password := rand.Text()
+		standIn.RequireAuth(password) // it listens on a port of this machine, which is open to all on it
 		ticking, stop := context.WithCancel(context.WithoutCancel(ctx))
 		go tick(ticking, standIn)
 		onClose(func(context.Context) error {
@@ -58,7 +61,7 @@ func openRedis(
 			standIn.Close()
 			return nil
 		})
-		url = "redis://" + standIn.Addr()
+		url = "redis://:" + password + "@" + standIn.Addr()
 	}
 	settings, err := goredis.ParseURL(url)
 	if err != nil {
@@ -114,23 +117,6 @@ func (v *views) Fetch(ctx context.Context, fold string, keys []string) (map[stri
 	return found, nil
 }
 
-// waitForWriters returns once all of the writer's documents can be read: at once, unless
-// a fold has a new version and is being built.
-func (v *views) waitForWriters(ctx context.Context) error {
-	const look = 250 * time.Millisecond
-	for {
-		_, err := v.reader.Stored(ctx, ledger.Folds()...)
-		if !errors.Is(err, projections.ErrNotBuilt) {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(look):
-		}
-	}
-}
-
 // DueUntil are timers that are due, the earliest first.
 func (v *views) DueUntil(ctx context.Context, until time.Time, max int) ([]ledger.Timer, error) {
 	return documents[ledger.Timer](ctx, v.reader, ledger.Timers.Name, projections.Query{
@@ -162,7 +148,27 @@ func documents[D any](ctx context.Context, r *projections.Reader, view string, q
 type operator struct{ *server }
 
 func (o operator) Rebuild(ctx context.Context, names []string, progress func(view string, done, total uint64)) error {
-	return o.projector.Rebuild(ctx, names, progress)
+	known := map[string]bool{}
+	for _, v := range projections.Catalogue() {
+		known[v.Name] = true
+	}
+	for _, name := range names {
+		if !known[name] {
+			return ledger.Refuse("unknown_view", "There is no view %q.", name).About("views")
+		}
+	}
+	totals := map[string]uint64{}
+	err := o.projector.Rebuild(ctx, names, func(view string, done, total uint64) {
+		totals[view] = total
+		progress(view, done, total)
+	})
+	if err != nil {
+		return err
+	}
+	for view, total := range totals { // the log has grown while they caught up with it
+		progress(view, total, total)
+	}
+	return nil
 }
 
 func (o operator) Follow(ctx context.Context, after uint64, show func(events.Record) error) error {

@@ -19,6 +19,7 @@ type options struct {
 	replicas  int    // of the log on that cluster
 	proxies   []string
 	testClock bool
+	settings  *settings    // nil: those of the surroundings
 	logger    *slog.Logger // nil: silent
 }
 

@@ -84,7 +84,9 @@ func (s *server) close(ctx context.Context) (err error) {
 }
 
 func (s *server) openFolder(context.Context) (err error) {
-	if s.settings, err = readSettings(); err != nil {
+	if s.options.settings != nil {
+		s.settings = *s.options.settings
+	} else if s.settings, err = readSettings(); err != nil {
 		return err
 	}
 	if s.testClock {
@@ -95,11 +97,17 @@ func (s *server) openFolder(context.Context) (err error) {
 	for _, w := range s.settings.Warnings {
 		s.logger.Warn(w)
 	}
-	s.folder, err = openDataFolder(s.data)
-	return err
+	if s.folder, err = openDataFolder(s.data); err != nil {
+		return err
+	}
+	unlock, err := s.folder.lock()
+	if err != nil {
+		return err
+	}
+	s.onClose(func(context.Context) error { return unlock() })
+	return nil
 }
 
-// openLog opens the log first: its lock on the folder keeps a second server out.
 func (s *server) openLog(ctx context.Context) (err error) {
 	if s.codec, err = events.NewCodec(); err != nil {
 		return err
@@ -157,17 +165,19 @@ func (s *server) putTogether(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.clock = commands.WallClock()
-	if s.testClock {
-		var lastTime time.Time
-		if last > 0 {
-			record, err := s.log.Read(ctx, last)
-			if err != nil {
-				return err
-			}
-			lastTime = record.Time
+	var lastTime time.Time
+	if last > 0 {
+		record, err := s.log.Read(ctx, last)
+		if err != nil {
+			return err
 		}
+		lastTime = record.Time
+	}
+	s.clock = commands.WallClock(lastTime)
+	if s.testClock {
 		s.clock = commands.TestClock(lastTime)
+	} else if ahead := s.clock.Ahead(); ahead > time.Second {
+		s.logger.Warn("the last event is from the future; the ledger's clock goes on from there", "ahead", ahead)
 	}
 	reader := projections.NewReader(s.store)
 	s.views = &views{reader: reader, projector: s.projector}
@@ -186,13 +196,14 @@ func (s *server) putTogether(ctx context.Context) error {
 		webhook := func() string { return s.url() + "/api/webhooks/stripe" }
 		simulation := stripe.NewSimulation(s.settings.StripeWebhookSecret, webhook)
 		parts.Payments, parts.Simulator = simulation, simulation
+		s.logger.Warn("STRIPE_SECRET_KEY is not set: payments are simulated, and anybody can pay with nothing")
 	}
 	s.do = commands.NewService(parts)
 	s.read = queries.NewService(queries.Parts{
 		Views: reader, Vault: s.vault, Now: s.clock.Now, Position: s.projector.Position,
 	})
 	s.timers = commands.NewTimers(s.do, s.views, s.logger)
-	return s.makeHTTP()
+	return s.makeHTTP(last)
 }
 
 // A person who fails to log in so often from one address waits for so long.
@@ -201,7 +212,7 @@ const (
 	loginLock        = 15 * time.Minute
 )
 
-func (s *server) makeHTTP() error {
+func (s *server) makeHTTP(logEnd uint64) error {
 	proxies, err := s.proxyNetworks()
 	if err != nil {
 		return err
@@ -213,7 +224,7 @@ func (s *server) makeHTTP() error {
 		HashRequest: func(route string, body []byte) []byte {
 			return s.vault.HashBytes("request", []byte(route), body)
 		},
-		Wait: s.wait, Stored: s.projector.Position,
+		Wait: s.wait, LogEnd: logEnd, Stored: s.projector.Position,
 		Checks: s.checks(), Metrics: s.metrics(),
 		Frontend: s.settings.FrontendURL, Backend: s.settings.BackendURL, Version: versionLine(), Proxies: proxies,
 	})
@@ -254,52 +265,76 @@ func ignoreClosed(err error) error {
 }
 
 // url is where this machine reaches the server.
-func (s *server) url() string {
-	host, port, err := net.SplitHostPort(s.outside.Addr().String())
-	if err != nil {
-		return "http://" + s.outside.Addr().String()
-	}
-	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() {
-		host = "127.0.0.1"
-	}
-	return "http://" + net.JoinHostPort(host, port)
-}
+func (s *server) url() string { return localURL(s.outside.Addr()) }
 
-// run lets everything run, and returns once commands are taken.
+// run lets everything run, and returns once it serves. What erasures a crash has left
+// undone are finished before anything can be read.
 func (s *server) run(ctx context.Context) error {
 	s.work = newWorks(context.WithoutCancel(ctx), s.failures)
 	s.onClose(s.work.stopAll)
 	s.work.start("projector", s.projector.Run)
 	s.work.start("writer", func(ctx context.Context) error {
-		if err := s.views.waitForWriters(ctx); err != nil {
+		// A fold with a new version is built first: nothing is decided by older documents.
+		if err := s.projector.WaitBuilt(ctx, 0); err != nil {
 			return err
 		}
 		return s.writer.Run(ctx)
 	})
+	if err := s.unlessFailed(ctx, s.do.Seed, s.finishErasures); err != nil {
+		return err
+	}
 	serve := func(on func(net.Listener) error, l net.Listener) func(context.Context) error {
 		return func(context.Context) error { return on(l) }
 	}
 	s.work.start("http", serve(s.http.Serve, s.outside))
 	s.work.start("operator", serve(s.http.ServeOperator, s.socket))
-	s.onClose(func(ctx context.Context) error {
-		if err := s.http.Shutdown(ctx); err != nil && !errors.Is(err, nethttp.ErrServerClosed) {
-			return err
-		}
-		return nil
-	})
-	if err := s.do.Seed(ctx); err != nil {
-		return err
-	}
-	if err := s.finishErasures(ctx); err != nil {
-		return err
-	}
 	s.work.start("timers", s.timers.Run)
 	s.work.start("calls", commands.NewWatch(s.do, s.views, s.logger).Run)
+	s.onClose(s.shutHTTP)
 	note := runtimeNote{PID: os.Getpid(), URL: s.url(), Socket: s.socket.Addr().String(), Since: time.Now().UTC()}
 	if err := s.folder.writeNote(note); err != nil {
 		return err
 	}
 	s.onClose(func(context.Context) error { return s.folder.removeNote() })
+	return nil
+}
+
+// unlessFailed takes steps of the start one after the other, and gives up with the cause
+// when one of the works that they need ends.
+func (s *server) unlessFailed(ctx context.Context, steps ...func(context.Context) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	done := make(chan error, 1)
+	go func() {
+		var err error
+		for _, step := range steps {
+			if err == nil {
+				err = step(ctx)
+			}
+		}
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		return err
+	case failed := <-s.failures:
+		cancel(failed)
+		<-done
+		return failed
+	}
+}
+
+// shutHTTP answers what is under way. It leaves half of the time that stopping has to
+// the others: what takes longer is cut off.
+func (s *server) shutHTTP(ctx context.Context) error {
+	if by, bounded := ctx.Deadline(); bounded {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Until(by)/2)
+		defer cancel()
+	}
+	if err := s.http.Shutdown(ctx); err != nil && !errors.Is(err, nethttp.ErrServerClosed) {
+		return err
+	}
 	return nil
 }
 
@@ -309,7 +344,7 @@ func (s *server) finishErasures(ctx context.Context) error {
 	if err := s.projector.Wait(ctx, s.writer.Last()); err != nil {
 		return err
 	}
-	return s.read.EachErased(ctx, s.vault.Erase)
+	return s.read.EachErased(ctx, s.vault.FinishErasures)
 }
 
 // stop ends a server in good order: no request is lost, and the log is flushed.

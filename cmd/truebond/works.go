@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 )
@@ -43,8 +44,9 @@ func (w *works) start(name string, run func(context.Context) error) {
 	}()
 }
 
-// stopAll stops them one after the other, the last first.
-func (w *works) stopAll(ctx context.Context) error {
+// stopAll stops them one after the other, the last first. When the time is over, the
+// rest is told to stop at once.
+func (w *works) stopAll(ctx context.Context) (err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for i := len(w.running) - 1; i >= 0; i-- {
@@ -52,9 +54,9 @@ func (w *works) stopAll(ctx context.Context) error {
 		select {
 		case <-w.running[i].done:
 		case <-ctx.Done():
-			return fmt.Errorf("stop %s: %w", w.running[i].name, ctx.Err())
+			err = errors.Join(err, fmt.Errorf("stop %s: %w", w.running[i].name, ctx.Err()))
 		}
 	}
 	w.running = nil
-	return nil
+	return err
 }

@@ -63,8 +63,11 @@ func (s *Simulation) Pay(ctx context.Context, intent string, amountMinor int64, 
 	}
 	defer answer.Body.Close() //nolint:errcheck // it was read as far as it matters
 	said, err := io.ReadAll(io.LimitReader(answer.Body, 4096))
-	if err != nil || answer.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("simulate a payment: the webhook answered %d: %s (%w)", answer.StatusCode, said, err)
+	if err != nil {
+		return "", fmt.Errorf("simulate a payment: %w", err)
+	}
+	if answer.StatusCode != http.StatusOK {
+		return "", away(fmt.Errorf("the webhook answered %d: %s", answer.StatusCode, said))
 	}
 	return stripeEvent, nil
 }

@@ -197,6 +197,24 @@ func (v *Vault) Erase(ctx context.Context, owner string) error {
 	return nil
 }
 
+// FinishErasures destroys the keys of those owners who still have one: what a crash left
+// behind, or a restored vault brought back. A tombstone that is there is left as it is.
+func (v *Vault) FinishErasures(ctx context.Context, owners []string) error {
+	stored, err := v.stored(ctx, owners)
+	if err != nil {
+		return err
+	}
+	for _, owner := range owners {
+		if k, known := stored[owner]; known && k.Erased {
+			continue
+		}
+		if err := v.Erase(ctx, owner); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // load reads owners' keys from the store, nil for the erased ones, and makes those that
 // are not there if it is told to.
 func (v *Vault) load(ctx context.Context, owners []string, create bool) (map[string]cipher.AEAD, error) {
