@@ -121,7 +121,8 @@ func (w *world) statusOf(route, credential string) int {
 	ctx, cancel := context.WithTimeout(w.t.Context(), 10*time.Second)
 	defer cancel()
 	method, path, _ := strings.Cut(route, " ")
-	request, err := nethttp.NewRequestWithContext(ctx, method, w.url+placeholder.ReplaceAllString(path, "nothing"), nil)
+	request, err := nethttp.NewRequestWithContext(ctx, method, w.url+placeholder.ReplaceAllString(path,
+		"nothing"), nil)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -138,14 +139,16 @@ func (w *world) statusOf(route, credential string) int {
 
 func (w *world) apiKey(scopes ...string) string {
 	w.t.Helper()
-	return w.operate("/api/operator/api-keys", map[string]any{"name": "an app", "scopes": scopes}).is(201).get("key")
+	return w.operate("/api/operator/api-keys", map[string]any{"name": "an app",
+		"scopes": scopes}).is(201).get("key")
 }
 
 func TestOtherPeoplesThingsCannotBeSeenOrTouched(t *testing.T) {
 	w := begin(t, embedded)
 	ann, bob, eve := w.signsUp(), w.signsUp(), w.signsUp()
 	intent := ann.post("/api/credits/purchase", map[string]any{"package": "small"}).is(201).get("intent_id")
-	message := ann.post("/api/v2/messages/send", map[string]any{"to": bob.id, "body": "for bob"}).is(201).get("message.id")
+	message := ann.post("/api/v2/messages/send", map[string]any{"to": bob.id,
+		"body": "for bob"}).is(201).get("message.id")
 	call := ann.post("/api/calls/initiate", map[string]any{"to": bob.id, "kind": "audio"}).is(201).get("call.id")
 	before := w.position()
 
@@ -172,7 +175,8 @@ func TestOtherPeoplesThingsCannotBeSeenOrTouched(t *testing.T) {
 }
 
 // strangeIDs are what nobody's id looks like.
-var strangeIDs = []string{"usr_none", "%00", "%F0%9F%92%A9", "..%2f..", "%24where", "a%2Fb", "%20", "'%20OR%201=1--",
+var strangeIDs = []string{"usr_none", "%00", "%F0%9F%92%A9", "..%2f..", "%24where", "a%2Fb", "%20",
+	"'%20OR%201=1--",
 	strings.Repeat("x", 500), strings.Repeat("x", 2000)}
 
 func TestIDsThatNobodyHasAreNoTrouble(t *testing.T) {

@@ -60,7 +60,8 @@ func TestWhoIsEighteenTodayMaySignUp(t *testing.T) {
 func TestAnAddressIsTakenHoweverItIsWritten(t *testing.T) {
 	w := begin(t, embedded)
 	w.ask("POST", "/api/auth/signup", "", newcomer(nil)).is(201).says("user.email", "new@example.com")
-	for _, email := range []string{"new@example.com", "NEW@Example.COM", "  new@example.com ", "\tNew@example.com"} {
+	for _, email := range []string{"new@example.com", "NEW@Example.COM", "  new@example.com ",
+		"\tNew@example.com"} {
 		w.ask("POST", "/api/auth/signup", "", newcomer(map[string]any{"email": email})).is(409).
 			says("code", "email_taken", "errors.0.pointer", "#/email")
 		w.logsIn(email, password).is(200).says("user.email", "new@example.com")
@@ -161,7 +162,8 @@ func TestRefreshTokensThatNobodyGaveAreRefused(t *testing.T) {
 	ann := w.signsUp()
 	session, _, _ := strings.Cut(ann.refresh, ".")
 	before := w.position()
-	for _, token := range []string{"x", ".", ".x", "ses_none.x", "\x00.x", "$where.x", "é.x", strings.Repeat("s", 200) + ".x"} {
+	for _, token := range []string{"x", ".", ".x", "ses_none.x", "\x00.x", "$where.x", "é.x",
+		strings.Repeat("s", 200) + ".x"} {
 		w.refreshes(token).is(401).says("code", "refresh_failed")
 	}
 	w.refreshes("").is(422)
@@ -175,7 +177,8 @@ func TestRefreshTokensThatNobodyGaveAreRefused(t *testing.T) {
 func TestLoggingOutStopsTheTokensAtOnce(t *testing.T) {
 	w := begin(t, embedded)
 	ann := w.signsUp()
-	ann.get("/api/auth/me").is(200).says("id", ann.id, "email", ann.email, "name", "Some Body", "roles.0", "user")
+	ann.get("/api/auth/me").is(200).
+		says("id", ann.id, "email", ann.email, "name", "Some Body", "roles.0", "user")
 	w.ask("POST", "/api/auth/logout", ann.token, nil).is(200).says("logged_out", true)
 	ann.get("/api/auth/me").is(401)
 	w.ask("POST", "/api/auth/logout", ann.token, nil).is(401)
@@ -222,10 +225,13 @@ func TestForgedTokensAreRefused(t *testing.T) {
 		"a key's place":     forge(jwt.SigningMethodHS256, key, map[string]any{"jku": "http://localhost/"}, nil),
 		"another audience":  forge(jwt.SigningMethodHS256, key, nil, map[string]any{"aud": "others"}),
 		"another issuer":    forge(jwt.SigningMethodHS256, key, nil, map[string]any{"iss": "others"}),
-		"over":              forge(jwt.SigningMethodHS256, key, nil, map[string]any{"iat": past, "nbf": past, "exp": past + 86400}),
-		"not yet":           forge(jwt.SigningMethodHS256, key, nil, map[string]any{"nbf": time.Now().Add(time.Hour).Unix()}),
-		"no end":            forge(jwt.SigningMethodHS256, key, nil, map[string]any{"exp": nil}),
-		"a long life":       forge(jwt.SigningMethodHS256, key, nil, map[string]any{"exp": time.Now().AddDate(1, 0, 0).Unix()}),
+		"over": forge(jwt.SigningMethodHS256, key, nil,
+			map[string]any{"iat": past, "nbf": past, "exp": past + 86400}),
+		"not yet": forge(jwt.SigningMethodHS256, key, nil,
+			map[string]any{"nbf": time.Now().Add(time.Hour).Unix()}),
+		"no end": forge(jwt.SigningMethodHS256, key, nil, map[string]any{"exp": nil}),
+		"a long life": forge(jwt.SigningMethodHS256, key, nil,
+			map[string]any{"exp": time.Now().AddDate(1, 0, 0).Unix()}),
 		"another user":      forge(jwt.SigningMethodHS256, key, nil, map[string]any{"sub": w.signsUp().id}),
 		"no session":        forge(jwt.SigningMethodHS256, key, nil, map[string]any{"sid": ""}),
 		"another session":   forge(jwt.SigningMethodHS256, key, nil, map[string]any{"sid": "ses_none"}),
@@ -238,7 +244,8 @@ func TestForgedTokensAreRefused(t *testing.T) {
 		}
 	}
 	// What somebody may do is their session's to say, not the token's.
-	w.ask("GET", "/api/admin/audit", forge(jwt.SigningMethodHS256, key, nil, map[string]any{"roles": []string{"admin"}}), nil).is(403)
+	w.ask("GET", "/api/admin/audit", forge(jwt.SigningMethodHS256, key, nil,
+		map[string]any{"roles": []string{"admin"}}), nil).is(403)
 }
 
 // position is how long the log is.

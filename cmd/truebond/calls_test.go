@@ -98,7 +98,8 @@ func TestBothMayHangUpAtTheSameTime(t *testing.T) {
 	for range 2 {
 		(<-answers).is(200).says("call.state", "ended")
 	}
-	w.ask("GET", "/api/admin/audit?type=call.ended", w.staff("admin"), nil).is(200).says("data.0.type", "call.ended", "data.1", "")
+	w.ask("GET", "/api/admin/audit?type=call.ended", w.staff("admin"), nil).is(200).
+		says("data.0.type", "call.ended", "data.1", "")
 }
 
 func TestACallEndsWhenAPartyIsGone(t *testing.T) {
@@ -110,12 +111,14 @@ func TestACallEndsWhenAPartyIsGone(t *testing.T) {
 	ann, bob := w.signsUp(), w.signsUp()
 	call := ann.calls(bob)
 	bob.does("accept", call).is(200)
-	for begun := time.Now(); ann.does("heartbeat", call).is(200).get("call.state") == "active"; time.Sleep(time.Second) {
+	active := func() bool { return ann.does("heartbeat", call).is(200).get("call.state") == "active" }
+	for begun := time.Now(); active(); time.Sleep(time.Second) {
 		if time.Since(begun) > time.Minute {
 			t.Fatal("the call goes on, though nothing was heard of one party for a minute")
 		}
 	}
-	ann.does("heartbeat", call).says("call.state", "ended", "call.end_reason", "party_gone", "call.ended_by", bob.id,
+	ann.does("heartbeat", call).says("call.state", "ended", "call.end_reason", "party_gone",
+		"call.ended_by", bob.id,
 		"call.charged", 5, "call.seconds", 0) // the test clock stood still
 	ann.has(5)
 }
@@ -173,7 +176,8 @@ func passes(t *testing.T, data string, d time.Duration) {
 	e := events.Event{
 		Position: last + 1, Key: "stripe/evt_later", Time: before.Time.Add(d), Effective: before.Time.Add(d),
 		Actor: events.Actor{Kind: events.ActorStripe, ID: "evt_later"},
-		Data:  events.StripeEventNoted{StripeEvent: "evt_later", StripeType: "test", Object: "pi_none", Why: "a test"},
+		Data: events.StripeEventNoted{StripeEvent: "evt_later", StripeType: "test", Object: "pi_none",
+			Why: "a test"},
 	}
 	body, err := codec.Encode(e)
 	if err != nil {

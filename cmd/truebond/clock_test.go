@@ -30,8 +30,9 @@ func TestWithoutATestClockTimeCannotBeMoved(t *testing.T) {
 func TestATestClockIsMovedForwardOnly(t *testing.T) {
 	w := begin(t, embedded)
 	for body, pointer := range map[string]string{
-		`{}`: "#/seconds", `{"seconds":0}`: "#/seconds", `{"seconds":-60}`: "#/seconds", `{"seconds":31708801}`: "#/seconds",
-		`{"seconds":1.5}`: "#/seconds", `{"seconds":"60"}`: "#/seconds", `{"seconds":60,"minutes":1}`: "#/minutes",
+		`{}`: "#/seconds", `{"seconds":0}`: "#/seconds", `{"seconds":-60}`: "#/seconds",
+		`{"seconds":31708801}`: "#/seconds",
+		`{"seconds":1.5}`:      "#/seconds", `{"seconds":"60"}`: "#/seconds", `{"seconds":60,"minutes":1}`: "#/minutes",
 	} {
 		a := w.ask("POST", "/api/test-clock/advance", "", []byte(body))
 		if a.status != 400 && a.status != 422 || a.get("errors.0.pointer") != pointer {
@@ -137,7 +138,8 @@ func TestHoldsAndLotsEndByTimers(t *testing.T) {
 	balance(29, 0)
 	w.advance(time.Second)
 	balance(9, 0)
-	ann.get("/api/credits/history").is(200).says("data.0.type", "lot.expired", "data.0.credits", -20, "data.0.available_after", 9)
+	ann.get("/api/credits/history").is(200).says("data.0.type", "lot.expired", "data.0.credits", -20,
+		"data.0.available_after", 9)
 }
 
 // giveForAWhile gives somebody 20 credits for a day.

@@ -81,7 +81,8 @@ func plants(w *world, partner *person) plantation {
 		body[name] = text
 	}
 	a := w.ask("POST", "/api/auth/signup", "", body).is(201).says("user.email", planted["email"])
-	p := &person{w: w, id: a.get("user.id"), email: planted["email"], token: a.get("access_token"), refresh: a.get("refresh_token")}
+	p := &person{w: w, id: a.get("user.id"), email: planted["email"], token: a.get("access_token"),
+		refresh: a.get("refresh_token")}
 	bought := p.post("/api/credits/purchase", map[string]any{"package": "small"}).is(201)
 	p.post("/api/payments/simulate/payment", map[string]any{"intent_id": bought.get("intent_id")}).is(200)
 	for range 3 {
@@ -128,14 +129,16 @@ func erases(t *testing.T, data string, erase func(w *world, user string), search
 	}
 	w.ask("GET", "/api/credits/balance", again.get("access_token"), nil).is(200).says("available", 0)
 	w.logsIn(planted["email"], password).is(200).says("user.id", again.get("user.id"))
-	w.operate("/api/operator/erase", map[string]any{"user_id": p.id, "reason": "asked for"}).is(200) // again is no harm
+	w.operate("/api/operator/erase", map[string]any{"user_id": p.id,
+		"reason": "asked for"}).is(200) // again is no harm
 	w.operate("/api/operator/erase", map[string]any{"user_id": "usr_none", "reason": "asked for"}).is(404)
 }
 
 func runErase(t *testing.T, data, user string) {
 	t.Helper()
 	var out, errs bytes.Buffer
-	code := run(t.Context(), []string{"erase", user, "--data", data, "--reason", "asked for"}, strings.NewReader(""), &out, &errs)
+	code := run(t.Context(), []string{"erase", user, "--data", data, "--reason", "asked for"},
+		strings.NewReader(""), &out, &errs)
 	if code != exitDone || !strings.Contains(out.String(), user+" is erased") {
 		t.Fatalf("erase ended with %d: %s%s", code, &out, &errs)
 	}
@@ -210,8 +213,10 @@ func searchMongo(t *testing.T, url string, texts []string) {
 
 func TestAReasonAndAUserAreNeededToErase(t *testing.T) {
 	w := begin(t, embedded)
-	w.operate("/api/operator/erase", map[string]any{"user_id": "usr_x"}).is(422).says("errors.0.pointer", "#/reason")
+	w.operate("/api/operator/erase", map[string]any{"user_id": "usr_x"}).is(422).
+		says("errors.0.pointer", "#/reason")
 	w.operate("/api/operator/erase", map[string]any{"reason": "r"}).is(422).says("errors.0.pointer", "#/user_id")
-	w.operate("/api/operator/erase", map[string]any{"user_id": w.signsUp().id, "reason": strings.Repeat("r", 201)}).is(422).
+	w.operate("/api/operator/erase", map[string]any{
+		"user_id": w.signsUp().id, "reason": strings.Repeat("r", 201)}).is(422).
 		says("errors.0.pointer", "#/reason")
 }

@@ -47,7 +47,8 @@ func TestBooksAreReadAsOfAnyTime(t *testing.T) {
 	before, last := times[3].Format(time.DateOnly), times[4].Format(time.DateOnly)
 	for asOf, want := range map[string]string{
 		"": "5", last: "5", before: "4", "2001-01-01": "0", "2001-01-01T00:00:00Z": "0", "9999-12-31": "5",
-		"9998-01-01T00:00:00Z": "5", times[4].Add(time.Second).In(time.FixedZone("", 19800)).Format(time.RFC3339): "5",
+		"9998-01-01T00:00:00Z": "5",
+		times[4].Add(time.Second).In(time.FixedZone("", 19800)).Format(time.RFC3339): "5",
 	} {
 		if got := spent(asOf); got != want {
 			t.Errorf("as of %q %s credits are spent, want %s", asOf, got, want)
@@ -99,10 +100,13 @@ func TestTheJournalIsPagedAndHeldAgainstTheTrialBalance(t *testing.T) {
 	}
 	cursor := finance.get("/api/finance/journal?limit=1").get("next_cursor")
 	finance.get("/api/finance/journal?account=issued/paid&cursor=" + cursor).is(400)
-	finance.get("/api/finance/journal?account=issued/paid").is(200).says("data.0.type", "payment.granted", "data.1", "")
+	finance.get("/api/finance/journal?account=issued/paid").is(200).
+		says("data.0.type", "payment.granted", "data.1", "")
 	finance.get("/api/finance/journal?from=2999-01-01T00:00:00Z").is(200).says("data.0", "")
-	finance.get("/api/finance/journal?from=2999-01-01T00:00:00Z&until=2001-01-01T00:00:00Z").is(200).says("data.0", "")
-	finance.get("/api/finance/journal?until=2999-01-01T00:00:00Z&limit=1").is(200).says("data.0.type", "user.signed_up")
+	finance.get("/api/finance/journal?from=2999-01-01T00:00:00Z&until=2001-01-01T00:00:00Z").is(200).
+		says("data.0", "")
+	finance.get("/api/finance/journal?until=2999-01-01T00:00:00Z&limit=1").is(200).
+		says("data.0.type", "user.signed_up")
 }
 
 func TestTheAuditIsFilteredByAllThatItHas(t *testing.T) {
@@ -162,7 +166,8 @@ func TestTheAuditIsFilteredByAllThatItHas(t *testing.T) {
 		t.Errorf("in pages of 2 the audit has %v, want %v", got, all)
 	}
 	cursor := admin.get(query("type", "message.sent", "limit", "1")).get("next_cursor")
-	for _, pairs := range [][]string{{"type", "call.ended"}, {"type", "message.sent", "actor", "user/" + ann.id}, {}} {
+	for _, pairs := range [][]string{{"type", "call.ended"}, {"type", "message.sent", "actor",
+		"user/" + ann.id}, {}} {
 		admin.get(query(append(pairs, "cursor", cursor)...)).is(400).says("code", "invalid_cursor")
 	}
 }

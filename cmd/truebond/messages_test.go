@@ -21,8 +21,10 @@ func TestWhoIsBlockedOrHasBlockedCannotWriteOrCall(t *testing.T) {
 	before := w.position()
 	for _, pair := range [][2]*person{{ann, bob}, {bob, ann}} {
 		from, to := pair[0], pair[1]
-		from.post("/api/v2/messages/send", map[string]any{"to": to.id, "body": "hello"}).is(403).says("code", "blocked")
-		from.post("/api/calls/initiate", map[string]any{"to": to.id, "kind": "audio"}).is(403).says("code", "blocked")
+		from.post("/api/v2/messages/send", map[string]any{"to": to.id, "body": "hello"}).is(403).
+			says("code", "blocked")
+		from.post("/api/calls/initiate", map[string]any{"to": to.id, "kind": "audio"}).is(403).
+			says("code", "blocked")
 		from.has(10)
 	}
 	w.ask("DELETE", "/api/users/"+ann.id+"/block", bob.token, nil).is(200) // he has blocked nobody
@@ -52,7 +54,8 @@ func TestWhatBecomesOfAMessageIsSeenByBoth(t *testing.T) {
 	if a.get("data.2.delivered_at") == "" {
 		t.Errorf("a delivered message is not seen as such: %s", a.body)
 	}
-	bob.post("/api/v2/messages/mark-read", map[string]any{"message_ids": []string{first, second, first}}).is(200).
+	bob.post("/api/v2/messages/mark-read", map[string]any{"message_ids": []string{first, second,
+		first}}).is(200).
 		says("marked", 2)
 	bob.post("/api/v2/messages/mark-read", map[string]any{"message_ids": []string{first, second}}).is(200).
 		says("marked", 0)
@@ -117,10 +120,12 @@ func TestListsArePagedWithoutGapsAndCursorsAreBoundToTheirList(t *testing.T) {
 		if got := fmt.Sprint(ann.pages(path, "body", limit)); got != "[6 5 4 3 2 1 0]" {
 			t.Errorf("in pages of %d: %s", limit, got)
 		}
-		if got := ann.pages("/api/credits/history", "available_after", limit); fmt.Sprint(got) != "[2 3 4 5 6 7 8 9 10]" {
+		if got := fmt.Sprint(ann.pages("/api/credits/history", "available_after",
+			limit)); got != "[2 3 4 5 6 7 8 9 10]" {
 			t.Errorf("the statement in pages of %d: %s", limit, got)
 		}
-		if got := ann.pages("/api/v2/messages/conversations", "partner_id", limit); len(got) != 2 || got[0] != cat.id {
+		if got := ann.pages("/api/v2/messages/conversations", "partner_id", limit); len(got) != 2 ||
+			got[0] != cat.id {
 			t.Errorf("the conversations in pages of %d: %s", limit, got)
 		}
 	}
@@ -141,7 +146,8 @@ func TestCursorsThatWereTamperedWithShowNothingOfOthers(t *testing.T) {
 	for range 3 {
 		ann.sends(bob, "hello")
 	}
-	for _, path := range []string{"/api/v2/messages/conversation/" + bob.id, "/api/credits/history", "/api/v2/messages/conversations"} {
+	for _, path := range []string{"/api/v2/messages/conversation/" + bob.id, "/api/credits/history",
+		"/api/v2/messages/conversations"} {
 		bob.sends(ann, "hello")
 		cursor := ann.get(path + "?limit=1").is(200).get("next_cursor")
 		if cursor == "" {
@@ -157,7 +163,8 @@ func TestCursorsThatWereTamperedWithShowNothingOfOthers(t *testing.T) {
 		}
 		for _, at := range []any{
 			map[string]any{"v": []any{"text"}, "id": "x"}, map[string]any{"v": []any{1, 2}, "id": "x"},
-			map[string]any{"v": []any{1.5}, "id": "x"}, map[string]any{"v": []any{map[string]any{"$gt": 0}}, "id": "x"},
+			map[string]any{"v": []any{1.5}, "id": "x"}, map[string]any{"v": []any{map[string]any{"$gt": 0}},
+				"id": "x"},
 			map[string]any{"v": []any{nil}, "id": "x"}, map[string]any{"id": bob.id + "/9999999999999999"},
 			map[string]any{"id": "\x00"}, map[string]any{"id": ""}, "text", nil, 7,
 		} {

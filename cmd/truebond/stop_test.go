@@ -65,5 +65,6 @@ func TestASecondServerOnTheSameFolderIsRefusedAndHarmsNothing(t *testing.T) {
 		t.Errorf("a second server has started: %v", second.stop(t.Context()))
 	}
 	ann.has(10)
-	w.operate("/api/operator/api-keys", map[string]any{"name": "still there", "scopes": []string{"operator"}}).is(201)
+	w.operate("/api/operator/api-keys", map[string]any{"name": "still there",
+		"scopes": []string{"operator"}}).is(201)
 }

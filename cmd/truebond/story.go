@@ -54,10 +54,12 @@ func tellStory(ctx context.Context, r *server) (told, error) {
 	}
 	t.send(bob, ann, "Hi Ann.")
 	t.call(ann, bob, 150*time.Second)
-	disputed := t.buy(cleo, "medium")
-	for range 5 {
-		t.send(cleo, bob, "Free credits for everybody!")
+	disputed := t.buy(cleo, "small")
+	const spam = 15 // ten of the bonus, and five that were bought
+	for range spam {
+		t.say(cleo, bob, "Free credits for everybody!")
 	}
+	t.note("Cleo wrote to Bob %d times; five of it she paid with what she had bought.", spam)
 	t.dispute(cleo, disputed)
 	t.told.OpenIntent = t.intend(ann, "large")
 	t.note("Ann began to buy the package large, and has not paid yet.")
@@ -137,8 +139,12 @@ func (t *teller) nameOf(who actor) string {
 	return strings.ToUpper(name[:1]) + name[1:]
 }
 
-func (t *teller) send(from, to actor, body string) {
+func (t *teller) say(from, to actor, body string) {
 	t.as(from, "/api/v2/messages/send", map[string]any{"to": to.ID, "body": body}, nil)
+}
+
+func (t *teller) send(from, to actor, body string) {
+	t.say(from, to, body)
 	t.note("%s wrote to %s for 1 credit: %q", t.nameOf(from), t.nameOf(to), body)
 }
 
@@ -161,7 +167,7 @@ func (t *teller) dispute(who actor, intent string) {
 		StripeEvent: "evt_demo_dispute", StripeType: "charge.dispute.funds_withdrawn", Intent: intent,
 	}
 	facts := events.PaymentFacts{Disputes: map[string]events.Dispute{
-		"dp_demo": {Amount: 10000, Transactions: map[string]int64{"txn_demo": -10000}},
+		"dp_demo": {Amount: 5000, Transactions: map[string]int64{"txn_demo": -5000}},
 	}}
 	_, t.err = t.server.writer.Do(t.ctx, commands.Command{
 		Key: "stripe/" + said.StripeEvent, Actor: events.Actor{Kind: events.ActorStripe, ID: said.StripeEvent},

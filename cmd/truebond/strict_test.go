@@ -39,15 +39,18 @@ func TestABodyThatIsNotMeantIsRefusedByNameAndChangesNothing(t *testing.T) {
 		"too long":          {"/api/credits/deduct", charge("1") + strings.Repeat(" ", 1<<20), 413, ""},
 		"an amount":         {"/api/credits/purchase", `{"package":"small","amount":1}`, 400, "#/amount"},
 		"no currency":       {"/api/credits/purchase", `{"package":"small","currency":"BTC"}`, 422, "#/currency"},
-		"a charge":          {"/api/v2/messages/send", `{"to":"` + bob.id + `","body":"b","charged":0}`, 400, "#/charged"},
-		"an empty message":  {"/api/v2/messages/send", `{"to":"` + bob.id + `","body":""}`, 422, "#/body"},
-		"a long message":    {"/api/v2/messages/send", `{"to":"` + bob.id + `","body":"` + strings.Repeat("b", 4001) + `"}`, 422, "#/body"},
-		"oneself":           {"/api/v2/messages/send", `{"to":"` + ann.id + `","body":"b"}`, 422, "#/to"},
-		"a duration":        {"/api/calls/initiate", `{"to":"` + bob.id + `","kind":"audio","seconds":1}`, 400, "#/seconds"},
-		"another kind":      {"/api/calls/initiate", `{"to":"` + bob.id + `","kind":"hologram"}`, 422, "#/kind"},
-		"a text as list":    {"/api/v2/messages/mark-read", `{"message_ids":"msg_1"}`, 400, "#/message_ids"},
-		"a number in it":    {"/api/v2/messages/mark-read", `{"message_ids":["a",1]}`, 400, "#/message_ids/1"},
-		"an empty list":     {"/api/v2/messages/mark-read", `{"message_ids":[]}`, 422, "#/message_ids"},
+		"a charge": {"/api/v2/messages/send", `{"to":"` + bob.id + `","body":"b","charged":0}`, 400,
+			"#/charged"},
+		"an empty message": {"/api/v2/messages/send", `{"to":"` + bob.id + `","body":""}`, 422, "#/body"},
+		"a long message": {"/api/v2/messages/send", `{"to":"` + bob.id + `","body":"` +
+			strings.Repeat("b", 4001) + `"}`, 422, "#/body"},
+		"oneself": {"/api/v2/messages/send", `{"to":"` + ann.id + `","body":"b"}`, 422, "#/to"},
+		"a duration": {"/api/calls/initiate", `{"to":"` + bob.id + `","kind":"audio","seconds":1}`, 400,
+			"#/seconds"},
+		"another kind":   {"/api/calls/initiate", `{"to":"` + bob.id + `","kind":"hologram"}`, 422, "#/kind"},
+		"a text as list": {"/api/v2/messages/mark-read", `{"message_ids":"msg_1"}`, 400, "#/message_ids"},
+		"a number in it": {"/api/v2/messages/mark-read", `{"message_ids":["a",1]}`, 400, "#/message_ids/1"},
+		"an empty list":  {"/api/v2/messages/mark-read", `{"message_ids":[]}`, 422, "#/message_ids"},
 	} {
 		token := ann.token
 		if strings.HasSuffix(c.path, "/deduct") {
@@ -55,7 +58,8 @@ func TestABodyThatIsNotMeantIsRefusedByNameAndChangesNothing(t *testing.T) {
 		}
 		a := w.ask("POST", c.path, token, []byte(c.body), "Idempotency-Key", "strict")
 		if a.status != c.status || a.get("errors.0.pointer") != c.pointer {
-			t.Errorf("%s: %d at %q, want %d at %q: %s", name, a.status, a.get("errors.0.pointer"), c.status, c.pointer, a.body)
+			t.Errorf("%s: %d at %q, want %d at %q: %s", name, a.status, a.get("errors.0.pointer"), c.status,
+				c.pointer, a.body)
 		}
 		if a.header.Get("Content-Type") != "application/problem+json" || a.get("request_id") == "" {
 			t.Errorf("%s: is answered by no problem: %v", name, a.header)
@@ -110,7 +114,8 @@ func TestAKeyIsGoodForOneRequestHoweverOftenItComes(t *testing.T) {
 		again.header.Get("Ledger-Position") != first.header.Get("Ledger-Position") {
 		t.Errorf("the first answer is %s %v, the second %s %v", first.body, first.header, again.body, again.header)
 	}
-	w.ask("POST", "/api/v2/messages/send", ann.token, []byte(fmt.Sprintf(` { "body" : "hello" , "to" : %q } `, bob.id)),
+	w.ask("POST", "/api/v2/messages/send", ann.token, []byte(fmt.Sprintf(` { "body" : "hello" , "to" : %q } `,
+		bob.id)),
 		"Idempotency-Key", "one").is(201)
 	send("another", "one").is(422).says("code", "key_reused")
 	ann.w.ask("POST", "/api/calls/initiate", ann.token, map[string]any{"to": bob.id, "kind": "audio"},
@@ -166,7 +171,8 @@ func TestAPurchaseTriedAgainIsTheFirstOne(t *testing.T) {
 	buy := func(body map[string]any) answer {
 		return w.ask("POST", "/api/credits/purchase", ann.token, body, "Idempotency-Key", "buy")
 	}
-	first, again := buy(map[string]any{"package": "small"}).is(201), buy(map[string]any{"package": "small"}).is(201)
+	first := buy(map[string]any{"package": "small"}).is(201)
+	again := buy(map[string]any{"package": "small"}).is(201)
 	if string(first.body) != string(again.body) || again.header.Get("Idempotent-Replayed") != "true" {
 		t.Errorf("the first answer is %s, the second %s", first.body, again.body)
 	}

@@ -44,7 +44,8 @@ func TestWhatStripeSaysIsTakenOnceAndWeighed(t *testing.T) {
 	now := stripego.APIVersion
 
 	t.Run("made for another version of its API", func(t *testing.T) {
-		a := w.webhook(announced(t, "evt_old", string(succeeded), "2015-10-16", map[string]any{"id": intent})).is(400).
+		a := w.webhook(announced(t, "evt_old", string(succeeded), "2015-10-16",
+			map[string]any{"id": intent})).is(400).
 			says("code", "webhook_api_version")
 		if !strings.Contains(a.get("detail"), now) {
 			t.Errorf("the answer does not say which version: %s", a.body)
@@ -139,7 +140,8 @@ func TestPaymentsArePaidInEachCurrencyAndSeenByFinance(t *testing.T) {
 	w := begin(t, embedded)
 	ann, finance := w.signsUp(), w.staff("finance")
 	for _, currency := range []string{"USD", "EUR", "GBP", "CAD", "AUD", "INR"} {
-		intent := ann.post("/api/credits/purchase", map[string]any{"package": "small", "currency": currency}).is(201).
+		intent := ann.post("/api/credits/purchase", map[string]any{"package": "small",
+			"currency": currency}).is(201).
 			says("currency", currency).get("intent_id")
 		ann.post("/api/payments/simulate/payment", map[string]any{"intent_id": intent}).is(200)
 		ann.post("/api/payments/simulate/payment", map[string]any{"intent_id": intent}).is(200)
