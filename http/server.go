@@ -39,7 +39,7 @@ type Config struct {
 	Sessions Sessions
 	APIKeys  APIKeys
 	Redis    redis.UniversalClient // counts requests; its client's own timeouts apply, too
-	Log      *slog.Logger          // best made with Masked
+	Log      *slog.Logger          // masks what a log must not hold
 
 	// HashRequest is a keyed hash of a command's method, URL and body.
 	HashRequest func(route string, body []byte) []byte

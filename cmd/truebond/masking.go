@@ -87,7 +87,7 @@ const cut = "…"
 // secretNames are attributes whose value is a secret, whatever it looks like.
 var secretNames = map[string]bool{
 	"password": true, "token": true, "access_token": true, "refresh_token": true, "secret": true,
-	"client_secret": true, "authorization": true, "cookie": true, "set-cookie": true, "api_key": true,
+	"client_secret": true, "email": true, "authorization": true, "cookie": true, "set-cookie": true, "api_key": true,
 	"otp": true, "totp": true, "code_sent": true, "stripe-signature": true, "jwt_secret": true,
 }
 
