@@ -144,8 +144,9 @@ func TestARedisThatIsAwayIsAnErrorAndLocksNobodyByGuessing(t *testing.T) {
 	_, locked := attempts.Locked(t.Context(), "ann")
 	_, last := presence.LastSeen(t.Context(), "call", "ann")
 	for what, err := range map[string]error{
-		"Locked": locked, "Failed": attempts.Failed(t.Context(), "ann"), "Succeeded": attempts.Succeeded(t.Context(), "ann"),
-		"LastSeen": last, "Seen": presence.Seen(t.Context(), "call", time.Now(), "ann"),
+		"Locked": locked, "Failed": attempts.Failed(t.Context(), "ann"),
+		"Succeeded": attempts.Succeeded(t.Context(), "ann"),
+		"LastSeen":  last, "Seen": presence.Seen(t.Context(), "call", time.Now(), "ann"),
 	} {
 		if err == nil {
 			t.Error(fmt.Sprint(what, " says nothing of a Redis that is away"))

@@ -59,20 +59,23 @@ func (s *stripeServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method == http.MethodPost && cancels:
 		s.cancel(w, intent)
 	default:
-		s.says(w, 404, map[string]any{"error": map[string]any{"type": "invalid_request_error", "message": "no such route"}})
+		s.says(w, 404, map[string]any{"error": map[string]any{"type": "invalid_request_error",
+			"message": "no such route"}})
 	}
 }
 
 func (s *stripeServer) create(w http.ResponseWriter, key string, form url.Values) {
 	before, again := s.intents[key]
 	if again && before.Encode() != form.Encode() {
-		s.says(w, 400, map[string]any{"error": map[string]any{"type": "idempotency_error", "message": "other parameters"}})
+		s.says(w, 400, map[string]any{"error": map[string]any{"type": "idempotency_error",
+			"message": "other parameters"}})
 		return
 	}
 	s.intents[key] = form
 	id := "pi_" + strings.ReplaceAll(key, "/", "_")
 	s.says(w, 200, map[string]any{"id": id, "object": "payment_intent", "client_secret": id + "_secret_1",
-		"amount": json.Number(form.Get("amount")), "currency": form.Get("currency"), "status": "requires_payment_method"})
+		"amount": json.Number(form.Get("amount")), "currency": form.Get("currency"),
+		"status": "requires_payment_method"})
 }
 
 func (s *stripeServer) cancel(w http.ResponseWriter, intent string) {
@@ -146,7 +149,8 @@ func TestWhatStripeSaysOfAFailureIsNotForTheBuyer(t *testing.T) {
 	_, _, gone := gateway.CreateIntent(t.Context(), "k2", 60, events.USD)
 	for _, err := range []error{failed, gone} {
 		var refusal *ledger.Refusal
-		if !errors.As(err, &refusal) || refusal.Code != "payment_provider" || strings.Contains(refusal.Detail, "overloaded") {
+		if !errors.As(err, &refusal) || refusal.Code != "payment_provider" || strings.Contains(refusal.Detail,
+			"overloaded") {
 			t.Errorf("the buyer is told %v", err)
 		}
 	}
