@@ -191,8 +191,9 @@ func appendJSON(out []byte, v bsoncore.Value) ([]byte, error) {
 		return strconv.AppendBool(out, v.Boolean()), nil
 	case bson.TypeNull:
 		return append(out, "null"...), nil
+	default:
+		return nil, fmt.Errorf("a value of type %s was not written by us", v.Type)
 	}
-	return nil, fmt.Errorf("a value of type %s was not written by us", v.Type)
 }
 
 // appendPlain appends a string or a double.
