@@ -38,13 +38,17 @@ func (b *batch) full() bool { return len(b.records) >= batchMax || b.bytes >= ba
 // loop is the writer's one goroutine's: memory and batches are its own. At most one
 // append is under way; the next batch is decided meanwhile.
 //
-// When it waits, either nothing is ready or an append is under way, whose end wakes it.
+// When it waits, either nothing is ready, or something is bound to wake it: the end of
+// an append, or of its patience.
 type loop struct {
 	*Writer
 	ready    []*waiting // to be decided, in order
 	next     *batch     // decided, not sent yet
 	sent     *batch     // its append is under way; nil if none is
+	sentAt   time.Time
 	appended chan error
+	company  int              // commands that the next batch waits for
+	patience <-chan time.Time // how long it does
 	fetching map[ledger.Ref][]*waiting // who waits for a document
 	wanted   []ledger.Ref              // of those, what no look-up has been started for yet
 	lookUps  int                       // under way
@@ -61,6 +65,11 @@ const (
 	stopMax = 10 * time.Second
 	// readyMax is how many commands are taken from the queue before they are decided.
 	readyMax = 2 * batchMax
+	// companyMin is from how many events on an append has a fixed cost worth sharing.
+	companyMin = 16
+	// patiencePart of an append's time, and patienceMax, bound what a batch waits.
+	patiencePart = 8
+	patienceMax  = 5 * time.Millisecond
 	// batchBytesMax closes a batch; with its last event it is still half of what the
 	// log takes at once.
 	batchBytesMax = 16 << 20
@@ -86,6 +95,8 @@ func (w *Writer) loop(ctx context.Context) error {
 			if err := l.settleSent(work, err); err != nil {
 				return err
 			}
+		case <-l.patience:
+			l.company, l.patience = 0, nil
 		case <-stop:
 			stop = nil
 			w.refuseMore()
@@ -146,18 +157,31 @@ func (l *loop) nextPosition() uint64 {
 // send appends the next batch, unless one is under way already. A batch without events
 // is settled at once.
 func (l *loop) send(ctx context.Context) {
-	if l.sent != nil || len(l.next.commands) == 0 {
+	if l.sent != nil || len(l.next.commands) == 0 || len(l.next.commands) < l.company && !l.next.full() {
 		return
 	}
+	l.company, l.patience = 0, nil
 	b := l.next
 	l.next = b.following()
 	if len(b.records) == 0 {
 		l.settleBatch(b)
 		return
 	}
-	l.sent = b
+	l.sent, l.sentAt = b, time.Now()
 	after := l.last.Load()
 	go func() { l.appended <- l.log.Append(ctx, after, b.records) }()
+}
+
+// expect has the next batch wait a little for those who are just being answered: many of
+// them ask again at once. Without it, two halves of the callers take turns, and each
+// append's fixed cost is paid twice. A batch is in time if it waits for a part of what
+// its append takes.
+func (l *loop) expect(b *batch) {
+	if len(b.records) < companyMin {
+		return
+	}
+	l.company = len(b.commands) + len(l.next.commands)
+	l.patience = time.After(min(time.Since(l.sentAt)/patiencePart, patienceMax))
 }
 
 // settleSent answers those whose events are in the log. If the append was beaten, what
@@ -169,6 +193,7 @@ func (l *loop) settleSent(ctx context.Context, err error) error {
 	case err == nil:
 		l.sent = nil
 		l.last.Store(b.records[len(b.records)-1].Position)
+		l.expect(b)
 		l.settleBatch(b)
 		return nil
 	case errors.Is(err, events.ErrBeaten):

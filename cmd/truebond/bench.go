@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -37,7 +38,8 @@ A case is first measured in bursts: short enough for the views to lag behind. Wh
 in -sustained is a minute long: then the writer goes as fast as the views follow.
 
 Figures depend on the machine and on what else it does. Compare those of one run.
-MongoDB is measured when MONGO_URL names one; its database is the bench's own.`,
+MongoDB is measured when MONGO_URL names one, in its database truebond_bench, which is
+emptied before and afterwards.`,
 		Example: `  truebond bench
   truebond bench --quick --json`,
 		Args: exactly(),
@@ -135,10 +137,16 @@ func (b *bench) run(ctx context.Context, notes io.Writer) ([]benchRow, error) {
 	return b.rows, err
 }
 
-// benchMongo is where MongoDB is measured; empty: nowhere.
+// benchMongo is where MongoDB is measured, in a database of the bench's own; empty: nowhere.
 func benchMongo() (string, error) {
 	s, err := readSettings()
-	return s.MongoURL, err
+	if err != nil || s.MongoURL == "" {
+		return "", err
+	}
+	address, options, _ := strings.Cut(s.MongoURL, "?")
+	scheme, rest, _ := strings.Cut(address, "://")
+	hosts, _, _ := strings.Cut(rest, "/")
+	return scheme + "://" + hosts + "/truebond_bench?" + options, nil
 }
 
 func (b *bench) add(r benchRow) {
