@@ -47,8 +47,8 @@ type loop struct {
 	sent     *batch     // its append is under way; nil if none is
 	sentAt   time.Time
 	appended chan error
-	company  int              // commands that the next batch waits for
-	patience <-chan time.Time // how long it does
+	company  int                       // commands that the next batch waits for
+	patience <-chan time.Time          // how long it does
 	fetching map[ledger.Ref][]*waiting // who waits for a document
 	wanted   []ledger.Ref              // of those, what no look-up has been started for yet
 	lookUps  int                       // under way
@@ -68,8 +68,8 @@ const (
 	// companyMin is from how many events on an append has a fixed cost worth sharing.
 	companyMin = 16
 	// patiencePart of an append's time, and patienceMax, bound what a batch waits.
-	patiencePart = 8
-	patienceMax  = 5 * time.Millisecond
+	patiencePart = 4
+	patienceMax  = 10 * time.Millisecond
 	// batchBytesMax closes a batch; with its last event it is still half of what the
 	// log takes at once.
 	batchBytesMax = 16 << 20

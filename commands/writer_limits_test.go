@@ -287,3 +287,56 @@ func TestAnEventTellsWhenItHappenedOutside(t *testing.T) {
 		}
 	})
 }
+
+func TestThoseWhoComeBackAtOnceShareAnAppend(t *testing.T) {
+	atDesk(t, func(t *testing.T, d *desk) {
+		d.log.before = func(int) error { time.Sleep(8 * time.Millisecond); return nil }
+		d.open()
+		const callers, times = 64, 20
+		for i := range callers {
+			go func() {
+				for n := range times {
+					_, err := d.Do(t.Context(), block(fmt.Sprint("k", i, "/", n), fmt.Sprint("u", i, "/", n)))
+					if err != nil {
+						t.Error(err)
+					}
+				}
+			}()
+		}
+		time.Sleep(time.Minute)
+		if tries := len(d.log.tries()); tries > times+5 { // not two halves that take turns
+			t.Errorf("%d appends for %d times %d commands", tries, times, callers)
+		}
+		if d.Last() != callers*times {
+			t.Errorf("the log ends at %d", d.Last())
+		}
+	})
+}
+
+func TestNobodyWaitsLongForThoseWhoDoNotComeBack(t *testing.T) {
+	atDesk(t, func(t *testing.T, d *desk) {
+		first := make(gate)
+		d.log.before = func(n int) error {
+			if n == 2 {
+				return first.pass(n)
+			}
+			return nil
+		}
+		d.open()
+		var all []*asking
+		for i := range 100 { // one goes alone, and the others together
+			all = append(all, d.ask(block(fmt.Sprint("k", i), fmt.Sprint("u", i))))
+		}
+		last := d.begin(block("last", "bob"))
+		begun := time.Now()
+		time.Sleep(time.Second)
+		close(first)
+		for _, a := range all {
+			a.got()
+		}
+		last.got()
+		if waited := time.Since(begun) - time.Second; waited > patienceMax {
+			t.Errorf("it waited for %v", waited)
+		}
+	})
+}
