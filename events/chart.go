@@ -116,17 +116,23 @@ func (a Account) Class() string {
 
 // Holds tells whether the chart has this account and lets it hold the asset.
 func (a Account) Holds(asset Asset) bool {
-	parts := strings.Split(string(a), "/")
-	for _, p := range parts {
-		if p == "" {
+	var room [partsMax]string
+	parts := room[:0]
+	for rest, more := string(a), true; more; {
+		var part string
+		if part, rest, more = strings.Cut(rest, "/"); part == "" || len(parts) == partsMax {
 			return false
 		}
+		parts = append(parts, part)
 	}
 	if shape, ok := chart[parts[0]]; ok && shape.fits(parts) {
 		return asset.IsCurrency() != shape.credits && (asset == Credit || asset.IsCurrency())
 	}
 	return false
 }
+
+// partsMax is how many parts the longest path has: `user/<u>/<lot>/held`.
+const partsMax = 4
 
 // An accountShape is a root of the chart: how many parts its paths have, what the
 // second may be, and whether it holds credits or money.

@@ -39,18 +39,19 @@ func NewCodec() (*Codec, error) {
 	return c, nil
 }
 
-// wire is an event's JSON. It holds the whole event but its position.
-type wire struct {
-	Key       string          `json:"key"`
-	Type      string          `json:"type"`
-	Schema    int             `json:"schema"`
-	Time      time.Time       `json:"time"`
-	Effective time.Time       `json:"effective,omitzero"` // left out when it is Time
-	Actor     Actor           `json:"actor"`
-	Cause     uint64          `json:"cause,omitempty"`
-	Request   []byte          `json:"request,omitempty"`
-	Moves     []Move          `json:"moves,omitempty"`
-	Data      json.RawMessage `json:"data"`
+// wire is an event's JSON. It holds the whole event but its position. D is the payload:
+// itself when it is written, and its JSON as long as its type is not known.
+type wire[D any] struct {
+	Key       string    `json:"key"`
+	Type      string    `json:"type"`
+	Schema    int       `json:"schema"`
+	Time      time.Time `json:"time"`
+	Effective time.Time `json:"effective,omitzero"` // left out when it is Time
+	Actor     Actor     `json:"actor"`
+	Cause     uint64    `json:"cause,omitempty"`
+	Request   []byte    `json:"request,omitempty"`
+	Moves     []Move    `json:"moves,omitempty"`
+	Data      D         `json:"data"`
 }
 
 // Encode writes an event's body. It refuses what must never be in the log: a move that
@@ -60,22 +61,21 @@ func (c *Codec) Encode(e Event) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode %q: %w", e.Key, err)
 	}
-	data, err := json.Marshal(e.Data)
-	if err != nil {
-		return nil, fmt.Errorf("encode %q: %w", e.Key, err)
-	}
-	w := wire{
+	w := wire[Payload]{
 		Key: e.Key, Type: t.Name, Schema: t.Schema, Time: e.Time, Actor: e.Actor,
-		Cause: e.Cause, Request: e.Request, Moves: e.Moves, Data: data,
+		Cause: e.Cause, Request: e.Request, Moves: e.Moves, Data: e.Data,
 	}
 	if !e.Effective.Equal(e.Time) {
 		w.Effective = e.Effective
 	}
 	body, err := json.Marshal(w)
-	if err == nil && len(body) > BodyMax {
-		err = fmt.Errorf("encode %q: its body has %d bytes; %d are allowed", e.Key, len(body), BodyMax)
+	if err != nil {
+		return nil, fmt.Errorf("encode %q: %w", e.Key, err)
 	}
-	return body, err
+	if len(body) > BodyMax {
+		return nil, fmt.Errorf("encode %q: its body has %d bytes; %d are allowed", e.Key, len(body), BodyMax)
+	}
+	return body, nil
 }
 
 // check refuses an event that must not be in the log, and tells its type.
@@ -122,7 +122,7 @@ func hasPlainYear(t time.Time) bool {
 
 // Decode reads an event's body, of today's schema or an older one.
 func (c *Codec) Decode(position uint64, body []byte) (Event, error) {
-	var w wire
+	var w wire[json.RawMessage]
 	if err := json.Unmarshal(body, &w); err != nil {
 		return Event{}, fmt.Errorf("decode event %d: %w", position, err)
 	}
@@ -147,20 +147,21 @@ func (c *Codec) Decode(position uint64, body []byte) (Event, error) {
 	return e, nil
 }
 
-// Headers are what routing and tools need to know of an event without its body, by
-// the CloudEvents 1.0 binding for NATS (binary mode).
-func (c *Codec) Headers(e Event) map[string]string {
-	h := map[string]string{
-		"ce-specversion": "1.0",
-		"ce-id":          e.Key,
-		"ce-source":      "/truebond",
-		"ce-type":        e.Data.Type(),
-		"ce-time":        e.Time.Format(time.RFC3339Nano),
-		"ce-dataschema":  "/schemas/" + e.Data.Type() + "/" + strconv.Itoa(c.types[e.Data.Type()].Schema),
-		"content-type":   "application/json",
-	}
+// EachHeader tells what routing and tools need to know of an event without its body, by
+// the CloudEvents 1.0 binding for NATS (binary mode). There are HeadersMax at most.
+func (c *Codec) EachHeader(e Event, tell func(name, value string)) {
+	name := e.Data.Type()
+	tell("ce-specversion", "1.0")
+	tell("ce-id", e.Key)
+	tell("ce-source", "/truebond")
+	tell("ce-type", name)
+	tell("ce-time", e.Time.Format(time.RFC3339Nano))
+	tell("ce-dataschema", "/schemas/"+name+"/"+strconv.Itoa(c.types[name].Schema))
+	tell("content-type", "application/json")
 	if subjects := e.Data.Subjects(); len(subjects) > 0 {
-		h["ce-subject"] = subjects[0]
+		tell("ce-subject", subjects[0])
 	}
-	return h
 }
+
+// HeadersMax is how many headers EachHeader tells at most.
+const HeadersMax = 8

@@ -152,12 +152,25 @@ func (p *Projector) Run(ctx context.Context) error {
 	return err
 }
 
-// A transaction costs as much as folding some hundred events. While few come and nobody
-// waits for them, they are gathered for a moment and leave the processor to commands.
+// Commands go first: nobody is answered sooner because a view is, unless he waits for it.
 const (
-	gatherBelow = 500 // events
-	gatherMax   = 10 * time.Millisecond
+	gatherBelow = 500                    // events in a batch; a transaction costs as much as folding some hundred
+	gatherMax   = 10 * time.Millisecond  // for so long the next few are gathered
+	breathPart  = 2                      // of what a large batch took, that long the processor is left to commands
+	breathMax   = 400 * time.Millisecond // but no longer than this
+	behindMax   = 20_000                 // events; further behind there is no rest
 )
+
+// breath is how long to rest after a batch, as long as nobody waits for what comes next.
+func (p *Projector) breath(ctx context.Context, events int, took time.Duration) time.Duration {
+	if events < gatherBelow {
+		return gatherMax
+	}
+	if behind, err := p.Behind(ctx); err != nil || behind > behindMax {
+		return 0
+	}
+	return min(breathPart*took, breathMax)
+}
 
 // serve folds the log into the live tables until something fails or the tables change.
 // Tables that are behind are built meanwhile. It tells whether it got anywhere.
@@ -184,10 +197,11 @@ func (p *Projector) serve(ctx context.Context) (moved bool, err error) {
 	for {
 		select {
 		case records := <-feed.batches:
+			begun := time.Now()
 			err = p.fold(ctx, front, records)
 			p.state.advance(front.position)
-			if err == nil && len(records) < gatherBelow {
-				p.state.rest(ctx, gatherMax)
+			if err == nil {
+				p.state.rest(ctx, p.breath(ctx, len(records), time.Since(begun)))
 			}
 		case err = <-feed.ended:
 		case err = <-built:

@@ -102,7 +102,7 @@ type draft struct {
 	used   int
 }
 
-const headersMax = 16 // of CloudEvents 8, of NATS 5
+const headersMax = events.HeadersMax + 5 // of NATS
 
 // of fills the draft with a record's subject, body, key and CloudEvents headers.
 func (d *draft) of(r events.Record, codec *events.Codec) *nats.Msg {
@@ -114,9 +114,7 @@ func (d *draft) of(r events.Record, codec *events.Codec) *nats.Msg {
 	d.msg.Reply = ""
 	d.msg.Subject = subjectPrefix + r.Data.Type()
 	d.msg.Data = r.Body
-	for name, value := range codec.Headers(r.Event) {
-		d.set(name, headerValue(value))
-	}
+	codec.EachHeader(r.Event, func(name, value string) { d.set(name, headerValue(value)) })
 	d.set(nats.MsgIdHdr, headerValue(r.Key))
 	return &d.msg
 }

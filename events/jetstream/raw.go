@@ -26,9 +26,7 @@ func (l *Log) NewRawBatch(records []events.Record) *RawBatch {
 	for i, r := range records {
 		msg := nats.NewMsg(subjectPrefix + r.Data.Type())
 		msg.Data = r.Body
-		for name, value := range l.codec.Headers(r.Event) {
-			msg.Header[name] = []string{headerValue(value)}
-		}
+		l.codec.EachHeader(r.Event, func(name, value string) { msg.Header[name] = []string{headerValue(value)} })
 		msg.Header[nats.MsgIdHdr] = []string{headerValue(r.Key)}
 		if len(records) > 1 {
 			msg.Header["Nats-Batch-Id"] = []string{batch}
