@@ -16,20 +16,23 @@ import (
 // overHTTP charges through the API, each caller on a connection of its own. It writes
 // its requests itself: a whole HTTP client would take more of the two sides' shared
 // processors than the server does.
-func (l *ledgerBench) overHTTP(ctx context.Context, user func(int64) string) (caller, error) {
+func (l *ledgerBench) overHTTP(_ context.Context, user func(int64) string) (caller, error) {
 	address, err := url.Parse(l.server.url())
-	if err != nil {
-		return nil, err
-	}
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", address.Host)
 	if err != nil {
 		return nil, err
 	}
 	head := "POST /api/credits/deduct HTTP/1.1\r\nHost: " + address.Host + "\r\nAuthorization: Bearer " + l.key +
 		"\r\nContent-Type: application/json\r\n"
-	answers := bufio.NewReader(conn)
+	var conn net.Conn // made when it is needed: the server closes one that says nothing
+	var answers *bufio.Reader
 	var request strings.Builder
-	return func(context.Context) error {
+	return func(ctx context.Context) (err error) {
+		if conn == nil {
+			if conn, err = new(net.Dialer).DialContext(ctx, "tcp", address.Host); err != nil {
+				return err
+			}
+			answers = bufio.NewReader(conn)
+		}
 		n := l.n.Add(1)
 		body := `{"user_id":"` + user(n) + `","credits":1,"reason":"bench"}`
 		request.Reset()
