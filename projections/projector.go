@@ -156,7 +156,7 @@ func (p *Projector) Run(ctx context.Context) error {
 const (
 	gatherBelow = 500                    // events in a batch; a transaction costs as much as folding some hundred
 	gatherMax   = 10 * time.Millisecond  // for so long the next few are gathered
-	breathPart  = 2                      // of what a large batch took, that long the processor is left to commands
+	breathPart  = 2                      // so many times what a large batch took the processor is left to commands
 	breathMax   = 400 * time.Millisecond // but no longer than this
 	behindMax   = 20_000                 // events; further behind there is no rest
 )
