@@ -20,6 +20,8 @@ import (
 	"truebond/commands/stripe"
 	"truebond/events"
 	"truebond/ledger"
+	"truebond/projections"
+	"truebond/projections/projectiontest"
 )
 
 // asProgram in the environment makes the test binary the program itself.
@@ -261,7 +263,13 @@ func checkPromises(t *testing.T, data string, l *load) {
 			}
 		}
 	}
-	viewsEqualFold(t, s, history)
+	differences, err := projectiontest.Differences(t.Context(), s.store, projections.Catalogue(), history)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range differences {
+		t.Error(d)
+	}
 }
 
 func readAll(t *testing.T, s *server, last uint64) []events.Event {
