@@ -89,7 +89,7 @@ func (l *loop) decide(c *waiting) (missing []ledger.Ref) {
 		l.next.add(c, outcome{err: err})
 		return nil
 	}
-	return l.take(c, events.Event{
+	return l.accept(c, events.Event{
 		Position: l.nextPosition(), Key: c.Key, Time: now, Effective: effective(c.Effective, now), Actor: c.Actor,
 		Cause: c.Cause, Request: c.Request, Moves: moves, Data: payload,
 	}, missing)
@@ -102,9 +102,9 @@ func effective(outside, now time.Time) time.Time {
 	return outside.UTC()
 }
 
-// take puts the event that a command came to into the next batch, unless documents are
+// accept puts the event that a command came to into the next batch, unless documents are
 // missing that it touches.
-func (l *loop) take(c *waiting, e events.Event, missing []ledger.Ref) []ledger.Ref {
+func (l *loop) accept(c *waiting, e events.Event, missing []ledger.Ref) []ledger.Ref {
 	fail := func(err error) []ledger.Ref {
 		l.next.add(c, outcome{err: err})
 		return nil

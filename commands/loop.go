@@ -81,16 +81,18 @@ func (w *Writer) loop(ctx context.Context) error {
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(w.work, cancel) })()
 	l := &loop{Writer: w, next: &batch{}, appended: make(chan error, 1), fetching: map[ledger.Ref][]*waiting{}}
+	l.survey(work)
 	for stop := ctx.Done(); ; {
-		queue := w.queue
+		arrived := w.arrived
 		if len(l.ready) >= readyMax {
-			queue = nil
+			arrived = nil
 		}
 		select {
-		case c := <-queue:
-			l.ready = append(l.ready, c)
+		case <-arrived:
 		case f := <-w.loads:
 			l.receive(work, f)
+		case l.memory.known.now = <-w.filled:
+			l.memory.known.next = nil
 		case err := <-l.appended:
 			if err := l.settleSent(work, err); err != nil {
 				return err
@@ -120,7 +122,7 @@ func (l *loop) advance(ctx context.Context) error {
 			return err
 		}
 	}
-	l.drain()
+	l.ready = l.take(l.ready, max(0, readyMax-len(l.ready)))
 	l.decideReady()
 	l.send(ctx)
 	l.decideReady() // what has no room in the batch that is on its way now
@@ -128,20 +130,10 @@ func (l *loop) advance(ctx context.Context) error {
 	return nil
 }
 
-// drain takes what waits in the queue, as far as there is room.
-func (l *loop) drain() {
-	for len(l.ready) < readyMax {
-		select {
-		case c := <-l.queue:
-			l.ready = append(l.ready, c)
-		default:
-			return
-		}
-	}
-}
-
 func (l *loop) idle() bool {
-	return len(l.ready) == 0 && len(l.queue) == 0 && len(l.next.commands) == 0 &&
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.ready) == 0 && len(l.inbox) == 0 && len(l.next.commands) == 0 &&
 		l.sent == nil && len(l.fetching) == 0
 }
 
@@ -164,7 +156,7 @@ func (l *loop) send(ctx context.Context) {
 	b := l.next
 	l.next = b.following()
 	if len(b.records) == 0 {
-		l.settleBatch(b)
+		l.settleBatch(ctx, b)
 		return
 	}
 	l.sent, l.sentAt = b, time.Now()
@@ -194,7 +186,7 @@ func (l *loop) settleSent(ctx context.Context, err error) error {
 		l.sent = nil
 		l.last.Store(b.records[len(b.records)-1].Position)
 		l.expect(b)
-		l.settleBatch(b)
+		l.settleBatch(ctx, b)
 		return nil
 	case errors.Is(err, events.ErrBeaten):
 		return l.readAgain(ctx)
@@ -236,10 +228,11 @@ func (l *loop) readAgain(ctx context.Context) error {
 }
 
 // settleBatch answers all commands of a batch.
-func (l *loop) settleBatch(b *batch) {
+func (l *loop) settleBatch(ctx context.Context, b *batch) {
 	l.settle(b.commands...)
 	l.memory.round++
 	l.memory.shrink(l.limits.Documents, l.stored.Stored())
+	l.survey(ctx)
 }
 
 func pause(ctx context.Context, d time.Duration) error {

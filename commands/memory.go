@@ -11,8 +11,10 @@ type memory struct {
 	folds  []events.Folding
 	byName map[string]events.Folding
 	docs   map[ledger.Ref]*entry
-	round  uint64 // counts batches, to tell what was used lately
-	full   uint64 // no look for what may go before this round: it takes a while
+	known  knownKeys
+	keys   []ledger.Ref // documents of used keys at hand, the oldest first
+	round  uint64       // counts batches, to tell what was used lately
+	full   uint64       // no look for what may go before this round: it takes a while
 }
 
 // An entry is a document at hand.
@@ -37,14 +39,26 @@ func newMemory(folds []events.Folding) *memory {
 	return m
 }
 
-// Document is a document at hand.
+// Document is a document at hand. That of a key that was never used need not be fetched.
 func (m *memory) Document(ref ledger.Ref) (any, bool) {
 	e, ok := m.docs[ref]
 	if !ok {
-		return nil, false
+		if ref.Fold != ledger.Keys.Name || !m.known.never(ref.Key) {
+			return nil, false
+		}
+		e = &entry{}
+		m.keep(ref, e)
 	}
 	e.used = m.round
 	return e.doc, true
+}
+
+// keep puts a document into memory.
+func (m *memory) keep(ref ledger.Ref, e *entry) {
+	m.docs[ref] = e
+	if ref.Fold == ledger.Keys.Name {
+		m.keys = append(m.keys, ref)
+	}
 }
 
 // touches are the documents that an event touches, into a slice that is used again.
@@ -61,6 +75,9 @@ func (m *memory) touches(e events.Event, into []touch) []touch {
 // were before.
 func (m *memory) apply(e events.Event, touched []touch, undo *[]before) {
 	for _, t := range touched {
+		if t.ref.Fold == ledger.Keys.Name {
+			m.known.add(t.ref.Key)
+		}
 		at := m.docs[t.ref]
 		if at.position >= e.Position {
 			continue // stored with this event already
@@ -107,7 +124,7 @@ func (m *memory) install(ref ledger.Ref, found StoredDocument, exists bool, stor
 		}
 		e.doc, e.position = doc, found.Position
 	}
-	m.docs[ref] = e
+	m.keep(ref, e)
 	return nil
 }
 
@@ -127,8 +144,17 @@ func (c *waiting) unpin() {
 }
 
 // shrink forgets documents that are stored, until at most max are left or nothing more
-// may go. What was used in the last rounds stays as long as it can.
+// may go. What was used in the last rounds stays as long as it can; a used key, for which
+// hardly anybody asks again, goes as soon as it may.
 func (m *memory) shrink(max int, stored uint64) {
+	for len(m.keys) > 0 {
+		e := m.docs[m.keys[0]]
+		if e != nil && (e.pins > 0 || e.position > stored) {
+			break
+		}
+		delete(m.docs, m.keys[0])
+		m.keys = m.keys[1:]
+	}
 	const (
 		roundsKept   = 8
 		perRoundSeen = 1000 // documents looked at, on average: some ten microseconds

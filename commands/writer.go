@@ -46,6 +46,8 @@ type Documents interface {
 	Stored() uint64
 	// Fetch finds documents of a fold; those that do not exist are left out.
 	Fetch(ctx context.Context, fold string, keys []string) (map[string]StoredDocument, error)
+	// Keys are the keys of a fold's documents after one, in their order, max at most.
+	Keys(ctx context.Context, fold, after string, max int) ([]string, error)
 }
 
 // A StoredDocument is a document and the position of the last event folded into it.
@@ -90,8 +92,9 @@ type Writer struct {
 	pause  time.Duration // pauseAfterFailure, and
 	work   time.Duration // stopMax, but for tests
 
-	queue   chan *waiting
+	arrived chan struct{} // has room for one: the inbox is not empty
 	loads   chan load
+	filled  chan *keyFilter
 	stopped chan struct{} // closed when Run has ended
 	last    atomic.Uint64 // the last position that is in the log for certain
 	looks   atomic.Uint64
@@ -99,6 +102,7 @@ type Writer struct {
 
 	mu       sync.Mutex
 	underWay map[string]*waiting
+	inbox    []*waiting // of those, what the loop has not taken yet
 	stopping bool
 
 	// Run's own:
@@ -137,8 +141,9 @@ func NewWriter(log Log, stored Documents, codec *events.Codec, now func() time.T
 	return &Writer{
 		log: log, stored: stored, codec: codec, now: now, limits: limits, logger: logger,
 		pause: pauseAfterFailure, work: stopMax,
-		queue:    make(chan *waiting, limits.Queue),
+		arrived:  make(chan struct{}, 1),
 		loads:    make(chan load),
+		filled:   make(chan *keyFilter),
 		stopped:  make(chan struct{}),
 		underWay: map[string]*waiting{},
 		memory:   newMemory(ledger.Folds()),
@@ -156,13 +161,13 @@ func (w *Writer) Do(ctx context.Context, c Command) (Done, error) {
 			return Done{}, err
 		}
 		if other == nil {
-			if err := mine.wait(ctx, w.stopped); err != nil {
+			if err := mine.wait(ctx); err != nil {
 				mine.leave()
 				return Done{}, err
 			}
 			return w.answer(ctx, c, mine, false)
 		}
-		if err := other.wait(ctx, w.stopped); err != nil {
+		if err := other.wait(ctx); err != nil {
 			return Done{}, err
 		}
 		if other.result.err == nil {
@@ -180,7 +185,7 @@ func (w *Writer) Look(ctx context.Context, look func(*ledger.Tx) error) error {
 	if err != nil {
 		return err
 	}
-	if err := mine.wait(ctx, w.stopped); err != nil {
+	if err := mine.wait(ctx); err != nil {
 		mine.leave()
 		return err
 	}
@@ -222,20 +227,13 @@ func (c *waiting) leave() {
 	c.gone = true
 }
 
-// wait returns when the command is decided for good.
-func (c *waiting) wait(ctx context.Context, stopped <-chan struct{}) error {
+// wait returns when the command is decided for good, or the writer has stopped.
+func (c *waiting) wait(ctx context.Context) error {
 	select {
 	case <-c.done:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-stopped:
-		select {
-		case <-c.done:
-			return nil
-		default:
-			return ErrStopping
-		}
 	}
 }
 
@@ -257,8 +255,26 @@ func (w *Writer) enqueue(c *waiting) (mine, other *waiting, err error) {
 	}
 	c.done = make(chan struct{})
 	w.underWay[c.Key] = c
-	w.queue <- c // never blocks: it holds as many as may be under way
+	w.inbox = append(w.inbox, c)
+	if len(w.inbox) == 1 {
+		select {
+		case w.arrived <- struct{}{}:
+		default: // the loop has not looked since it was told last
+		}
+	}
 	return c, nil, nil
+}
+
+// take moves commands from the inbox behind those that are ready, max at most.
+func (w *Writer) take(ready []*waiting, max int) []*waiting {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	some := w.inbox[:min(len(w.inbox), max)]
+	ready = append(ready, some...)
+	rest := copy(w.inbox, w.inbox[len(some):])
+	clear(w.inbox[rest:])
+	w.inbox = w.inbox[:rest]
+	return ready
 }
 
 // room is how many events may come behind a position before the stored documents are
@@ -297,8 +313,7 @@ func (w *Writer) UnderWay() int {
 // those who wait by then are answered. An error says why it cannot go on, or that some
 // were not answered. Run it once. Commands that come before it wait for it.
 func (w *Writer) Run(ctx context.Context) error {
-	defer close(w.stopped)
-	defer w.refuseMore()
+	defer w.sendAway()
 	err := w.catchUp(ctx)
 	if err != nil && ctx.Err() != nil {
 		return nil // stopped before it began
@@ -307,6 +322,20 @@ func (w *Writer) Run(ctx context.Context) error {
 		return err
 	}
 	return w.loop(ctx)
+}
+
+// sendAway ends the wait of all who are left, once nothing is decided any more.
+func (w *Writer) sendAway() {
+	close(w.stopped)
+	w.refuseMore()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, c := range w.underWay {
+		c.result = outcome{err: ErrStopping}
+		close(c.done)
+	}
+	clear(w.underWay)
+	w.inbox = nil
 }
 
 // refuseMore lets no new command in.

@@ -69,6 +69,8 @@ func (l *countingLog) Fetch(context.Context, string, []string) (map[string]Store
 	return nil, nil
 }
 
+func (l *countingLog) Keys(context.Context, string, string, int) ([]string, error) { return nil, nil }
+
 func BenchmarkLog(b *testing.B) {
 	for _, size := range []int{1, 64, 1000} {
 		b.Run(fmt.Sprintf("batch=%d", size), func(b *testing.B) {

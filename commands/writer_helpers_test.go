@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -64,6 +65,8 @@ func running(t testing.TB, w *Writer) (stop func()) {
 type shelf struct {
 	stored atomic.Uint64
 	asked  atomic.Int64 // for documents of one fold
+
+	keysFail atomic.Bool
 
 	mu    sync.Mutex
 	state *ledgertest.State
@@ -123,6 +126,23 @@ func (s *shelf) Fetch(ctx context.Context, fold string, keys []string) (map[stri
 		}
 	}
 	return found, nil
+}
+
+// Keys takes a page from the documents as they lie.
+func (s *shelf) Keys(_ context.Context, fold, after string, max int) ([]string, error) {
+	if s.keysFail.Load() {
+		return nil, errors.New("the store is down")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var keys []string
+	for ref := range s.docs {
+		if ref.Fold == fold && ref.Key > after {
+			keys = append(keys, ref.Key)
+		}
+	}
+	slices.Sort(keys)
+	return keys[:min(len(keys), max)], nil
 }
 
 // morning is when every scene begins.

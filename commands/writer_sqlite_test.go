@@ -94,3 +94,12 @@ func (s *realStore) Fetch(ctx context.Context, fold string, keys []string) (map[
 	}
 	return found, nil
 }
+
+func (s *realStore) Keys(ctx context.Context, fold, after string, max int) ([]string, error) {
+	docs, err := s.reader.Find(ctx, fold, projections.Query{After: &projections.Cursor{ID: after}, Limit: max})
+	keys := make([]string, len(docs))
+	for i, d := range docs {
+		keys[i] = d.ID
+	}
+	return keys, err
+}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"truebond/events"
 	"truebond/ledger"
@@ -23,12 +24,14 @@ func TestAStoreThatFailsRefusesWhatNeedsIt(t *testing.T) {
 			}
 			return nil
 		}
-		d.ask(block("k1", "bob")).refused(ErrNoDocuments)
+		wish := block("k1", "bob")
+		wish.Decide = lookingAt("eve", wish.Decide)
+		d.ask(wish).refused(ErrNoDocuments)
 		if got := d.ask(block("k0", "abe")).got(); !got.Replayed { // all of it is in memory
 			t.Errorf("got %+v", got)
 		}
 		down = false
-		d.ask(block("k1", "bob")).got()
+		d.ask(wish).got()
 	})
 }
 
@@ -101,19 +104,53 @@ func TestWhatManyLackIsFetchedTogether(t *testing.T) {
 	})
 }
 
-func TestANewCommandNeedsOneLookUp(t *testing.T) {
+func TestANewKeyNeedsNoLookUp(t *testing.T) {
 	atDesk(t, func(t *testing.T, d *desk) {
 		d.open()
 		d.ask(block("k1", "bob")).got()
 		before := d.shelf.asked.Load()
-		d.ask(Command{Key: "k2", Actor: events.System, Decide: func(tx *ledger.Tx) (events.Payload, []events.Move, error) {
-			_ = ledger.Load(tx, ledger.Blocks, "ann")
-			return events.UserBlocked{User: "bob", Blocked: "ann"}, nil, nil
-		}}).got()
-		if asked := d.shelf.asked.Load() - before; asked != 2 { // keys and blocks, in one go
+		d.ask(block("k2", "eve")).got() // what it looks at is at hand
+		if asked := d.shelf.asked.Load() - before; asked != 0 {
+			t.Errorf("the store was asked %d times", asked)
+		}
+		wish := block("k3", "abe")
+		wish.Decide = lookingAt("abe", wish.Decide)
+		d.ask(wish).got()
+		if asked := d.shelf.asked.Load() - before; asked != 1 {
 			t.Errorf("the store was asked %d times", asked)
 		}
 	})
+}
+
+func TestWhileStoredKeysAreNotKnownANewCommandNeedsOneLookUp(t *testing.T) {
+	atDesk(t, func(t *testing.T, d *desk) {
+		d.shelf.keysFail.Store(true)
+		d.open()
+		d.ask(block("k1", "bob")).got()
+		before := d.shelf.asked.Load()
+		wish := block("k2", "eve")
+		wish.Decide = lookingAt("eve", wish.Decide)
+		d.ask(wish).got()
+		if asked := d.shelf.asked.Load() - before; asked != 2 { // keys and blocks, in one go
+			t.Errorf("the store was asked %d times", asked)
+		}
+		d.shelf.keysFail.Store(false)
+		time.Sleep(time.Minute) // it is tried again
+		synctest.Wait()
+		before = d.shelf.asked.Load()
+		d.ask(block("k3", "abe")).got()
+		if asked := d.shelf.asked.Load() - before; asked != 0 {
+			t.Errorf("the store was asked %d times", asked)
+		}
+	})
+}
+
+// lookingAt is a decision that looks at somebody's blocks first.
+func lookingAt(user string, decide ledger.Decision) ledger.Decision {
+	return func(tx *ledger.Tx) (events.Payload, []events.Move, error) {
+		_ = ledger.Load(tx, ledger.Blocks, user)
+		return decide(tx)
+	}
 }
 
 func TestMemoryIsBoundedAlsoWhenNothingIsWritten(t *testing.T) {

@@ -117,6 +117,19 @@ func (v *views) Fetch(ctx context.Context, fold string, keys []string) (map[stri
 	return found, nil
 }
 
+// Keys are the keys of a fold's documents, page by page.
+func (v *views) Keys(ctx context.Context, fold, after string, max int) ([]string, error) {
+	docs, err := v.reader.Find(ctx, fold, projections.Query{After: &projections.Cursor{ID: after}, Limit: max})
+	if err != nil {
+		return nil, err
+	}
+	keys := make([]string, len(docs))
+	for i, d := range docs {
+		keys[i] = d.ID
+	}
+	return keys, nil
+}
+
 // DueUntil are timers that are due, the earliest first.
 func (v *views) DueUntil(ctx context.Context, until time.Time, max int) ([]ledger.Timer, error) {
 	return documents[ledger.Timer](ctx, v.reader, ledger.Timers.Name, projections.Query{

@@ -1,0 +1,135 @@
+package commands
+
+import (
+	"context"
+	"hash/maphash"
+	"sync/atomic"
+	"time"
+
+	"truebond/ledger"
+)
+
+// A keyFilter tells of most keys that were never used that they were not, without a
+// look into the store. Of a key that was used it never says that. It is a Bloom filter
+// in blocks: all that a key sets is in one line of the processor's cache (Putze, Sanders,
+// Singler: Cache-, Hash- and Space-Efficient Bloom Filters, 2007).
+type keyFilter struct {
+	seed   maphash.Seed
+	blocks []filterBlock
+	room   uint64 // keys that it was made for; with more, it is less often sure
+	held   uint64 // keys that were added as they were used; read and written by the writer's loop
+}
+
+// A filterBlock has one bit of each word set for a key.
+type filterBlock [8]uint64
+
+const (
+	bitsPerKey     = 12 // of 150 keys that were never used, it is unsure about one
+	filterKeysMin  = 1 << 16
+	filterBytesMax = 256 << 20 // for 170 million keys; beyond, more questions go to the store
+)
+
+func newKeyFilter(keys uint64) *keyFilter {
+	const block = 64
+	count := min(keys*bitsPerKey/8, filterBytesMax)/block + 1
+	return &keyFilter{seed: maphash.MakeSeed(), blocks: make([]filterBlock, count), room: keys}
+}
+
+// place is the block of a key, and what chooses its bits.
+func (f *keyFilter) place(key string) (*filterBlock, uint64) {
+	hash := maphash.String(f.seed, key)
+	block := hash >> 32 * uint64(len(f.blocks)) >> 32
+	return &f.blocks[block], hash * 0x9e3779b97f4a7c15 // 2^64 / golden ratio: other bits than the block's
+}
+
+// add notes that a key was used. It may run in several goroutines.
+func (f *keyFilter) add(key string) {
+	block, bits := f.place(key)
+	for i := range block {
+		atomic.OrUint64(&block[i], 1<<(bits>>(6*i)&63))
+	}
+}
+
+// never tells whether a key was never used for certain.
+func (f *keyFilter) never(key string) bool {
+	block, bits := f.place(key)
+	for i := range block {
+		if atomic.LoadUint64(&block[i])&(1<<(bits>>(6*i)&63)) == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// knownKeys are filters of the keys that were used. The first, and a larger one when the
+// last has become too small, is filled from the store while commands go on.
+type knownKeys struct {
+	now  *keyFilter // nil until the first is complete
+	next *keyFilter // being filled; nil if none is
+}
+
+// add notes a key that is being used.
+func (k *knownKeys) add(key string) {
+	for _, f := range []*keyFilter{k.now, k.next} {
+		if f != nil {
+			f.add(key)
+			f.held++
+		}
+	}
+}
+
+func (k *knownKeys) never(key string) bool { return k.now != nil && k.now.never(key) }
+
+// survey begins to fill a filter, unless the one at hand has room or another is being
+// filled. It has all keys that are stored, those in memory, and those that come.
+func (w *Writer) survey(ctx context.Context) {
+	known := &w.memory.known
+	if known.next != nil || known.now != nil && known.now.held < known.now.room {
+		return
+	}
+	used := w.last.Load() // an event has a key
+	filter := newKeyFilter(filterKeysMin + 2*used)
+	filter.held = used
+	known.next = filter
+	for ref := range w.memory.docs {
+		if ref.Fold == ledger.Keys.Name {
+			filter.add(ref.Key)
+		}
+	}
+	go func() {
+		if w.fill(ctx, filter) {
+			select {
+			case w.filled <- filter:
+			case <-w.stopped:
+			}
+		}
+	}()
+}
+
+// surveyPart of the time goes into reading keys from the store; the rest is for others.
+const surveyPart = 2
+
+// fill adds the keys that are stored, which may take a minute for ten million. It is
+// false when ctx has ended.
+func (w *Writer) fill(ctx context.Context, filter *keyFilter) bool {
+	const pageMax = 1000
+	for after := ""; ; {
+		begun := time.Now()
+		keys, err := w.stored.Keys(ctx, ledger.Keys.Name, after, pageMax)
+		rest := time.Since(begun) * (surveyPart - 1)
+		if err != nil {
+			w.logger.WarnContext(ctx, "the keys that were used cannot be read; trying again", "error", err)
+			rest = w.pause
+		}
+		for _, key := range keys {
+			filter.add(key)
+			after = key
+		}
+		if err == nil && len(keys) < pageMax {
+			return true
+		}
+		if pause(ctx, rest) != nil {
+			return false
+		}
+	}
+}
