@@ -19,11 +19,11 @@ const askedMax = 100
 // errGone is for those who join a command whose caller has left: they ask themselves.
 var errGone = errors.New("the caller has left")
 
-// decideReady decides what is ready into the next batch, and notes the documents that
-// were missing.
-func (l *loop) decideReady() {
+// decideSome decides some of what is ready into the next batch, and notes the documents
+// that were missing.
+func (l *loop) decideSome() {
 	taken := 0
-	for taken < len(l.ready) && !l.next.full() {
+	for taken < min(len(l.ready), decideMax) && !l.next.full() {
 		c := l.ready[taken]
 		taken++
 		missing := l.decide(c)
@@ -43,6 +43,7 @@ func (l *loop) decideReady() {
 		}
 	}
 	l.ready = slices.Delete(l.ready, 0, taken)
+	l.stage()
 }
 
 // settleAlone ends a command that came to nothing, whatever others come to.

@@ -25,7 +25,7 @@ type filterBlock [8]uint64
 
 const (
 	bitsPerKey     = 12 // of 150 keys that were never used, it is unsure about one
-	filterKeysMin  = 1 << 16
+	filterKeysMin  = 1 << 20
 	filterBytesMax = 256 << 20 // for 170 million keys; beyond, more questions go to the store
 )
 

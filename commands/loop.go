@@ -67,6 +67,11 @@ const (
 	readyMax = 2 * batchMax
 	// companyMin is from how many events on an append has a fixed cost worth sharing.
 	companyMin = 16
+	// companyMax is from how many commands on two batches that take turns are faster than
+	// one for all: the log takes one in while the other is decided.
+	companyMax = 512
+	// decideMax is how many commands are decided at a time, before the loop looks around.
+	decideMax = 64
 	// patiencePart of an append's time, and patienceMax, bound what a batch waits.
 	patiencePart = 4
 	patienceMax  = 10 * time.Millisecond
@@ -82,12 +87,19 @@ func (w *Writer) loop(ctx context.Context) error {
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(w.work, cancel) })()
 	l := &loop{Writer: w, next: &batch{}, appended: make(chan error, 1), fetching: map[ledger.Ref][]*waiting{}}
 	l.survey(work)
+	always := make(chan struct{})
+	close(always)
 	for stop := ctx.Done(); ; {
+		var more chan struct{}
+		if len(l.ready) > 0 && !l.next.full() {
+			more = always
+		}
 		arrived := w.arrived
 		if len(l.ready) >= readyMax {
 			arrived = nil
 		}
 		select {
+		case <-more:
 		case <-arrived:
 		case f := <-w.loads:
 			l.receive(work, f)
@@ -123,9 +135,8 @@ func (l *loop) advance(ctx context.Context) error {
 		}
 	}
 	l.ready = l.take(l.ready, max(0, readyMax-len(l.ready)))
-	l.decideReady()
+	l.decideSome()
 	l.send(ctx)
-	l.decideReady() // what has no room in the batch that is on its way now
 	l.lookUp(ctx)
 	return nil
 }
@@ -146,10 +157,13 @@ func (l *loop) nextPosition() uint64 {
 	return position
 }
 
-// send appends the next batch, unless one is under way already. A batch without events
-// is settled at once.
+// send appends the next batch, unless one is under way already, or more will be in it in a
+// moment. A batch without events is settled at once.
 func (l *loop) send(ctx context.Context) {
-	if l.sent != nil || len(l.next.commands) == 0 || len(l.next.commands) < l.company && !l.next.full() {
+	if l.sent != nil || len(l.next.commands) == 0 {
+		return
+	}
+	if more := len(l.ready) > 0 || len(l.next.commands) < l.company; more && !l.next.full() {
 		return
 	}
 	l.company, l.patience = 0, nil
@@ -164,15 +178,23 @@ func (l *loop) send(ctx context.Context) {
 	go func() { l.appended <- l.log.Append(ctx, after, b.records) }()
 }
 
+// stage has the log take in what there is of a large next batch.
+func (l *loop) stage() {
+	if n := len(l.next.records); n >= decideMax {
+		l.log.Stage(l.nextPosition()-uint64(n)-1, l.next.records)
+	}
+}
+
 // expect has the next batch wait a little for those who are just being answered: many of
 // them ask again at once. Without it, two halves of the callers take turns, and each
 // append's fixed cost is paid twice. A batch is in time if it waits for a part of what
 // its append takes.
 func (l *loop) expect(b *batch) {
-	if len(b.records) < companyMin {
+	all := len(b.commands) + len(l.next.commands)
+	if len(b.records) < companyMin || all > companyMax {
 		return
 	}
-	l.company = len(b.commands) + len(l.next.commands)
+	l.company = all
 	l.patience = time.After(min(time.Since(l.sentAt)/patiencePart, patienceMax))
 }
 
@@ -186,6 +208,7 @@ func (l *loop) settleSent(ctx context.Context, err error) error {
 		l.sent = nil
 		l.last.Store(b.records[len(b.records)-1].Position)
 		l.expect(b)
+		l.send(ctx) // before those of the last one are answered: the log is not to wait
 		l.settleBatch(ctx, b)
 		return nil
 	case errors.Is(err, events.ErrBeaten):

@@ -36,6 +36,8 @@ type Done struct {
 // Log is where events go. See events/jetstream for the contracts.
 type Log interface {
 	Append(ctx context.Context, after uint64, records []events.Record) error
+	// Stage may send ahead what an append will begin with.
+	Stage(after uint64, records []events.Record)
 	Read(ctx context.Context, position uint64) (events.Record, error)
 	ReadRange(ctx context.Context, after uint64, max int) ([]events.Record, error)
 }

@@ -45,6 +45,9 @@ func (l *scriptedLog) Append(ctx context.Context, after uint64, records []events
 	return ctx.Err()
 }
 
+// Stage does nothing, as it may.
+func (l *scriptedLog) Stage(uint64, []events.Record) {}
+
 // append is what the real log does: the same again at the same place is no harm.
 func (l *scriptedLog) append(after uint64, records []events.Record) error {
 	l.mu.Lock()

@@ -156,9 +156,9 @@ func (p *Projector) Run(ctx context.Context) error {
 const (
 	gatherBelow = 500                    // events in a batch; a transaction costs as much as folding some hundred
 	gatherMax   = 10 * time.Millisecond  // for so long the next few are gathered
-	breathPart  = 2                      // so many times what a large batch took the processor is left to commands
-	breathMax   = 400 * time.Millisecond // but no longer than this
-	behindMax   = 20_000                 // events; further behind there is no rest
+	breathPart  = 4                      // so many times what a large batch took the processor is left to commands
+	breathMax   = 800 * time.Millisecond // but no longer than this
+	behindMax   = 50_000                 // events; further behind there is no rest. Half of the writer's limit
 )
 
 // breath is how long to rest after a batch, as long as nobody waits for what comes next.

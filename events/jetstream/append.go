@@ -83,12 +83,13 @@ func (l *Log) Append(ctx context.Context, after uint64, records []events.Record)
 	if err := cmp.Or(context.Cause(l.life), context.Cause(ctx)); err != nil {
 		return fmt.Errorf("append after %d: %w", after, err)
 	}
+	ahead := l.staged(after, records)
 	step := len(records)
-	if step < l.batchMin {
+	if step < l.batchMin && ahead == nil {
 		step = 1
 	}
 	for in := 0; in < len(records); {
-		some, err := l.settle(ctx, after+uint64(in), records[in:in+step])
+		some, err := l.settle(ctx, after+uint64(in), records[in:in+step], ahead)
 		in += some
 		if err != nil && in > 0 {
 			err = &PartialError{In: in, Err: err}
@@ -129,14 +130,22 @@ func checkRecords(after uint64, records []events.Record) error {
 const triesQuiet = 3
 
 // settle publishes until the outcome is certain, and tells how many are in. What it
-// cannot conclude from the server's answer it reads from the log.
-func (l *Log) settle(ctx context.Context, after uint64, records []events.Record) (in int, err error) {
+// cannot conclude from the server's answer it reads from the log. What was sent ahead
+// counts for the first try only.
+func (l *Log) settle(
+	ctx context.Context, after uint64, records []events.Record, ahead *ahead,
+) (in int, err error) {
 	var doubts doubts
 	for tries, pause := 1, newPause(); ; tries++ {
-		tried := l.try(ctx, after+uint64(in), records[in:])
+		tried := l.try(ctx, after+uint64(in), records[in:], ahead)
+		ahead = nil
 		if tried == nil {
+			if l.server != nil {
+				l.tail.grow(records[in:])
+			}
 			return len(records), nil
 		}
+		l.tail.forget() // where the log ends is not certain any more
 		ours, beaten, err := l.find(ctx, records[in:])
 		in += ours
 		switch {

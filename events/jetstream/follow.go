@@ -31,13 +31,18 @@ func (l *Log) Follow(
 	short := 0
 	for pause := newPause(); ; {
 		before := after
-		err := l.followOnce(ctx, &after, max, yield)
+		err := l.tail.follow(ctx, &after, max, yield)
+		if err == nil {
+			err = l.followOnce(ctx, &after, max, yield)
+		}
 		var final *finalError
 		switch {
 		case errors.As(err, &final):
 			return final.err
 		case ctx.Err() != nil:
 			return fmt.Errorf("follow the log after %d: %w", after, context.Cause(ctx))
+		case errors.Is(err, errTail):
+			continue
 		case errors.Is(err, ErrShort):
 			if short++; short >= doubtsMax {
 				return fmt.Errorf("follow the log after %d: %w", after, err)
@@ -50,6 +55,9 @@ func (l *Log) Follow(
 		pause.wait(ctx)
 	}
 }
+
+// errTail says that what comes next is at hand.
+var errTail = errors.New("the rest is in the tail")
 
 // A finalError ends Follow. Others make it begin anew where it was.
 type finalError struct{ err error }
@@ -81,6 +89,9 @@ func (l *Log) followOnce(
 			return &finalError{err}
 		}
 		*after += uint64(len(records))
+		if _, known, _ := l.tail.after(*after, max); known {
+			return errTail
+		}
 	}
 }
 

@@ -64,6 +64,8 @@ type Log struct {
 	batchMin  int        // fewer records are appended one by one
 	appending sync.Mutex // one append at a time: pipelined ones get round the fence
 	draft     draft      // guarded by appending
+	staging   staging
+	tail      *tail // stays empty with URL
 
 	life context.Context // ends with Close
 	end  context.CancelCauseFunc
@@ -99,7 +101,7 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	if o.URL == "" {
 		o.Replicas, batchMin = 1, batchMinEmbedded
 	}
-	l := &Log{codec: o.Codec, logger: o.Logger, opts: o, batchMin: batchMin}
+	l := &Log{codec: o.Codec, logger: o.Logger, opts: o, batchMin: batchMin, tail: newTail()}
 	l.life, l.end = context.WithCancelCause(context.Background())
 	l.link.Store(newLink())
 	ctx, cancel := context.WithTimeout(ctx, o.OpenTimeout)

@@ -8,46 +8,41 @@ import (
 	"strconv"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nuid"
 
 	"truebond/events"
 )
 
 // try publishes the records once. nil means that they are in and synced; any other
 // answer leaves that open.
-func (l *Log) try(ctx context.Context, after uint64, records []events.Record) error {
+func (l *Log) try(ctx context.Context, after uint64, records []events.Record, ahead *ahead) error {
 	ctx, cancel := context.WithTimeout(ctx, l.opts.AppendTimeout)
 	defer cancel()
 	defer context.AfterFunc(l.link.Load(), cancel)()
 	want := pubAck{Stream: streamName, Seq: after + uint64(len(records))}
-	if len(records) > 1 {
-		want.Batch, want.Count = nuid.Next(), len(records)
-	}
-	for i, r := range records {
-		msg := l.draft.of(r, l.codec)
-		if i == 0 {
-			l.draft.set("Nats-Expected-Last-Sequence", strconv.FormatUint(after, 10))
-		}
-		if want.Batch != "" {
-			l.draft.set("Nats-Batch-Id", want.Batch)
-			l.draft.set("Nats-Batch-Sequence", strconv.Itoa(i+1))
-		}
-		if i < len(records)-1 {
-			if err := l.conn.PublishMsg(msg); err != nil {
-				return err
-			}
-			continue
-		}
-		if want.Batch != "" {
-			l.draft.set("Nats-Batch-Commit", "1")
-		}
-		answer, err := l.conn.RequestMsgWithContext(ctx, msg)
+	if len(records) == 1 {
+		answer, err := l.conn.RequestMsgWithContext(ctx, l.draft.first(records[0], l.codec, after))
 		if err != nil {
 			return err
 		}
 		return want.check(answer.Data)
 	}
-	return nil
+	if ahead == nil {
+		ahead = newAhead(after)
+	}
+	want.Batch, want.Count = ahead.id, len(records)
+	last := len(records) - 1
+	for i := ahead.sent; i < last; i++ {
+		if err := l.conn.PublishMsg(l.draft.member(records[i], l.codec, ahead, i)); err != nil {
+			return err
+		}
+	}
+	msg := l.draft.member(records[last], l.codec, ahead, last)
+	l.draft.set("Nats-Batch-Commit", "1")
+	answer, err := l.conn.RequestMsgWithContext(ctx, msg)
+	if err != nil {
+		return err
+	}
+	return want.check(answer.Data)
 }
 
 // A pubAck is the server's answer to a publish. A refusal has a stream and a sequence
@@ -117,6 +112,25 @@ func (d *draft) of(r events.Record, codec *events.Codec) *nats.Msg {
 	codec.EachHeader(r.Event, func(name, value string) { d.set(name, headerValue(value)) })
 	d.set(nats.MsgIdHdr, headerValue(r.Key))
 	return &d.msg
+}
+
+// first is a record that goes to the position behind `after` or nowhere.
+func (d *draft) first(r events.Record, codec *events.Codec, after uint64) *nats.Msg {
+	msg := d.of(r, codec)
+	d.set("Nats-Expected-Last-Sequence", strconv.FormatUint(after, 10))
+	return msg
+}
+
+// member is the record at an index of an atomic batch. The server looks at the position
+// that the first one expects when the batch is complete.
+func (d *draft) member(r events.Record, codec *events.Codec, batch *ahead, index int) *nats.Msg {
+	msg := d.of(r, codec)
+	if index == 0 {
+		d.set("Nats-Expected-Last-Sequence", strconv.FormatUint(batch.after, 10))
+	}
+	d.set("Nats-Batch-Id", batch.id)
+	d.set("Nats-Batch-Sequence", strconv.Itoa(index+1))
+	return msg
 }
 
 func (d *draft) set(name, value string) {

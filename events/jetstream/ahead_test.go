@@ -1,0 +1,113 @@
+package jetstream
+
+import (
+	"errors"
+	"testing"
+
+	"truebond/events"
+)
+
+func whatIsSentAheadIsInWhenItIsAppended(t *testing.T, l *Log) {
+	w := newWriting(t, "a")
+	all := w.next(t, 0, 100)
+	for _, n := range []int{1, 2, 40, 99, 100} {
+		l.Stage(0, all[:n])
+	}
+	holds(t, l, nil)
+	appended(t, l, 0, all)
+	holds(t, l, all)
+
+	few := w.next(t, 100, 3)
+	l.Stage(100, few[:2])
+	appended(t, l, 100, few)
+	all = append(all, few...)
+	holds(t, l, all)
+
+	// While one is sent ahead, the one before it is appended.
+	first, second := w.next(t, 103, 30), w.next(t, 133, 30)
+	l.Stage(133, second[:20])
+	appended(t, l, 103, first)
+	l.Stage(133, second)
+	appended(t, l, 133, second)
+	holds(t, l, append(append(all, first...), second...))
+}
+
+// Whoever is beaten sends again and again what never gets in; a server bears fifty
+// batches that are not complete.
+func whatIsSentAheadOfOthersDoesNoHarm(t *testing.T, l *Log) {
+	w, others := newWriting(t, "a"), newWriting(t, "b")
+	for range 60 {
+		l.Stage(0, others.next(t, 0, 20)) // others come instead
+	}
+	all := w.next(t, 0, 20)
+	appended(t, l, 0, all)
+	holds(t, l, all)
+
+	late := others.next(t, 10, 20)
+	l.Stage(10, late)
+	failsWith(t, l.Append(t.Context(), 10, late), events.ErrBeaten)
+	l.Stage(25, others.next(t, 25, 20)) // the log is not as long yet
+	more := w.next(t, 20, 20)
+	l.Stage(20, more[:10])
+	same := append(more[:5:5], w.next(t, 25, 15)...) // the last of those that were sent is another
+	appended(t, l, 20, same)
+	holds(t, l, append(all, same...))
+}
+
+func aFollowerSeesAllHoweverItIsAppended(t *testing.T, l *Log) {
+	w := newWriting(t, "a")
+	all := w.next(t, 0, 20)
+	appended(t, l, 0, all)
+	const total = 20 + 6*45
+	var got []events.Record
+	followed := make(chan error, 1)
+	go func() { followed <- l.Follow(t.Context(), 0, 50, until(&got, total)) }()
+	for round := range 6 {
+		some := w.next(t, uint64(len(all)), 45)
+		l.Stage(uint64(len(all)), some[:20])
+		switch round % 3 {
+		case 0:
+			appended(t, l, uint64(len(all)), some)
+		case 1: // one by one
+			for i := range some {
+				appended(t, l, uint64(len(all)+i), some[i:i+1])
+			}
+		case 2: // and once more, since nobody knows what became of them
+			appended(t, l, uint64(len(all)), some[:30])
+			appended(t, l, uint64(len(all)), some)
+			appended(t, l, uint64(len(all)), some[:30])
+		}
+		all = append(all, some...)
+	}
+	if err := <-followed; !errors.Is(err, errEnough) {
+		t.Fatal(err)
+	}
+	same(t, got, all)
+}
+
+func TestATailKnowsNothingOfWhatItForgot(t *testing.T) {
+	w := newWriting(t, "a")
+	records := w.next(t, 0, 30)
+	tail := newTail()
+	knows := func(position uint64, want int, wantKnown bool) {
+		t.Helper()
+		some, known, _ := tail.after(position, 4)
+		if len(some) != want || known != wantKnown || want > 0 && some[0].Position != position+1 {
+			t.Errorf("behind %d it has %d events; known: %v", position, len(some), known)
+		}
+	}
+	knows(0, 0, false)
+	tail.max = 10 * len(records[29].Body)
+	tail.grow(records[:5])
+	knows(0, 4, true)
+	knows(5, 0, true)
+	knows(6, 0, false) // it ends before
+	tail.grow(records[5:20])
+	knows(5, 0, false) // too old
+	knows(18, 2, true)
+	tail.grow(records[25:30]) // somebody does not know what became of five
+	knows(20, 0, false)
+	knows(25, 4, true)
+	tail.forget()
+	knows(30, 0, false)
+}
