@@ -147,7 +147,7 @@ func (w *Writer) catchUp(ctx context.Context) error {
 			w.memory.round++
 			w.memory.shrink(w.limits.Documents, w.stored.Stored())
 			continue
-		case errors.Is(err, events.ErrGap):
+		case errors.Is(err, events.ErrGap), errors.Is(err, events.ErrUnreadable):
 			return err
 		case !errors.Is(err, errBehind):
 			w.logger.ErrorContext(ctx, "the log cannot be read", "after", after, "error", err)

@@ -353,21 +353,26 @@ func TestAStartReadsWhatTheStoreLacks(t *testing.T) {
 	})
 }
 
-func TestALogWithAGapEndsTheWriter(t *testing.T) {
-	atDesk(t, func(t *testing.T, d *desk) {
-		waits := d.ask(block("k1", "bob"))
-		d.Writer.log = gappy{d.log}
-		if err := d.Run(t.Context()); !errors.Is(err, events.ErrGap) {
-			t.Errorf("the writer ended with %v", err)
-		}
-		waits.refused(ErrStopping)
-		d.ask(block("k1", "bob")).refused(ErrStopping)
-	})
+func TestALogThatCannotBeReadEndsTheWriter(t *testing.T) {
+	for _, broken := range []error{events.ErrGap, events.ErrUnreadable} {
+		atDesk(t, func(t *testing.T, d *desk) {
+			waits := d.ask(block("k1", "bob"))
+			d.Writer.log = unreadable{d.log, broken}
+			if err := d.Run(t.Context()); !errors.Is(err, broken) {
+				t.Errorf("the writer ended with %v", err)
+			}
+			waits.refused(ErrStopping)
+			d.ask(block("k1", "bob")).refused(ErrStopping)
+		})
+	}
 }
 
-// gappy is a log that lacks an event.
-type gappy struct{ Log }
+// unreadable is a log that lacks an event, or has one that is none.
+type unreadable struct {
+	Log
+	why error
+}
 
-func (gappy) ReadRange(context.Context, uint64, int) ([]events.Record, error) {
-	return nil, events.ErrGap
+func (l unreadable) ReadRange(context.Context, uint64, int) ([]events.Record, error) {
+	return nil, fmt.Errorf("read on: %w", l.why)
 }

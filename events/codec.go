@@ -120,19 +120,28 @@ func hasPlainYear(t time.Time) bool {
 	return year >= 0 && year <= 9999
 }
 
-// Decode reads an event's body, of today's schema or an older one.
+// Decode reads an event's body, of today's schema or an older one. Its errors are
+// ErrUnreadable.
 func (c *Codec) Decode(position uint64, body []byte) (Event, error) {
+	e, err := c.decode(position, body)
+	if err != nil {
+		return Event{}, fmt.Errorf("%w: event %d: %w", ErrUnreadable, position, err)
+	}
+	return e, nil
+}
+
+func (c *Codec) decode(position uint64, body []byte) (Event, error) {
 	var w wire[json.RawMessage]
 	if err := json.Unmarshal(body, &w); err != nil {
-		return Event{}, fmt.Errorf("decode event %d: %w", position, err)
+		return Event{}, err
 	}
 	t, known := c.types[w.Type]
 	if !known {
-		return Event{}, fmt.Errorf("decode event %d: unknown type %q", position, w.Type)
+		return Event{}, fmt.Errorf("unknown type %q", w.Type)
 	}
 	data, err := t.decode(w.Schema, w.Data)
 	if err != nil {
-		return Event{}, fmt.Errorf("decode event %d: %w", position, err)
+		return Event{}, err
 	}
 	e := Event{
 		Position: position, Key: w.Key, Time: w.Time.UTC(), Effective: w.Effective.UTC(), Actor: w.Actor,
@@ -142,7 +151,7 @@ func (c *Codec) Decode(position uint64, body []byte) (Event, error) {
 		e.Effective = e.Time
 	}
 	if _, err := c.check(e); err != nil {
-		return Event{}, fmt.Errorf("decode event %d: %w", position, err)
+		return Event{}, err
 	}
 	return e, nil
 }

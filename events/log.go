@@ -9,3 +9,7 @@ var ErrBeaten = errors.New("another event holds this position in the log")
 // ErrGap says that a log lacks an event between two that it has. A reader that meets
 // one stops: what it would build from the rest would be wrong.
 var ErrGap = errors.New("the log lacks an event")
+
+// ErrUnreadable says that an event is not one, or that this program is too old for it.
+// Trying again does not help.
+var ErrUnreadable = errors.New("an event in the log cannot be read")

@@ -2,6 +2,7 @@ package projections
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -13,6 +14,9 @@ type join struct {
 	group *group
 	done  chan error // holds one
 }
+
+// ErrBuilding says that a view is being built already.
+var ErrBuilding = errors.New("it is being built already")
 
 // Rebuild builds views again from the first event, beside the tables that are live,
 // and lets the new ones take over when they have caught up: all in one step each, so
@@ -79,7 +83,7 @@ func (p *Projector) claim(names []string) ([]View, error) {
 			continue
 		}
 		if p.rebuilding[v.Name] || slices.Contains(building, v.Name) {
-			return nil, fmt.Errorf("view %s is being built already", v.Name)
+			return nil, fmt.Errorf("view %s: %w", v.Name, ErrBuilding)
 		}
 		views = append(views, v)
 	}

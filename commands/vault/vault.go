@@ -12,12 +12,13 @@ import (
 	"sync"
 
 	"truebond/events"
+	"truebond/ledger"
 )
 
 // Why the vault says no.
 var (
 	// ErrErased says that the owner's key was destroyed. Their text is gone for good.
-	ErrErased = errors.New("the owner is erased")
+	ErrErased = ledger.Refuse("erased", "This person's data has been erased.")
 	// ErrKeyMissing says that an owner has neither key nor tombstone, although
 	// something is sealed for them. A reader stops: part of the vault is lost.
 	ErrKeyMissing = errors.New("the vault lacks the owner's key, and nobody has erased it")
