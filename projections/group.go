@@ -15,6 +15,7 @@ import (
 type group struct {
 	position uint64
 	builds   []*build
+	written  []string // views of which the last batch wrote documents
 }
 
 // A build is a table of a view, and what of it is at hand.
@@ -68,6 +69,7 @@ func (p *Projector) fold(ctx context.Context, g *group, records []events.Record)
 // batch is what events come to in a group's tables, each of which is folded on its own.
 func (p *Projector) batch(ctx context.Context, g *group, records []events.Record) (Batch, error) {
 	var all Batch
+	g.written = g.written[:0]
 	writes := make([][]Write, len(g.builds))
 	failed := make([]error, len(g.builds))
 	var tasks sync.WaitGroup
@@ -81,6 +83,9 @@ func (p *Projector) batch(ctx context.Context, g *group, records []events.Record
 			return all, fmt.Errorf("fold into table %s: %w", b.Name, failed[i])
 		}
 		all.Writes = append(all.Writes, writes[i]...)
+		if len(writes[i]) > 0 {
+			g.written = append(g.written, b.View)
+		}
 	}
 	return all, nil
 }

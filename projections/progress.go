@@ -12,16 +12,18 @@ import (
 type progress struct {
 	mu       sync.Mutex
 	loaded   bool
-	front    uint64   // where the tables are that are folded on together
-	floor    uint64   // where the live table is that is least far of all others
-	building []string // views without a live table of today's version
+	front    uint64            // where the tables are that are folded on together
+	floor    uint64            // where the live table is that is least far of all others
+	building []string          // views without a live table of today's version
+	serving  bool              // the live tables are folded on, here
+	changes  map[string]uint64 // how often documents of a view were written, here
 	changed  chan struct{}
 	wanted   uint64        // the furthest position that somebody has waited for
 	hurry    chan struct{} // has room for one: somebody waits now
 }
 
 func newProgress() progress {
-	return progress{changed: make(chan struct{}), hurry: make(chan struct{}, 1)}
+	return progress{changes: map[string]uint64{}, changed: make(chan struct{}), hurry: make(chan struct{}, 1)}
 }
 
 // rest waits for a while, or until somebody waits for a position that is not there yet.
@@ -45,7 +47,27 @@ func (s *progress) load(now standing) {
 	s.set(func() { s.loaded, s.front, s.floor, s.building = true, now.front, now.floor, now.building })
 }
 
-func (s *progress) advance(front uint64) { s.set(func() { s.front = front }) }
+// advance is called when a batch is stored: who waits for it then also sees that these
+// views have changed.
+func (s *progress) advance(front uint64, written []string) {
+	s.set(func() {
+		s.front = front
+		for _, view := range written {
+			s.changes[view]++
+		}
+	})
+}
+
+// serve tells whether the live tables are folded on from now on. Who has done so meanwhile
+// is not known.
+func (s *progress) serve(serving bool) {
+	s.set(func() {
+		s.serving = serving
+		for view := range s.changes {
+			s.changes[view]++
+		}
+	})
+}
 
 func (s *progress) set(change func()) {
 	s.mu.Lock()
@@ -92,6 +114,14 @@ func (p *Projector) Position() uint64 {
 	p.state.mu.Lock()
 	defer p.state.mu.Unlock()
 	return min(p.state.front, p.state.floor)
+}
+
+// Changes counts how often documents of a view may have changed. While the count stays
+// the same, they have not. ok is false while nobody here can tell.
+func (p *Projector) Changes(view string) (count uint64, ok bool) {
+	p.state.mu.Lock()
+	defer p.state.mu.Unlock()
+	return p.state.changes[view], p.state.serving
 }
 
 // Wait returns when Position has come to a position, or with ctx's error when that ends

@@ -194,12 +194,14 @@ func (p *Projector) serve(ctx context.Context) (moved bool, err error) {
 	}
 	feed := p.follow(ctx, front.position)
 	defer feed.stop()
+	p.state.serve(true)
+	defer p.state.serve(false)
 	for {
 		select {
 		case records := <-feed.batches:
 			begun := time.Now()
 			err = p.fold(ctx, front, records)
-			p.state.advance(front.position)
+			p.state.advance(front.position, front.written)
 			if err == nil {
 				p.state.rest(ctx, p.breath(ctx, len(records), time.Since(begun)))
 			}

@@ -54,3 +54,38 @@ func TestAViewWithoutALiveTableIsNotBuilt(t *testing.T) {
 		t.Errorf("Get says %v", err)
 	}
 }
+
+func TestACacheAnswersAsItsViewDoes(t *testing.T) {
+	w := newWorld(t)
+	blocks := func() { w.log.append(events.UserBlocked{User: "usr_a", Blocked: "usr_b"}) }
+	blocks()
+	p, stop := w.running()
+	w.caughtUp(p)
+	reader := projections.NewReader(w.store)
+	cache := projections.NewCache[tally](reader, "people", p.Changes)
+	blind := projections.NewCache[tally](reader, "people", func(string) (uint64, bool) { return 7, true })
+	is := func(c *projections.Cache[tally], want int) {
+		t.Helper()
+		doc, found, err := c.One(t.Context(), "usr_a")
+		if err != nil || !found || doc.Events != int64(want) {
+			t.Errorf("got %+v, %v, %v; want %d events", doc, found, err, want)
+		}
+	}
+	is(cache, 1)
+	is(blind, 1)
+	for n := 2; n < 20; n++ {
+		blocks()
+		w.caughtUp(p)
+		is(cache, n)
+		is(cache, n)
+	}
+	is(blind, 1) // so it does remember, and knows nothing of changes
+	if _, found, err := cache.One(t.Context(), "usr_z"); err != nil || found {
+		t.Errorf("a document that does not exist is found: %v, %v", found, err)
+	}
+	stop()
+	if _, ok := p.Changes("people"); ok {
+		t.Error("a projector that has stopped says that it would see a change")
+	}
+	is(cache, 19)
+}

@@ -49,7 +49,7 @@ func (s *Service) Session(ctx context.Context, id string) (user string, roles []
 
 // APIKey tells whose an API key is and what it may do.
 func (s *Service) APIKey(ctx context.Context, key string) (id string, scopes []string, ok bool, err error) {
-	k, known, err := projections.OneAs[ledger.APIKey](ctx, s.Views, ledger.APIKeys.Name, s.Vault.Hash("apikey", key))
+	k, known, err := s.apiKeys.One(ctx, s.Vault.Hash("apikey", key))
 	if err != nil || !known || k.Revoked {
 		return "", nil, false, err
 	}

@@ -12,18 +12,22 @@ import (
 // A Service is all that can be read: a method a query, each in its feature's file.
 type Service struct {
 	Parts
+	apiKeys *projections.Cache[ledger.APIKey]
 }
 
 // Parts are what a Service is put together from.
 type Parts struct {
 	Views    *projections.Reader
 	Vault    Vault
-	Now      func() time.Time // the ledger's clock
-	Position func() uint64    // how far the views are
+	Now      func() time.Time                          // the ledger's clock
+	Position func() uint64                             // how far the views are
+	Changes  func(view string) (count uint64, ok bool) // how often a view has changed
 }
 
 // NewService puts a Service together.
-func NewService(p Parts) *Service { return &Service{p} }
+func NewService(p Parts) *Service {
+	return &Service{p, projections.NewCache[ledger.APIKey](p.Views, ledger.APIKeys.Name, p.Changes)}
+}
 
 // A Vault opens personal text for those who may read it. See commands/vault.
 type Vault interface {

@@ -201,6 +201,7 @@ func (s *server) putTogether(ctx context.Context) error {
 	s.do = commands.NewService(parts)
 	s.read = queries.NewService(queries.Parts{
 		Views: reader, Vault: s.vault, Now: s.clock.Now, Position: s.projector.Position,
+		Changes: s.projector.Changes,
 	})
 	s.timers = commands.NewTimers(s.do, s.views, s.logger)
 	return s.makeHTTP(last)
