@@ -68,7 +68,7 @@ func (c *Codec) Encode(e Event) ([]byte, error) {
 	if !e.Effective.Equal(e.Time) {
 		w.Effective = e.Effective
 	}
-	body, err := json.Marshal(w)
+	body, err := write(w)
 	if err != nil {
 		return nil, fmt.Errorf("encode %q: %w", e.Key, err)
 	}

@@ -35,6 +35,9 @@ func TestEveryTypeComesBackAsItWas(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if plain := plainly(t, typ, e); string(body) != plain {
+				t.Fatalf("it is written as\n%s\nand encoding/json writes\n%s", body, plain)
+			}
 			back, err := codec.Decode(e.Position, body)
 			if err != nil {
 				t.Fatalf("%v\n%s", err, body)
@@ -44,6 +47,22 @@ func TestEveryTypeComesBackAsItWas(t *testing.T) {
 			}
 		}))
 	}
+}
+
+// plainly is an event's body as encoding/json writes it.
+func plainly(t *rapid.T, typ Type, e Event) string {
+	w := wire[Payload]{
+		Key: e.Key, Type: typ.Name, Schema: typ.Schema, Time: e.Time, Actor: e.Actor,
+		Cause: e.Cause, Request: e.Request, Moves: e.Moves, Data: e.Data,
+	}
+	if !e.Effective.Equal(e.Time) {
+		w.Effective = e.Effective
+	}
+	body, err := json.Marshal(w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
 }
 
 func TestHeadersRepeatTheEvent(t *testing.T) {
