@@ -48,6 +48,14 @@ func (c *Clock) Ahead() time.Duration {
 	return c.ahead
 }
 
+// Reach makes sure that the clock is not behind a time: the last event that another
+// process wrote.
+func (c *Clock) Reach(at time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.last = later(c.last, at)
+}
+
 // IsTest tells whether it is a test clock.
 func (c *Clock) IsTest() bool {
 	c.mu.Lock()

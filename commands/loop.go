@@ -84,7 +84,13 @@ const (
 func (w *Writer) loop(ctx context.Context) error {
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	defer context.AfterFunc(ctx, func() { time.AfterFunc(w.work, cancel) })()
+	defer context.AfterFunc(ctx, func() {
+		if errors.Is(context.Cause(ctx), ErrDeposed) {
+			cancel()
+			return
+		}
+		time.AfterFunc(w.work, cancel)
+	})()
 	l := &loop{Writer: w, next: &batch{}, appended: make(chan error, 1), fetching: map[ledger.Ref][]*waiting{}}
 	l.survey(work)
 	always := make(chan struct{})
@@ -158,7 +164,8 @@ func (l *loop) nextPosition() uint64 {
 }
 
 // send appends the next batch, unless one is under way already, or more will be in it in a
-// moment. A batch without events is settled at once.
+// moment. A batch without events is settled at once, or where others may write, when the
+// log is known to end where it was decided: a refusal must not rest on what is past.
 func (l *loop) send(ctx context.Context) {
 	if l.sent != nil || len(l.next.commands) == 0 {
 		return
@@ -169,13 +176,21 @@ func (l *loop) send(ctx context.Context) {
 	l.company, l.patience = 0, nil
 	b := l.next
 	l.next = b.following()
-	if len(b.records) == 0 {
+	if _, shared := l.log.(Confirmer); len(b.records) == 0 && !shared {
 		l.settleBatch(ctx, b)
 		return
 	}
 	l.sent, l.sentAt = b, time.Now()
 	after := l.last.Load()
-	go func() { l.appended <- l.log.Append(ctx, after, b.records) }()
+	go func() { l.appended <- l.put(ctx, after, b) }()
+}
+
+// put appends a batch, or confirms one that has no events.
+func (l *loop) put(ctx context.Context, after uint64, b *batch) error {
+	if len(b.records) == 0 {
+		return l.log.(Confirmer).Confirm(ctx, after)
+	}
+	return l.log.Append(ctx, after, b.records)
 }
 
 // stage has the log take in what there is of a large next batch.
@@ -206,7 +221,9 @@ func (l *loop) settleSent(ctx context.Context, err error) error {
 	switch {
 	case err == nil:
 		l.sent = nil
-		l.last.Store(b.records[len(b.records)-1].Position)
+		if n := len(b.records); n > 0 {
+			l.last.Store(b.records[n-1].Position)
+		}
 		l.expect(b)
 		l.send(ctx) // before those of the last one are answered: the log is not to wait
 		l.settleBatch(ctx, b)
@@ -223,7 +240,7 @@ func (l *loop) settleSent(ctx context.Context, err error) error {
 			l.appended <- err
 			return
 		}
-		l.appended <- l.log.Append(ctx, after, b.records)
+		l.appended <- l.put(ctx, after, b)
 	}()
 	return nil
 }

@@ -22,7 +22,7 @@ type Service struct {
 
 // Parts are what a Service is put together from.
 type Parts struct {
-	Writer    *Writer
+	Writer    Decider
 	Vault     Vault
 	Payments  Payments
 	Simulator Simulator // nil when payments are real

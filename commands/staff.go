@@ -124,6 +124,7 @@ func (s *Service) RevokeAPIKey(ctx context.Context, in RevokeAPIKey) (APIKeyRevo
 	}
 	revoked := APIKeyRevoked{Receipt: receipt(done), Revoked: true}
 	if d, ok := done.Event.Data.(events.APIKeyRevoked); ok {
+		s.show(ctx, done) // from now on it opens nothing, wherever it is tried
 		revoked.ID = d.APIKey
 	}
 	return revoked, nil

@@ -5,6 +5,7 @@ package commands
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strconv"
@@ -40,6 +41,13 @@ type Log interface {
 	Stage(after uint64, records []events.Record)
 	Read(ctx context.Context, position uint64) (events.Record, error)
 	ReadRange(ctx context.Context, after uint64, max int) ([]events.Record, error)
+}
+
+// A Confirmer is a Log that others may write to as well.
+type Confirmer interface {
+	// Confirm fails with events.ErrBeaten when the log goes on behind a position. Without
+	// an error, it ended there at some moment since it was called.
+	Confirm(ctx context.Context, position uint64) error
 }
 
 // Documents are the writer's documents as the projector has stored them.
@@ -100,6 +108,7 @@ type Writer struct {
 	stopped chan struct{} // closed when Run has ended
 	last    atomic.Uint64 // the last position that is in the log for certain
 	looks   atomic.Uint64
+	deposed atomic.Bool // Run ended with ErrDeposed
 	behind  atomic.Bool // the stored documents are too far behind the log to catch up with
 
 	mu       sync.Mutex
@@ -312,10 +321,12 @@ func (w *Writer) UnderWay() int {
 }
 
 // Run reads what the stored documents lack, then decides commands until ctx ends and
-// those who wait by then are answered. An error says why it cannot go on, or that some
+// those who wait by then are answered; when its cause is ErrDeposed, it stops at once and
+// answers nobody. An error says why it cannot go on, or that some
 // were not answered. Run it once. Commands that come before it wait for it.
 func (w *Writer) Run(ctx context.Context) error {
 	defer w.sendAway()
+	defer func() { w.deposed.Store(errors.Is(context.Cause(ctx), ErrDeposed)) }()
 	err := w.catchUp(ctx)
 	if err != nil && ctx.Err() != nil {
 		return nil // stopped before it began

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	nethttp "net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -25,6 +26,11 @@ const (
 // handle serves a route: who asks, what they sent, what the handler makes of it.
 func (s *Server) handle(r *Route) echo.HandlerFunc {
 	return func(c echo.Context) error {
+		if r.command() {
+			if here, err := s.passOn(c, r); !here {
+				return err
+			}
+		}
 		ctx, cancel := s.bounded(c.Request().Context(), r)
 		defer cancel()
 		caller, err := s.admit(ctx, c.Response(), c.Request(), r)
@@ -36,7 +42,9 @@ func (s *Server) handle(r *Route) echo.HandlerFunc {
 		if err != nil {
 			return err
 		}
-		s.noteReceipt(c.Response().Header(), caller, out)
+		if err := s.noteReceipt(ctx, c.Response().Header(), caller, out); err != nil {
+			return err
+		}
 		if lines, ok := out.(Lines); ok {
 			return s.stream(c, lines)
 		}
@@ -83,7 +91,11 @@ func (s *Server) serve(ctx context.Context, c echo.Context, r *Route, caller led
 		if err != nil {
 			return err
 		}
-		return s.awaitViews(ctx, max(wanted, s.positions.of(actorName(caller.Actor))))
+		own, err := s.cfg.Positions.Of(ctx, actorName(caller.Actor))
+		if err != nil {
+			return err
+		}
+		return s.awaitViews(ctx, max(wanted, own))
 	})
 }
 
@@ -125,22 +137,27 @@ type receipt interface {
 	RememberFor() []events.Actor // beside the caller
 }
 
-func (s *Server) noteReceipt(header nethttp.Header, caller ledger.Caller, out any) {
+// noteReceipt puts a command's receipt into the header, and remembers it.
+func (s *Server) noteReceipt(ctx context.Context, header nethttp.Header, caller ledger.Caller, out any) error {
 	r, ok := out.(receipt)
 	if !ok {
-		return
+		return nil
 	}
 	position, replayed := r.ReceiptOf()
 	if replayed {
 		header.Set(headerReplayed, "true")
 	}
 	if position == 0 {
-		return
+		return nil
 	}
 	header.Set(headerPosition, strconv.FormatUint(position, 10))
+	var names []string
 	for _, who := range append(r.RememberFor(), caller.Actor) {
-		s.positions.note(actorName(who), position)
+		if name := actorName(who); name != "" && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
 	}
+	return s.cfg.Positions.Note(ctx, position, names...)
 }
 
 // actorName is empty for nobody.

@@ -35,7 +35,7 @@ type APIKeys interface {
 func (s *Server) admit(ctx context.Context, w nethttp.ResponseWriter, req *nethttp.Request, r *Route,
 ) (ledger.Caller, error) {
 	caller := ledger.Caller{
-		Address:   addressOf(req, s.cfg.Proxies),
+		Address:   s.addressOf(req),
 		RequestID: w.Header().Get(headerRequestID),
 	}
 	onSocket := isOperatorConn(ctx)
@@ -110,12 +110,16 @@ func (s *Server) identifyUser(ctx context.Context, bearer string, caller *ledger
 		return ledger.Refuse("invalid_token", "The access token is not valid, or no longer.")
 	}
 	actor := events.Actor{Kind: events.ActorUser, ID: claims.User}
-	if err := s.awaitViews(ctx, s.positions.of(actor.String())); err != nil {
+	own, err := s.cfg.Positions.Of(ctx, actor.String())
+	if err != nil {
+		return err
+	}
+	if err := s.awaitViews(ctx, own); err != nil {
 		return err
 	}
 	owner, roles, live, err := s.cfg.Sessions.Session(ctx, claims.Session)
 	if err == nil && !live && time.Since(claims.IssuedAt) < tokenYoung {
-		if err := s.awaitViews(ctx, s.positions.newest()); err != nil {
+		if err := s.awaitNewest(ctx); err != nil {
 			return err
 		}
 		owner, roles, live, err = s.cfg.Sessions.Session(ctx, claims.Session)

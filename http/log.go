@@ -93,7 +93,7 @@ func (s *Server) record(c echo.Context, told *problem, took time.Duration) {
 		slog.String("route", route),
 		slog.Float64("took_ms", float64(took.Microseconds())/1000),
 		slog.Int64("bytes", res.Size),
-		slog.String("address", addressOf(req, s.cfg.Proxies)),
+		slog.String("address", s.addressOf(req)),
 	}
 	if caller, ok := c.Get(callerOfRequest).(ledger.Caller); ok && caller.Actor.Kind != "" {
 		attrs = append(attrs, slog.String("actor", caller.Actor.String()))

@@ -17,6 +17,18 @@ const headerPosition = "Ledger-Position"
 // before so many of them are ahead of the views.
 const positionsMax = 100_000
 
+// Positions remembers where in the log each caller wrote last, for all who may serve the
+// caller's next read.
+type Positions interface {
+	// Note remembers that these callers are to see a position. After an error, the command
+	// is done and nobody must be told so: a read might not show it.
+	Note(ctx context.Context, position uint64, who ...string) error
+	// Of is where the views must be for a caller to see his own writes; 0 if they are there.
+	Of(ctx context.Context, who string) (uint64, error)
+	// Newest is at least the greatest position that any caller was told.
+	Newest(ctx context.Context) (uint64, error)
+}
+
 // lastPositions remembers where in the log each caller wrote last, for as long as the
 // views have not got there, so that a read sees its caller's own writes.
 type lastPositions struct {
@@ -34,6 +46,20 @@ type lastPositions struct {
 func newLastPositions(stored func() uint64, most int, floor uint64) *lastPositions {
 	return &lastPositions{stored: stored, max: most, last: map[string]uint64{}, floor: floor, greatest: floor}
 }
+
+// Note is Positions'.
+func (l *lastPositions) Note(_ context.Context, position uint64, who ...string) error {
+	for _, name := range append(who, "") {
+		l.note(name, position)
+	}
+	return nil
+}
+
+// Of is Positions'.
+func (l *lastPositions) Of(_ context.Context, who string) (uint64, error) { return l.of(who), nil }
+
+// Newest is Positions'.
+func (l *lastPositions) Newest(context.Context) (uint64, error) { return l.newest(), nil }
 
 // note remembers that a caller wrote at a position.
 func (l *lastPositions) note(who string, position uint64) {
@@ -100,6 +126,15 @@ func (s *Server) awaitViews(ctx context.Context, position uint64) error {
 		return ledger.Refuse("views_behind", "What is read does not show position %d yet. Try again.", position)
 	}
 	return err
+}
+
+// awaitNewest waits likewise for all that anybody was told.
+func (s *Server) awaitNewest(ctx context.Context) error {
+	newest, err := s.cfg.Positions.Newest(ctx)
+	if err != nil {
+		return err
+	}
+	return s.awaitViews(ctx, newest)
 }
 
 // wantedPosition is what a read asks to see, in its header; 0 if it does not say.

@@ -89,6 +89,8 @@ var statuses = map[string]int{
 	"invalid_request":      nethttp.StatusUnprocessableEntity,
 
 	// The server is not able to, just now.
+	"no_leader":          nethttp.StatusServiceUnavailable,
+	"no_answer":          nethttp.StatusServiceUnavailable,
 	"overloaded":         nethttp.StatusServiceUnavailable,
 	"stopping":           nethttp.StatusServiceUnavailable,
 	"prices_unset":       nethttp.StatusServiceUnavailable,

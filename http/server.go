@@ -48,6 +48,10 @@ type Config struct {
 	Wait func(ctx context.Context, position uint64) error
 	// LogEnd is where the log ended when the server started: nobody reads less than that.
 	LogEnd uint64
+	// Positions remembers where each caller wrote last; default: in this process.
+	Positions Positions
+	// Cluster has another process serve commands; default: this one is alone.
+	Cluster Cluster
 	// Stored is the position that the views are at.
 	Stored func() uint64
 
@@ -67,16 +71,15 @@ type Config struct {
 
 // A Server serves the routes of its table.
 type Server struct {
-	cfg       Config
-	log       *slog.Logger
-	echo      *echo.Echo
-	names     map[string]string // Echo's path → the table's
-	origins   []string
-	limits    *limits
-	positions *lastPositions
-	metrics   *metrics
-	openAPI   []byte
-	places    chan struct{}
+	cfg     Config
+	log     *slog.Logger
+	echo    *echo.Echo
+	names   map[string]string // Echo's path → the table's
+	origins []string
+	limits  *limits
+	metrics *metrics
+	openAPI []byte
+	places  chan struct{}
 
 	outside  *nethttp.Server
 	socket   *nethttp.Server
@@ -91,10 +94,9 @@ type Server struct {
 func New(cfg Config) (*Server, error) {
 	cfg.fillDefaults()
 	s := &Server{cfg: cfg, log: cfg.Log, names: map[string]string{},
-		limits:    newLimits(cfg.Redis, cfg.AddressPerMinute, cfg.Log),
-		positions: newLastPositions(cfg.Stored, positionsMax, cfg.LogEnd),
-		places:    make(chan struct{}, cfg.InFlightMax),
-		kept:      kept{conns: map[net.Conn]struct{}{}}}
+		limits: newLimits(cfg.Redis, cfg.AddressPerMinute, cfg.Log),
+		places: make(chan struct{}, cfg.InFlightMax),
+		kept:   kept{conns: map[net.Conn]struct{}{}}}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	var err error
 	if s.origins, err = originsOf(cfg.Frontend); err != nil {
@@ -126,6 +128,9 @@ func (cfg *Config) fillDefaults() {
 		if *d == 0 {
 			*d = otherwise
 		}
+	}
+	if cfg.Positions == nil {
+		cfg.Positions = newLastPositions(cfg.Stored, positionsMax, cfg.LogEnd)
 	}
 	fill(&cfg.AddressPerMinute, addressPerMinute)
 	fill(&cfg.InFlightMax, inFlightMax)

@@ -110,10 +110,13 @@ func (s *progress) await(ctx context.Context, position uint64, built bool) error
 
 // Position is where the live table is that is least far: whatever is read from a view
 // holds all events up to it. Call Prepare before.
-func (p *Projector) Position() uint64 {
-	p.state.mu.Lock()
-	defer p.state.mu.Unlock()
-	return min(p.state.front, p.state.floor)
+func (p *Projector) Position() uint64 { return p.state.position() }
+
+// position is 0 until it is known.
+func (s *progress) position() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return min(s.front, s.floor)
 }
 
 // Changes counts how often documents of a view may have changed. While the count stays

@@ -15,12 +15,16 @@ func (s *server) checks() []http.Check {
 	ping := func(do func(context.Context) error) func(context.Context) (string, error) {
 		return func(ctx context.Context) (string, error) { return "", do(ctx) }
 	}
-	return []http.Check{
+	checks := []http.Check{
 		{Name: "log", Check: ping(s.log.Ping)},
 		{Name: "store", Check: ping(s.store.Ping)},
 		{Name: "redis", Check: ping(func(ctx context.Context) error { return s.redis.Ping(ctx).Err() })},
 		{Name: "views", Check: s.checkViews},
 	}
+	if s.nats != "" {
+		checks = append(checks, http.Check{Name: "leader", Check: s.checkLeader})
+	}
+	return checks
 }
 
 // checkViews tells how far the views are behind; so far that the writer sends people
@@ -37,9 +41,13 @@ func (s *server) checkViews(ctx context.Context) (string, error) {
 	return detail, nil
 }
 
+// last is the position of the last event, as far as is known here.
+func (s *server) last() uint64 { return max(s.writer.Last(), s.projector.Position()) }
+
 // behind is how many events the views lack, as far as the writer knows the log.
 func (s *server) behind() uint64 {
-	last, stored := s.writer.Last(), s.projector.Position()
+	stored := s.projector.Position()
+	last := s.last()
 	return last - min(stored, last)
 }
 
@@ -49,12 +57,27 @@ func (s *server) metrics() []prometheus.Collector {
 	}
 	return []prometheus.Collector{
 		gauge("log_position", "Position of the last event that is in the log for certain.",
-			func() float64 { return float64(s.writer.Last()) }),
+			func() float64 { return float64(s.last()) }),
 		gauge("views_position", "Position that all views are folded to.",
 			func() float64 { return float64(s.projector.Position()) }),
 		gauge("views_behind_events", "Events that the views lack.",
 			func() float64 { return float64(s.behind()) }),
 		gauge("commands_under_way", "Commands that wait for their outcome.",
 			func() float64 { return float64(s.writer.UnderWay()) }),
+		gauge("leads", "1 while this server decides commands and stores views.", func() float64 {
+			if s.Leads() {
+				return 1
+			}
+			return 0
+		}),
+		gauge("terms_total", "How often this server has begun to lead.", func() float64 {
+			return float64(s.terms.Load())
+		}),
+		gauge("lease_age_seconds", "Since the lease was last seen to be renewed; 0 where there is none.", func() float64 {
+			if s.lease == nil {
+				return 0
+			}
+			return s.lease.Sight().Age.Seconds()
+		}),
 	}
 }

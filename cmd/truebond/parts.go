@@ -93,7 +93,13 @@ func tick(ctx context.Context, standIn *miniredis.Miniredis) {
 // views are the stored documents as the writer, timers and the watch over calls see them.
 type views struct {
 	reader    *projections.Reader
-	projector *projections.Projector
+	projector progress
+}
+
+// progress is how far the views are.
+type progress interface {
+	Position() uint64
+	Wait(ctx context.Context, position uint64) error
 }
 
 // Stored is how far all views are.

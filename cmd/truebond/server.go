@@ -34,18 +34,20 @@ type server struct {
 	codec     *events.Codec
 	log       *jetstream.Log
 	store     projections.Store
-	projector *projections.Projector
+	reader    *projections.Reader
+	projector *shown
 	views     *views
 	vault     *vault.Vault
 	redis     goredis.UniversalClient
 	clock     *commands.Clock
-	writer    *commands.Writer
+	writer    *commands.Seat
 	do        *commands.Service
 	read      *queries.Service
 	timers    *commands.Timers
 	http      *http.Server
 	outside   net.Listener
 	socket    net.Listener
+	membership
 
 	failures chan error                    // what it cannot go on from
 	closers  []func(context.Context) error // the last one first
@@ -56,14 +58,16 @@ type server struct {
 // address and on the operator's socket of its data folder.
 func startServer(ctx context.Context, o options) (_ *server, err error) {
 	o.logger = cmp.Or(o.logger, slog.New(slog.DiscardHandler))
-	s := &server{options: o, failures: make(chan error, 8)}
+	s := &server{options: o, failures: make(chan error, 8), writer: &commands.Seat{}}
+	s.led = make(chan struct{}, 1)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close(context.WithoutCancel(ctx)))
 		}
 	}()
 	for _, step := range []func(context.Context) error{
-		s.openFolder, s.openLog, s.openStore, s.openVault, s.openRedis, s.putTogether, s.listen, s.run,
+		s.openFolder, s.openLog, s.openStore, s.openVault, s.openRedis, s.join, s.putTogether, s.listen,
+		s.openLease, s.run,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, err
@@ -94,6 +98,7 @@ func (s *server) openFolder(context.Context) (err error) {
 			return err
 		}
 	}
+	s.lacking = s.lacks()
 	for _, w := range s.settings.Warnings {
 		s.logger.Warn(w)
 	}
@@ -129,11 +134,8 @@ func (s *server) openStore(ctx context.Context) (err error) {
 		return err
 	}
 	s.onClose(s.store.Close)
-	s.projector = projections.NewProjector(s.store, s.log, projections.Catalogue(), s.logger)
-	if err := s.projector.Prepare(ctx); err != nil {
-		return err
-	}
-	positions, err := s.projector.Positions(ctx)
+	s.reader = projections.NewReader(s.store)
+	positions, err := projections.NewProjector(s.store, s.log, projections.Catalogue(), s.logger).Positions(ctx)
 	if err != nil {
 		return err
 	}
@@ -150,7 +152,11 @@ func (s *server) openVault(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.vault, err = vault.Open(ctx, keys, s.settings.JWTSecret, last == 0)
+	var options []vault.Option
+	if s.nats != "" && len(s.lacking) == 0 {
+		options = append(options, vault.Uncached()) // others may erase
+	}
+	s.vault, err = vault.Open(ctx, keys, s.settings.JWTSecret, last == 0, options...)
 	return err
 }
 
@@ -179,9 +185,7 @@ func (s *server) putTogether(ctx context.Context) error {
 	} else if ahead := s.clock.Ahead(); ahead > time.Second {
 		s.logger.Warn("the last event is from the future; the ledger's clock goes on from there", "ahead", ahead)
 	}
-	reader := projections.NewReader(s.store)
-	s.views = &views{reader: reader, projector: s.projector}
-	s.writer = commands.NewWriter(s.log, s.views, s.codec, s.clock.Now, commands.DefaultLimits, s.logger)
+	s.views = &views{reader: s.reader, projector: s.projector}
 	parts := commands.Parts{
 		Writer: s.writer, Vault: s.vault, Tokens: token.New(s.settings.JWTSecret, time.Now),
 		Attempts: redis.NewAttempts(s.redis, loginFailuresMax, loginLock), Presence: redis.NewPresence(s.redis),
@@ -200,7 +204,7 @@ func (s *server) putTogether(ctx context.Context) error {
 	}
 	s.do = commands.NewService(parts)
 	s.read = queries.NewService(queries.Parts{
-		Views: reader, Vault: s.vault, Now: s.clock.Now, Position: s.projector.Position,
+		Views: s.reader, Vault: s.vault, Now: s.clock.Now, Position: s.projector.Position,
 		Changes: s.projector.Changes,
 	})
 	s.timers = commands.NewTimers(s.do, s.views, s.logger)
@@ -218,7 +222,7 @@ func (s *server) makeHTTP(logEnd uint64) error {
 	if err != nil {
 		return err
 	}
-	s.http, err = http.New(http.Config{
+	config := http.Config{
 		Routes: http.Routes(s.do, s.read, operator{s}),
 		Tokens: token.New(s.settings.JWTSecret, time.Now), Sessions: s.read, APIKeys: s.read,
 		Redis: s.redis, Log: s.logger,
@@ -228,7 +232,11 @@ func (s *server) makeHTTP(logEnd uint64) error {
 		Wait: s.wait, LogEnd: logEnd, Stored: s.projector.Position,
 		Checks: s.checks(), Metrics: s.metrics(),
 		Frontend: s.settings.FrontendURL, Backend: s.settings.BackendURL, Version: versionLine(), Proxies: proxies,
-	})
+	}
+	if s.shared != nil {
+		config.Positions, config.Cluster = s.shared, s
+	}
+	s.http, err = http.New(config)
 	return err
 }
 
@@ -268,20 +276,19 @@ func ignoreClosed(err error) error {
 // url is where this machine reaches the server.
 func (s *server) url() string { return localURL(s.outside.Addr()) }
 
-// run lets everything run, and returns once it serves. What erasures a crash has left
-// undone are finished before anything can be read.
+// run lets everything run, and returns once it serves: leading, or following a leader.
 func (s *server) run(ctx context.Context) error {
 	s.work = newWorks(context.WithoutCancel(ctx), s.failures)
 	s.onClose(s.work.stopAll)
-	s.work.start("projector", s.projector.Run)
-	s.work.start("writer", func(ctx context.Context) error {
-		// A fold with a new version is built first: nothing is decided by older documents.
-		if err := s.projector.WaitBuilt(ctx, 0); err != nil {
-			return err
-		}
-		return s.writer.Run(ctx)
-	})
-	if err := s.unlessFailed(ctx, s.do.Seed, s.finishErasures); err != nil {
+	if s.projector.follower != nil {
+		s.work.start("follower", s.projector.follower.Run)
+	}
+	if s.lease == nil {
+		s.work.start("ledger", s.lead)
+	} else {
+		s.work.start("lease", func(ctx context.Context) error { return s.lease.Run(ctx, s.lead) })
+	}
+	if err := unlessFailed(ctx, s.failures, s.awaitRole); err != nil {
 		return err
 	}
 	serve := func(on func(net.Listener) error, l net.Listener) func(context.Context) error {
@@ -289,8 +296,6 @@ func (s *server) run(ctx context.Context) error {
 	}
 	s.work.start("http", serve(s.http.Serve, s.outside))
 	s.work.start("operator", serve(s.http.ServeOperator, s.socket))
-	s.work.start("timers", s.timers.Run)
-	s.work.start("calls", commands.NewWatch(s.do, s.views, s.logger).Run)
 	s.onClose(s.shutHTTP)
 	note := runtimeNote{PID: os.Getpid(), URL: s.url(), Socket: s.socket.Addr().String(), Since: time.Now().UTC()}
 	if err := s.folder.writeNote(note); err != nil {
@@ -298,31 +303,6 @@ func (s *server) run(ctx context.Context) error {
 	}
 	s.onClose(func(context.Context) error { return s.folder.removeNote() })
 	return nil
-}
-
-// unlessFailed takes steps of the start one after the other, and gives up with the cause
-// when one of the works that they need ends.
-func (s *server) unlessFailed(ctx context.Context, steps ...func(context.Context) error) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	done := make(chan error, 1)
-	go func() {
-		var err error
-		for _, step := range steps {
-			if err == nil {
-				err = step(ctx)
-			}
-		}
-		done <- err
-	}()
-	select {
-	case err := <-done:
-		return err
-	case failed := <-s.failures:
-		cancel(failed)
-		<-done
-		return failed
-	}
 }
 
 // shutHTTP answers what is under way. It leaves half of the time that stopping has to
@@ -337,15 +317,6 @@ func (s *server) shutHTTP(ctx context.Context) error {
 		return err
 	}
 	return nil
-}
-
-// finishErasures destroys keys that a crash has left behind, and those that a restored
-// vault has brought back.
-func (s *server) finishErasures(ctx context.Context) error {
-	if err := s.projector.Wait(ctx, s.writer.Last()); err != nil {
-		return err
-	}
-	return s.read.EachErased(ctx, s.vault.FinishErasures)
 }
 
 // stop ends a server in good order: no request is lost, and the log is flushed.

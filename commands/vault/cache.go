@@ -17,7 +17,8 @@ const (
 
 // cache keeps the keys used last, opened. A nil key is an erased owner's.
 type cache struct {
-	now func() time.Time
+	now   func() time.Time
+	keeps bool // false: it forgets each key at once
 
 	mu       sync.Mutex
 	byOwner  map[string]*list.Element
@@ -32,7 +33,7 @@ type cachedKey struct {
 }
 
 func newCache() *cache {
-	return &cache{now: time.Now, byOwner: map[string]*list.Element{}, recent: list.New()}
+	return &cache{now: time.Now, keeps: true, byOwner: map[string]*list.Element{}, recent: list.New()}
 }
 
 // get finds an owner's key, unless it was read too long ago.
@@ -83,6 +84,9 @@ func (c *cache) erase(owner string, destroyed bool) {
 }
 
 func (c *cache) keep(owner string, key cipher.AEAD) {
+	if !c.keeps {
+		return
+	}
 	if at, ok := c.byOwner[owner]; ok {
 		c.remove(at)
 	}

@@ -47,11 +47,18 @@ type Vault struct {
 	ring     ring
 }
 
+// An Option changes how a vault is used.
+type Option func(*Vault)
+
+// Uncached asks the store for each key: another process's erasure is noticed at once.
+func Uncached() Option { return func(v *Vault) { v.cache.keeps = false } }
+
 // Open opens the vault in a store with JWT_SECRET. For an empty log it makes a vault
 // where there is none. It ends a rotation that was interrupted.
 //
 // Errors: ErrNoVault, ErrSecret, or what the store says.
-func Open(ctx context.Context, store Store, secret string, logEmpty bool) (*Vault, error) {
+func Open(ctx context.Context, store Store, secret string, logEmpty bool, options ...Option,
+) (*Vault, error) {
 	if secret == "" {
 		return nil, errors.New("open the vault: the secret is empty")
 	}
@@ -68,6 +75,9 @@ func Open(ctx context.Context, store Store, secret string, logEmpty bool) (*Vaul
 		}
 	}
 	v := &Vault{store: store, cache: newCache()}
+	for _, option := range options {
+		option(v)
+	}
 	if v.ring, v.hmacKey, err = unlock(record, secret); err != nil {
 		return nil, fmt.Errorf("open the vault: %w", err)
 	}

@@ -133,7 +133,7 @@ func (l *Log) connect(ctx context.Context) (*nats.Conn, error) {
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(100 * time.Millisecond),
 		nats.ReconnectBufSize(-1),
-		nats.PingInterval(3 * time.Second), // a frozen server is left after two of these
+		nats.PingInterval(time.Second), // a server that is frozen or cut off is left after two of these
 		nats.MaxPingsOutstanding(2),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			l.link.Swap(newLink()).cut()

@@ -1,0 +1,264 @@
+package cluster
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nuid"
+)
+
+const (
+	subject = "truebond.leader." // and the id of who it is for
+
+	// askedMax is how old a request may be by the wall clock. Longer, and what somebody
+	// has overheard could be sent again for longer.
+	askedMax = 30 * time.Second
+	// underWayMax is how many requests are served at once for others; as many as one
+	// server takes from its own clients.
+	underWayMax = 4096
+	partsMax    = 1024 // of one answer that wait to be taken
+
+	macBytes = sha256.Size
+)
+
+// PartMax is how much one part of an answer holds; servers take 1 MiB by default.
+const PartMax = 256 << 10
+
+// Why a request was not answered.
+var (
+	// ErrNotDelivered says that nobody has the request: it may be sent again.
+	ErrNotDelivered = errors.New("the request was not delivered")
+	// ErrTooLarge says that the servers would not carry the request.
+	ErrTooLarge = errors.New("the request is larger than the servers carry")
+	// ErrNoAnswer says that nobody knows what became of the request.
+	ErrNoAnswer = errors.New("the request was not answered")
+)
+
+// A Courier carries requests to the leader and answers back. Both are signed with a key
+// that the members share: whoever else can publish to the servers is not listened to.
+type Courier struct {
+	conn   *nats.Conn
+	key    []byte
+	logger *slog.Logger
+	inbox  string
+	sub    *nats.Subscription
+	places chan struct{}
+
+	mu      sync.Mutex
+	waiting map[string]chan *nats.Msg
+	heard   map[[macBytes]byte]time.Time // requests that were served, as long as they could come again
+	swept   time.Time
+}
+
+// NewCourier makes a courier whose key is derived from what the members share.
+func NewCourier(conn *nats.Conn, shared string, logger *slog.Logger) (*Courier, error) {
+	derived := hmac.New(sha256.New, []byte(shared))
+	derived.Write([]byte("truebond/courier"))
+	c := &Courier{
+		conn: conn, key: derived.Sum(nil), logger: logger, inbox: nats.NewInbox(),
+		places: make(chan struct{}, underWayMax), waiting: map[string]chan *nats.Msg{},
+		heard: map[[macBytes]byte]time.Time{},
+	}
+	var err error
+	if c.sub, err = conn.Subscribe(c.inbox+".*", c.receive); err != nil {
+		return nil, fmt.Errorf("listen for answers: %w", err)
+	}
+	return c, c.sub.SetPendingLimits(-1, -1)
+}
+
+// Close hears no more answers.
+func (c *Courier) Close() { _ = c.sub.Unsubscribe() }
+
+// receive hands an answer's part to who waits for it. One that nobody waits for is late.
+func (c *Courier) receive(msg *nats.Msg) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if parts := c.waiting[msg.Subject]; parts != nil {
+		select {
+		case parts <- msg:
+		default: // the client is too slow for its answer; that a part lacks is noticed
+		}
+	}
+}
+
+// Ask sends a request to a member and gives the parts of its answer, until the last.
+// Errors: ErrNotDelivered, ErrTooLarge, ErrNoAnswer (also when ctx ends first), or what
+// part returns.
+func (c *Courier) Ask(ctx context.Context, member string, request []byte, part func([]byte) error) error {
+	reply := c.inbox + "." + nuid.Next()
+	to := subject + member
+	frame := make([]byte, macBytes+8, macBytes+8+len(request))
+	binary.BigEndian.PutUint64(frame[macBytes:], uint64(time.Now().UnixMilli()))
+	frame = append(frame, request...)
+	copy(frame, c.mac("ask", to, reply, frame[macBytes:]))
+	if int64(len(frame)) > c.conn.MaxPayload() {
+		return ErrTooLarge
+	}
+	parts := make(chan *nats.Msg, partsMax)
+	c.mu.Lock()
+	c.waiting[reply] = parts
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		delete(c.waiting, reply)
+		c.mu.Unlock()
+	}()
+	if err := c.conn.PublishRequest(to, reply, frame); err != nil {
+		return fmt.Errorf("%w: %w", ErrNotDelivered, err)
+	}
+	for number := uint32(0); ; number++ {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", ErrNoAnswer, context.Cause(ctx))
+		case msg := <-parts:
+			if number == 0 && len(msg.Data) == 0 && msg.Header.Get("Status") == "503" {
+				return ErrNotDelivered // nobody listens there
+			}
+			last, body, err := c.openPart(reply, number, msg.Data)
+			if err != nil {
+				return err
+			}
+			if err := part(body); err != nil {
+				return err
+			}
+			if last {
+				return nil
+			}
+		}
+	}
+}
+
+// An answer's part is its MAC, its number, what comes behind it, and its content.
+const (
+	moreParts = 0
+	lastPart  = 1
+	brokenOff = 2
+	notServed = 3
+	partHead  = macBytes + 4 + 1
+)
+
+func (c *Courier) openPart(reply string, number uint32, frame []byte) (last bool, body []byte, err error) {
+	if len(frame) < partHead || !hmac.Equal(frame[:macBytes], c.mac("answer", "", reply, frame[macBytes:])) {
+		return false, nil, fmt.Errorf("%w: somebody else answered", ErrNoAnswer)
+	}
+	if got := binary.BigEndian.Uint32(frame[macBytes:]); got != number {
+		return false, nil, fmt.Errorf("%w: part %d of the answer came in place of %d", ErrNoAnswer, got, number)
+	}
+	switch frame[partHead-1] {
+	case brokenOff:
+		return false, nil, fmt.Errorf("%w: it was broken off", ErrNoAnswer)
+	case notServed:
+		return false, nil, fmt.Errorf("%w: too many are under way", ErrNotDelivered)
+	}
+	return frame[partHead-1] == lastPart, frame[partHead:], nil
+}
+
+// mac signs what is said, for whom, and where the answer goes.
+func (c *Courier) mac(what, to, reply string, said []byte) []byte {
+	h := hmac.New(sha256.New, c.key)
+	h.Write([]byte(what + "\x00" + to + "\x00" + reply + "\x00"))
+	h.Write(said)
+	return h.Sum(nil)
+}
+
+// Serve answers a request: what is sent goes on its way at once, and last ends it. Parts
+// have PartMax bytes at most.
+type Serve func(ctx context.Context, request []byte, send func(part []byte) error) (last []byte, err error)
+
+// Listen serves what others send to a member, each request once, until stop is called,
+// which returns when those under way are answered. Their context ends with ctx.
+func (c *Courier) Listen(ctx context.Context, member string, serve Serve) (stop func(), err error) {
+	var underWay sync.WaitGroup
+	sub, err := c.conn.Subscribe(subject+member, func(msg *nats.Msg) {
+		request, ok := c.openRequest(msg)
+		if !ok {
+			c.logger.Warn("cluster: a request that is no member's was not served")
+			return
+		}
+		select {
+		case c.places <- struct{}{}:
+		default:
+			_ = c.answer(msg.Reply, 0, notServed, nil) // without it, its sender waits
+			return
+		}
+		underWay.Go(func() {
+			defer func() { <-c.places }()
+			c.serve(ctx, msg.Reply, request, serve)
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listen for requests: %w", err)
+	}
+	if err := c.conn.Flush(); err != nil {
+		c.logger.WarnContext(ctx, "cluster: the servers do not know yet that requests are served", "error", err)
+	}
+	return func() {
+		_ = sub.Unsubscribe() // fails on a closed connection alone
+		underWay.Wait()
+	}, nil
+}
+
+func (c *Courier) serve(ctx context.Context, reply string, request []byte, serve Serve) {
+	number := uint32(0)
+	last, err := serve(ctx, request, func(part []byte) error {
+		number++
+		return c.answer(reply, number-1, moreParts, part)
+	})
+	state := byte(lastPart)
+	if err != nil {
+		state, last = brokenOff, nil
+	}
+	if err := errors.Join(err, c.answer(reply, number, state, last)); err != nil {
+		c.logger.WarnContext(ctx, "cluster: a request was not answered", "error", err)
+	}
+}
+
+func (c *Courier) answer(reply string, number uint32, state byte, part []byte) error {
+	frame := make([]byte, partHead, partHead+len(part))
+	binary.BigEndian.PutUint32(frame[macBytes:], number)
+	frame[partHead-1] = state
+	frame = append(frame, part...)
+	copy(frame, c.mac("answer", "", reply, frame[macBytes:]))
+	return c.conn.Publish(reply, frame)
+}
+
+// openRequest believes a request that a member has signed a moment ago, the first time.
+func (c *Courier) openRequest(msg *nats.Msg) ([]byte, bool) {
+	const head = macBytes + 8
+	if len(msg.Data) < head || !strings.HasPrefix(msg.Reply, "_INBOX.") {
+		return nil, false
+	}
+	if !hmac.Equal(msg.Data[:macBytes], c.mac("ask", msg.Subject, msg.Reply, msg.Data[macBytes:])) {
+		return nil, false
+	}
+	now := time.Now()
+	at := time.UnixMilli(int64(binary.BigEndian.Uint64(msg.Data[macBytes:])))
+	if age := now.Sub(at); age > askedMax || age < -askedMax {
+		return nil, false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if now.Sub(c.swept) > askedMax {
+		for mac, forget := range c.heard {
+			if now.After(forget) {
+				delete(c.heard, mac)
+			}
+		}
+		c.swept = now
+	}
+	mac := [macBytes]byte(msg.Data[:macBytes])
+	if _, again := c.heard[mac]; again {
+		return nil, false
+	}
+	c.heard[mac] = now.Add(2 * askedMax)
+	return msg.Data[head:], true
+}

@@ -1,0 +1,342 @@
+// Package cluster lets several processes serve one log: a lease says which of them
+// decides, and a courier carries requests from the others to it.
+//
+// Nothing that must hold rests on the lease. The log's expected sequence fences a writer
+// that believes in a lease it has lost, and the stored positions fence a projector. The
+// lease keeps two from being at work at once, which would be slow.
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	bucket = "TRUEBOND"
+	key    = "leader"
+
+	// lifetime is how long the holder is sure of its lease after it asked for it. With
+	// what others wait beyond it, it bounds how long nobody decides after a kill.
+	lifetime = 3 * time.Second
+	// waited is how long an entry must have stood unchanged before another takes it. It
+	// is more than lifetime by far more than two machines' clocks differ in speed.
+	waited = lifetime + 500*time.Millisecond
+
+	renewEvery = time.Second
+	renewMax   = time.Second            // for one renewal to be answered
+	lookEvery  = 250 * time.Millisecond // by those who do not hold it
+	retryAfter = 100 * time.Millisecond // a renewal that failed
+	leaveMax   = 2 * time.Second        // to give the lease up
+)
+
+// ErrLost says that the lease is not held for certain any more.
+var ErrLost = errors.New("the lease is lost")
+
+// A Member is what a process says of itself while it holds the lease.
+type Member struct {
+	ID     string            `json:"id"`     // of the process, no two alike
+	URL    string            `json:"url"`    // where people reach it
+	Ready  bool              `json:"ready"`  // it takes what others pass on
+	Alone  bool              `json:"alone"`  // nobody may serve beside it, since …
+	Lacks  []string          `json:"lacks"`  // … it has not what a cluster shares
+	Prints map[string]string `json:"prints"` // of what all members must have alike
+}
+
+// A Sight is the lease as it was last seen.
+type Sight struct {
+	Holder Member
+	Mine   bool          // held by this process, for certain
+	Alive  bool          // the holder renewed it not too long ago
+	Age    time.Duration // since it was last seen to change
+}
+
+// A Lease is held by one process at a time, as long as clocks run at about one speed. It
+// does not matter what they show: the holder counts from before it asked, others from
+// when they saw the entry change, each by its own monotonic clock.
+type Lease struct {
+	kv     jetstream.KeyValue
+	logger *slog.Logger
+	accept func(holder Member) error
+	poke   chan struct{} // renew now
+
+	mu       sync.Mutex
+	me       Member
+	holder   Member
+	revision uint64    // of the entry that was last seen or written
+	since    time.Time // when that was
+	seen     int       // how many revisions of this holder's
+	until    time.Time // the lease is ours for certain; zero: it is not
+	changed  chan struct{}
+}
+
+// OpenLease finds the lease, or makes it. accept is asked about another living holder,
+// again with each change; its error ends Run.
+func OpenLease(ctx context.Context, conn *nats.Conn, replicas int, me Member, accept func(Member) error,
+	logger *slog.Logger) (*Lease, error) {
+	js, err := jetstream.New(conn)
+	if err != nil {
+		return nil, fmt.Errorf("open the lease: %w", err)
+	}
+	l := &Lease{me: me, accept: accept, logger: logger, poke: make(chan struct{}, 1), changed: make(chan struct{})}
+	for {
+		l.kv, err = js.KeyValue(ctx, bucket)
+		if errors.Is(err, jetstream.ErrBucketNotFound) {
+			l.kv, err = js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
+				Bucket: bucket, Description: "who decides", History: 1, Replicas: replicas,
+			})
+		}
+		if err == nil {
+			return l, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("open the lease: %w", err)
+		case <-time.After(retryAfter): // another one makes it just now, or the servers choose a leader
+		}
+	}
+}
+
+// Run takes the lease whenever it can be had, and lets lead run as long as it is held.
+// lead's context ends with ErrLost when the lease is not certain any more, and with ctx's
+// own cause when that ends; the lease is kept until lead has returned then, and given up.
+// Run ends with ctx, with lead's error, or with accept's.
+func (l *Lease) Run(ctx context.Context, lead func(ctx context.Context) error) error {
+	for ctx.Err() == nil {
+		if err := l.take(ctx); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+		if err := l.hold(ctx, lead); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// take waits until the lease is ours.
+func (l *Lease) take(ctx context.Context) error {
+	for {
+		if err := l.look(ctx); err != nil {
+			return err
+		}
+		if l.free() && l.write(ctx, renewMax, l.mine()) == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(lookEvery):
+		}
+	}
+}
+
+// look reads the entry. A server that does not answer is no error: nothing was seen.
+func (l *Lease) look(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, renewMax)
+	defer cancel()
+	entry, err := l.kv.Get(ctx, key)
+	if err != nil {
+		if !errors.Is(err, jetstream.ErrKeyNotFound) {
+			l.logger.DebugContext(ctx, "the lease cannot be read", "error", err)
+		}
+		return nil
+	}
+	var holder Member
+	if err := json.Unmarshal(entry.Value(), &holder); err != nil {
+		return fmt.Errorf("read the lease: %w", err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if entry.Revision() <= l.revision {
+		return nil // no news, or a replica's that lags behind
+	}
+	l.see(holder, entry.Revision())
+	if l.seen > 1 && holder.ID != "" && holder.ID != l.me.ID {
+		return l.accept(holder)
+	}
+	return nil
+}
+
+// see notes an entry. Hold mu.
+func (l *Lease) see(holder Member, revision uint64) {
+	if holder.ID != l.holder.ID {
+		l.seen = 0
+	}
+	l.seen++
+	l.holder, l.revision, l.since = holder, revision, time.Now()
+	close(l.changed)
+	l.changed = make(chan struct{})
+}
+
+// free tells whether the entry may be replaced.
+func (l *Lease) free() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.holder.ID == "" || l.holder.ID == l.me.ID || time.Since(l.since) >= waited
+}
+
+// write replaces the entry that was last seen, and no other. If that is ours, the lease
+// is for lifetime from now on, which is before it was asked for.
+func (l *Lease) write(ctx context.Context, most time.Duration, entry Member) error {
+	l.mu.Lock()
+	revision := l.revision
+	l.mu.Unlock()
+	text, err := json.Marshal(entry)
+	if err != nil {
+		return err
+	}
+	asked := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
+	written, err := l.kv.Update(ctx, key, text, revision) // revision 0: there must be none
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.until = time.Time{}
+	if entry.ID == l.me.ID {
+		l.until = asked.Add(lifetime)
+	}
+	l.see(entry, written)
+	return nil
+}
+
+// hold lets lead run as long as the lease is ours.
+func (l *Lease) hold(ctx context.Context, lead func(ctx context.Context) error) error {
+	term, end := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer end(nil)
+	ended := make(chan error, 1)
+	go func() { ended <- lead(term) }()
+	next, stop := time.NewTimer(renewEvery), ctx.Done()
+	defer next.Stop()
+	for held := true; ; {
+		lapse := time.NewTimer(time.Until(l.certainUntil()))
+		select {
+		case err := <-ended:
+			lapse.Stop()
+			l.giveUp(context.WithoutCancel(ctx))
+			return err
+		case <-stop:
+			stop = nil
+			end(context.Cause(ctx))
+		case <-l.poke:
+			next.Reset(l.renew(ctx))
+		case <-next.C:
+			next.Reset(l.renew(ctx))
+		case <-lapse.C:
+		}
+		lapse.Stop()
+		if held && !l.Sure() {
+			held = false
+			l.drop()
+			end(ErrLost)
+			err := <-ended
+			return err
+		}
+	}
+}
+
+func (l *Lease) certainUntil() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.until
+}
+
+// renew asks for the lease again, and tells when to ask the next time.
+func (l *Lease) renew(ctx context.Context) time.Duration {
+	ctx = context.WithoutCancel(ctx)
+	left := time.Until(l.certainUntil())
+	if left <= 0 {
+		return renewEvery
+	}
+	err := l.write(ctx, min(renewMax, left), l.mine())
+	if err == nil {
+		return renewEvery
+	}
+	l.logger.WarnContext(ctx, "the lease could not be renewed", "left", time.Until(l.certainUntil()), "error", err)
+	// It may be renewed all the same, or be another's: only the entry can tell.
+	if left = time.Until(l.certainUntil()); left > 0 {
+		bounded, cancel := context.WithTimeout(ctx, left)
+		defer cancel()
+		_ = l.look(bounded) // whoever holds it now was fit to take it
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.holder.ID != l.me.ID {
+			l.until = time.Time{}
+		}
+	}
+	return retryAfter
+}
+
+func (l *Lease) drop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.until = time.Time{}
+	close(l.changed)
+	l.changed = make(chan struct{})
+}
+
+// giveUp lets another take the lease at once.
+func (l *Lease) giveUp(ctx context.Context) {
+	if !l.Sure() {
+		return
+	}
+	if err := l.write(ctx, leaveMax, Member{}); err != nil {
+		l.logger.WarnContext(ctx, "the lease could not be given up; it will lapse", "error", err)
+	}
+	l.drop()
+}
+
+// Sure tells whether the lease is held for certain at this moment.
+func (l *Lease) Sure() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return time.Now().Before(l.until)
+}
+
+func (l *Lease) mine() Member {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.me
+}
+
+// SetReady says, to all, whether this process takes what they pass on while it leads.
+func (l *Lease) SetReady(ready bool) {
+	l.mu.Lock()
+	l.me.Ready = ready
+	l.mu.Unlock()
+	select {
+	case l.poke <- struct{}{}:
+	default: // it is to be renewed already
+	}
+}
+
+// Sight is the lease as it was last seen.
+func (l *Lease) Sight() Sight {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	age := time.Since(l.since)
+	return Sight{
+		Holder: l.holder, Mine: time.Now().Before(l.until), Age: age,
+		// One that was seen once may be what a dead one has left.
+		Alive: l.holder.ID != "" && l.seen > 1 && age < waited,
+	}
+}
+
+// Changed is closed when something else is seen than now.
+func (l *Lease) Changed() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.changed
+}

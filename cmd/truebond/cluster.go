@@ -1,0 +1,274 @@
+package main
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nuid"
+
+	"truebond/cluster"
+	"truebond/commands/redis"
+	"truebond/ledger"
+	"truebond/projections"
+)
+
+// membership is what a server whose log is outside has beside one that is alone: the lease,
+// and if all that a cluster shares is outside too, what it shares.
+type membership struct {
+	me      cluster.Member
+	lacking []string // what a cluster's member must have and this server has not
+	conn    *nats.Conn
+	lease   *cluster.Lease
+	courier *cluster.Courier
+	shared  *sharedPositions // nil: nobody may serve beside this one
+	leads   atomic.Bool      // it takes commands
+	terms   atomic.Int64     // how often it has begun to
+	led     chan struct{}    // has room for one: that has changed
+}
+
+const (
+	leaderMax   = 4 * time.Second  // that a command waits for somebody to lead; a lease lapses in less
+	leaderAway  = 10 * time.Second // that a server is ready without anybody who leads
+	lookForHold = 50 * time.Millisecond
+)
+
+// lacks are the settings that a cluster's members must have and this server has not.
+// Call it before secrets are made up.
+func (s *server) lacks() []string {
+	var lacking []string
+	for name, value := range map[string]string{
+		"MONGO_URL": s.settings.MongoURL, "REDIS_URL": s.settings.RedisURL, "JWT_SECRET": s.settings.JWTSecret,
+		"STRIPE_WEBHOOK_SECRET": s.settings.StripeWebhookSecret,
+	} {
+		if value == "" {
+			lacking = append(lacking, name)
+		}
+	}
+	if s.testClock {
+		lacking = append(lacking, "a clock of the wall's (--test-clock stands in one server alone)")
+	}
+	slices.Sort(lacking)
+	return lacking
+}
+
+// prints tell whether members have the same, and not what it is.
+func (s *server) prints() map[string]string {
+	print := func(secret, of string) string {
+		h := hmac.New(sha256.New, []byte(secret))
+		h.Write([]byte("truebond/print/" + of))
+		return hex.EncodeToString(h.Sum(nil)[:8])
+	}
+	return map[string]string{
+		"JWT_SECRET":            print(s.settings.JWTSecret, "jwt"),
+		"STRIPE_WEBHOOK_SECRET": print(s.settings.JWTSecret, "webhook/"+s.settings.StripeWebhookSecret),
+		"STRIPE_SECRET_KEY":     print(s.settings.JWTSecret, "stripe/"+s.settings.StripeSecretKey),
+		"MONGO_URL":             s.vault.Hash("cluster", "vault"), // the vault is where the views are
+	}
+}
+
+// join connects to the cluster, if the log is outside. Nothing is led yet.
+func (s *server) join(ctx context.Context) (err error) {
+	s.projector = newShown(s.log, nil)
+	if s.nats == "" {
+		return nil
+	}
+	alone := len(s.lacking) > 0
+	s.me = cluster.Member{ID: nuid.Next(), Alone: alone, Lacks: s.lacking, Prints: s.prints()}
+	if s.conn, err = cluster.Connect(ctx, s.nats, s.logger); err != nil {
+		return err
+	}
+	s.onClose(func(context.Context) error { s.conn.Close(); return nil })
+	if alone {
+		return nil
+	}
+	s.projector = newShown(s.log, projections.NewFollower(s.store, projections.Catalogue(), s.logger))
+	s.shared = &sharedPositions{redis: redis.NewPositions(s.redis), shown: s.projector, log: s.log, showIn: showIn}
+	s.courier, err = cluster.NewCourier(s.conn, s.settings.JWTSecret, s.logger)
+	return err
+}
+
+// showIn is how long a command waits for the views when Redis cannot remember it.
+const showIn = 5 * time.Second
+
+// openLease finds the lease. The address that others are told is known by then.
+func (s *server) openLease(ctx context.Context) (err error) {
+	if s.nats == "" {
+		return nil
+	}
+	s.me.URL = s.url()
+	s.lease, err = cluster.OpenLease(ctx, s.conn, s.replicas, s.me, s.accept, s.logger)
+	return err
+}
+
+// accept refuses to serve beside a living leader that it does not go with.
+func (s *server) accept(holder cluster.Member) error {
+	switch {
+	case holder.Alone:
+		return fmt.Errorf("the server at %s serves this log alone, since it lacks %s: "+
+			"no other can serve beside it", holder.URL, strings.Join(holder.Lacks, ", "))
+	case s.me.Alone:
+		return fmt.Errorf("the server at %s serves this log already, and this one cannot serve beside it: it lacks %s",
+			holder.URL, strings.Join(s.me.Lacks, ", "))
+	}
+	var differ []string
+	for _, name := range slices.Sorted(maps.Keys(s.me.Prints)) {
+		if print, known := holder.Prints[name]; known && print != s.me.Prints[name] {
+			differ = append(differ, name)
+		}
+	}
+	if len(differ) > 0 {
+		return fmt.Errorf("the server at %s serves this log with another %s: all servers of a cluster must have the same",
+			holder.URL, strings.Join(differ, " and "))
+	}
+	return nil
+}
+
+// sure tells whether this process may decide.
+func (s *server) sure() bool { return s.lease == nil || s.lease.Sure() }
+
+// leading says, here and to others, whether this process takes commands.
+func (s *server) leading(yes bool) {
+	if s.leads.Store(yes); yes {
+		s.terms.Add(1)
+	}
+	select {
+	case s.led <- struct{}{}:
+	default: // nobody waits for the first time
+	}
+	if s.lease != nil {
+		s.lease.SetReady(yes)
+	}
+}
+
+// serveOthers takes what other members pass on, until the term's works stop.
+func (t *term) serveOthers() error {
+	listening := make(chan error, 1)
+	t.work.start("courier", func(ctx context.Context) error {
+		// What is under way is answered while its writer still works.
+		stop, err := t.courier.Listen(context.WithoutCancel(ctx), t.me.ID, t.http.ServeForwarded)
+		listening <- err
+		if err != nil {
+			return err
+		}
+		<-ctx.Done()
+		stop()
+		return nil
+	})
+	return <-listening
+}
+
+// Leads tells whether this process decides.
+func (s *server) Leads() bool { return s.leads.Load() && s.sure() }
+
+// Pass has the leader serve a request. While nobody leads, it waits for a bounded time.
+func (s *server) Pass(ctx context.Context, request []byte, part func([]byte) error) (here bool, err error) {
+	end := time.Now().Add(leaderMax)
+	for {
+		changed := s.lease.Changed()
+		if s.Leads() {
+			return true, nil
+		}
+		sight := s.lease.Sight()
+		if sight.Alive && sight.Holder.Ready && sight.Holder.ID != s.me.ID {
+			err := s.ask(ctx, sight.Holder.ID, request, part)
+			if !errors.Is(err, cluster.ErrNotDelivered) {
+				return false, passed(err)
+			}
+		}
+		left := time.Until(end)
+		if left <= 0 {
+			return false, ledger.Refuse("no_leader", "There is no server that decides, just now. Nothing was done.")
+		}
+		select {
+		case <-ctx.Done():
+			return false, ctx.Err()
+		case <-changed:
+		case <-time.After(min(left, lookForHold)):
+		}
+	}
+}
+
+// ask asks one member, for as long as that leads: from one that was killed no answer comes.
+func (s *server) ask(ctx context.Context, member string, request []byte, part func([]byte) error) error {
+	asking, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		for asking.Err() == nil {
+			changed := s.lease.Changed()
+			if sight := s.lease.Sight(); !sight.Alive || sight.Holder.ID != member {
+				cancel(cluster.ErrLost)
+				return
+			}
+			select {
+			case <-asking.Done():
+			case <-changed:
+			case <-time.After(10 * lookForHold):
+			}
+		}
+	}()
+	return s.courier.Ask(asking, member, request, part)
+}
+
+// passed is what a client is told of a request that could not be passed on.
+func passed(err error) error {
+	switch {
+	case errors.Is(err, cluster.ErrTooLarge):
+		return ledger.Refuse("body_too_large", "The body is larger than the servers carry.")
+	case errors.Is(err, cluster.ErrNoAnswer):
+		return ledger.Refuse("no_answer", "The server that decides has not answered. What was asked may be done all "+
+			"the same: the same request with the same Idempotency-Key tells.")
+	}
+	return err
+}
+
+// checkLeader tells who leads. A server that has not seen anybody lead for a while is cut
+// off, and not ready.
+func (s *server) checkLeader(context.Context) (string, error) {
+	sight := s.lease.Sight()
+	switch {
+	case s.Leads():
+		return "this server leads", nil
+	case sight.Mine:
+		return "this server begins to lead", nil
+	case sight.Alive:
+		return "follows " + sight.Holder.URL, nil
+	case sight.Age < leaderAway:
+		return "nobody leads, for a moment", nil
+	}
+	detail := fmt.Sprintf("nobody was seen to lead for %s", sight.Age.Round(time.Second))
+	return detail, errors.New(detail)
+}
+
+// awaitRole returns when this process leads, or follows one that does.
+func (s *server) awaitRole(ctx context.Context) error {
+	for {
+		if s.Leads() {
+			return nil
+		}
+		var changed <-chan struct{}
+		if s.lease != nil {
+			changed = s.lease.Changed()
+			sight := s.lease.Sight()
+			if sight.Alive && sight.Holder.Ready && sight.Holder.ID != s.me.ID && s.accept(sight.Holder) == nil {
+				return nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.led:
+		case <-changed:
+		case <-time.After(lookForHold):
+		}
+	}
+}

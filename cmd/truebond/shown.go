@@ -1,0 +1,177 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"truebond/commands"
+	"truebond/commands/redis"
+	"truebond/events/jetstream"
+	"truebond/ledger"
+	"truebond/projections"
+)
+
+// shown is how far the views are: as the projector of this process knows while it leads,
+// and as the store tells otherwise.
+type shown struct {
+	log      *jetstream.Log
+	follower *projections.Follower // nil when nobody else can lead
+
+	mu      sync.Mutex
+	now     *projections.Projector // nil while another process leads
+	changed chan struct{}
+}
+
+func newShown(log *jetstream.Log, follower *projections.Follower) *shown {
+	return &shown{log: log, follower: follower, changed: make(chan struct{})}
+}
+
+// take goes by a projector of this process; nil: not any more.
+func (s *shown) take(p *projections.Projector) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.now = p
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+func (s *shown) present() (*projections.Projector, <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.now, s.changed
+}
+
+// Position is the position up to which whatever is read from a view holds all events.
+func (s *shown) Position() uint64 {
+	var position uint64
+	if p, _ := s.present(); p != nil {
+		position = p.Position()
+	}
+	if s.follower != nil {
+		position = max(position, s.follower.Position())
+	}
+	return position
+}
+
+// Wait returns when the views are at a position, whoever stores them.
+func (s *shown) Wait(ctx context.Context, position uint64) error {
+	for {
+		p, changed := s.present()
+		waiting, cancel := context.WithCancelCause(ctx)
+		stop := make(chan struct{})
+		go func() {
+			select {
+			case <-changed:
+				cancel(errRole)
+			case <-stop:
+			}
+		}()
+		err := s.wait(waiting, p, position)
+		close(stop)
+		again := errors.Is(context.Cause(waiting), errRole)
+		cancel(nil)
+		if err == nil || !again || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+var errRole = errors.New("another process stores the views now")
+
+func (s *shown) wait(ctx context.Context, p *projections.Projector, position uint64) error {
+	switch {
+	case p != nil:
+		return p.Wait(ctx, position)
+	case s.follower != nil:
+		return s.follower.Wait(ctx, position)
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// Behind is how many events of the log the views lack.
+func (s *shown) Behind(ctx context.Context) (uint64, error) {
+	position := s.Position() // first, so that it is not beyond the log's end
+	last, err := s.log.Last(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return last - min(position, last), nil
+}
+
+// Rebuild builds views again. Only who leads can.
+func (s *shown) Rebuild(ctx context.Context, names []string, progress func(string, uint64, uint64)) error {
+	p, _ := s.present()
+	if p == nil {
+		return commands.ErrNoLeader
+	}
+	return p.Rebuild(ctx, names, progress)
+}
+
+// sharedPositions are callers' last positions for all processes of a cluster. Either Redis
+// remembers a position, or the views show it before the command is answered; and who
+// cannot ask Redis waits for all that is in the log. So a read shows its caller's own
+// writes, whichever process answers it, also while Redis is away.
+type sharedPositions struct {
+	redis  *redis.Positions
+	shown  *shown
+	log    *jetstream.Log
+	showIn time.Duration // how long a command waits for the views when Redis is away
+}
+
+// Note is http.Positions'.
+func (s sharedPositions) Note(ctx context.Context, position uint64, who ...string) error {
+	if len(who) == 0 || position <= s.shown.Position() {
+		return nil
+	}
+	noted := s.redis.Note(ctx, position, who...)
+	if noted == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.showIn)
+	defer cancel()
+	if err := s.shown.Wait(ctx, position); err != nil {
+		return ledger.Refuse("views_behind", "It is done, at position %d, and not shown yet. Ask again with the "+
+			"same Idempotency-Key.", position)
+	}
+	return nil
+}
+
+// Of is http.Positions'.
+func (s sharedPositions) Of(ctx context.Context, who string) (uint64, error) {
+	if who == "" {
+		return 0, nil
+	}
+	stored := s.shown.Position()
+	position, err := s.redis.Of(ctx, who)
+	if err != nil {
+		if position, err = s.log.Last(ctx); err != nil {
+			return 0, err
+		}
+	}
+	if position <= stored {
+		return 0, nil
+	}
+	return position, nil
+}
+
+// Newest is http.Positions'.
+func (s sharedPositions) Newest(ctx context.Context) (uint64, error) { return s.log.Last(ctx) }
+
+// vouch keeps the positions in Redis trustworthy while this process leads: after Redis has
+// forgotten, the views must show all that was written before it is asked again.
+func (s sharedPositions) vouch(ctx context.Context, last func() uint64) error {
+	const every = time.Second
+	for ctx.Err() == nil {
+		if vouched, err := s.redis.Vouched(ctx); err == nil && !vouched {
+			_ = s.redis.Vouch(ctx, func(ctx context.Context) error { return s.shown.Wait(ctx, last()) })
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(every):
+		}
+	}
+	return nil
+}

@@ -1,0 +1,197 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"truebond/cluster"
+	"truebond/commands"
+	"truebond/events"
+	"truebond/events/jetstream"
+	"truebond/projections"
+)
+
+// A term is the time in which this process leads: it decides commands, stores views, and
+// does what is due. A process that nobody serves beside has one term, its life.
+type term struct {
+	*server
+	projector *projections.Projector
+	views     *views
+	writer    *commands.Writer
+	work      *works
+}
+
+// lead leads until ctx ends. Its cause cluster.ErrLost says that another may lead already:
+// all stops at once then, and nobody who waits is told anything that it decided. An error
+// is the server's end.
+func (s *server) lead(ctx context.Context) error {
+	began := time.Now()
+	base, cut := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cut(nil)
+	defer context.AfterFunc(ctx, func() {
+		if errors.Is(context.Cause(ctx), cluster.ErrLost) {
+			cut(commands.ErrDeposed)
+		}
+	})()
+	failures := make(chan error, 8)
+	t := &term{server: s, work: newWorks(base, failures)}
+	err := t.begin(ctx, failures)
+	if err == nil {
+		s.logger.InfoContext(ctx, "this server leads", "took", time.Since(began).Round(time.Millisecond))
+		s.leading(true)
+		select {
+		case <-ctx.Done():
+		case err = <-failures:
+		}
+	}
+	s.leading(false)
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+	defer cancel()
+	stopped := t.work.stopAll(stopping)
+	s.writer.Leave()
+	s.projector.take(nil)
+	if ctx.Err() != nil { // what fails while it ends is no failure of the server
+		s.logger.InfoContext(ctx, "this server does not lead any more", "why", context.Cause(ctx))
+		return stopped
+	}
+	return errors.Join(err, stopped)
+}
+
+// begin starts all that a leader does, and returns when commands can be taken. What
+// erasures a crash has left undone are finished before.
+func (t *term) begin(ctx context.Context, failures <-chan error) error {
+	log := fenced{t.log, t.sure}
+	t.projector = projections.NewProjector(t.store, t.log, projections.Catalogue(), t.logger)
+	if err := t.prepare(ctx); err != nil {
+		return err
+	}
+	if err := t.reachLastEvent(ctx); err != nil {
+		return err
+	}
+	t.views = &views{reader: t.reader, projector: t.projector}
+	var decides commands.Log = t.log
+	if t.lease != nil {
+		decides = log
+	}
+	t.writer = commands.NewWriter(decides, t.views, t.codec, t.clock.Now, commands.DefaultLimits, t.logger)
+	t.server.projector.take(t.projector)
+	t.server.writer.Take(t.writer)
+	t.work.start("projector", t.projector.Run)
+	t.work.start("writer", func(ctx context.Context) error {
+		// A fold with a new version is built first: nothing is decided by older documents.
+		if err := t.projector.WaitBuilt(ctx, 0); err != nil {
+			return err
+		}
+		return t.writer.Run(ctx)
+	})
+	if err := unlessFailed(ctx, failures, t.do.Seed, t.finishErasures); err != nil {
+		return err
+	}
+	t.work.start("timers", t.timers.Run)
+	t.work.start("calls", commands.NewWatch(t.do, t.views, t.logger).Run)
+	if t.shared == nil {
+		return nil
+	}
+	t.work.start("positions", func(ctx context.Context) error { return t.shared.vouch(ctx, t.writer.Last) })
+	return t.serveOthers()
+}
+
+// prepare makes the tables. A store that does not answer is asked again, unless this is the
+// only server: somebody is at its start then.
+func (t *term) prepare(ctx context.Context) error {
+	for {
+		err := t.projector.Prepare(ctx)
+		if err == nil || t.shared == nil || errors.Is(err, projections.ErrBroken) {
+			return err
+		}
+		t.logger.WarnContext(ctx, "the views cannot be prepared; trying again", "error", err)
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// reachLastEvent lets the clock go on from the last event, whoever wrote it.
+func (t *term) reachLastEvent(ctx context.Context) error {
+	last, err := t.log.Last(ctx)
+	if err != nil || last == 0 {
+		return err
+	}
+	record, err := t.log.Read(ctx, last)
+	if err != nil {
+		return err
+	}
+	t.clock.Reach(record.Time)
+	return nil
+}
+
+// finishErasures destroys keys that a crash has left behind, and those that a restored
+// vault has brought back.
+func (t *term) finishErasures(ctx context.Context) error {
+	if err := t.projector.Wait(ctx, t.writer.Last()); err != nil {
+		return err
+	}
+	return t.read.EachErased(ctx, t.vault.FinishErasures)
+}
+
+// unlessFailed takes steps one after the other, and gives up with the cause when one of
+// the works that they need ends.
+func unlessFailed(ctx context.Context, failures <-chan error, steps ...func(context.Context) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	done := make(chan error, 1)
+	go func() {
+		var err error
+		for _, step := range steps {
+			if err == nil {
+				err = step(ctx)
+			}
+		}
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		return err
+	case failed := <-failures:
+		cancel(failed)
+		<-done
+		return failed
+	}
+}
+
+// fenced is the log as the writer of one term sees it, where others may write too. What is
+// appended without being sure of the lease would be refused as a rule; but a writer that
+// has read what it missed could go on writing, in turns with the new one.
+type fenced struct {
+	*jetstream.Log
+	sure func() bool
+}
+
+// Append appends while the lease is held for certain. The log's expected sequence guards
+// what happens after this look at the clock.
+func (f fenced) Append(ctx context.Context, after uint64, records []events.Record) error {
+	if !f.sure() {
+		return cluster.ErrLost
+	}
+	return f.Log.Append(ctx, after, records)
+}
+
+// Confirm makes sure that the log ends at a position, and that nobody else may decide.
+func (f fenced) Confirm(ctx context.Context, position uint64) error {
+	last, err := f.Last(ctx)
+	switch {
+	case err != nil:
+		return err
+	case last > position:
+		return fmt.Errorf("the log ends at %d, not at %d: %w", last, position, events.ErrBeaten)
+	case !f.sure():
+		return cluster.ErrLost
+	}
+	return nil
+}
+
+var _ commands.Confirmer = fenced{}

@@ -1,0 +1,103 @@
+package redis
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+)
+
+const (
+	// positionTTL is how long a caller's last position is remembered: far longer than views
+	// are ever behind. (Commands are refused while they are 100,000 events behind.)
+	positionTTL = 10 * time.Minute
+	// positionsMark stands as long as Redis has forgotten nothing, and vouchingMark as long
+	// as it has not while somebody makes sure of that.
+	positionsMark = "position!"
+	vouchingMark  = "position?"
+)
+
+// ErrForgotten says that Redis may have forgotten positions: it was started anew.
+var ErrForgotten = errors.New("redis may have forgotten positions")
+
+// Positions remembers where in the log each caller wrote last, for all processes.
+type Positions struct{ client goredis.UniversalClient }
+
+// NewPositions keeps positions in Redis.
+func NewPositions(client goredis.UniversalClient) *Positions { return &Positions{client} }
+
+// note keeps the greater one of what is there and what comes: answers may cross.
+var note = goredis.NewScript(`
+for _, key in ipairs(KEYS) do
+  if (tonumber(redis.call('GET', key)) or 0) < tonumber(ARGV[1]) then
+    redis.call('SET', key, ARGV[1], 'PX', ARGV[2])
+  end
+end
+return redis.status_reply('OK')`)
+
+// Note remembers that these callers wrote at a position, or are to see it.
+func (p *Positions) Note(ctx context.Context, position uint64, who ...string) error {
+	keys := make([]string, len(who))
+	for i, name := range who {
+		keys[i] = positionKey(name)
+	}
+	err := note.Run(ctx, p.client, keys, position, positionTTL.Milliseconds()).Err()
+	if err != nil {
+		return fmt.Errorf("remember a position: %w", err)
+	}
+	return nil
+}
+
+// Of is the greatest position noted for a caller; 0 if there is none, or it was long ago.
+// It fails with ErrForgotten until Vouch was called.
+func (p *Positions) Of(ctx context.Context, who string) (uint64, error) {
+	found, err := p.client.MGet(ctx, positionKey(who), positionsMark).Result()
+	if err != nil {
+		return 0, fmt.Errorf("ask for a position: %w", err)
+	}
+	if found[1] == nil {
+		return 0, ErrForgotten
+	}
+	text, noted := found[0].(string)
+	if !noted {
+		return 0, nil
+	}
+	position, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("ask for a position: %w", err)
+	}
+	return position, nil
+}
+
+// Vouched tells whether Vouch was called since Redis has forgotten anything.
+func (p *Positions) Vouched(ctx context.Context) (bool, error) {
+	n, err := p.client.Exists(ctx, positionsMark).Result()
+	return n > 0, err
+}
+
+// vouch sets the mark if what was set before is still there.
+var vouch = goredis.NewScript(`
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('SET', KEYS[2], '1') end
+return redis.status_reply('OK')`)
+
+// Vouch lets Of be believed again. settle returns when all positions that were noted before
+// are of no importance any more. If Redis is started anew meanwhile, nothing is vouched for.
+func (p *Positions) Vouch(ctx context.Context, settle func(context.Context) error) error {
+	mine := rand.Text()
+	if err := p.client.Set(ctx, vouchingMark, mine, positionTTL).Err(); err != nil {
+		return fmt.Errorf("vouch for positions: %w", err)
+	}
+	if err := settle(ctx); err != nil {
+		return err
+	}
+	if err := vouch.Run(ctx, p.client, []string{vouchingMark, positionsMark}, mine).Err(); err != nil {
+		return fmt.Errorf("vouch for positions: %w", err)
+	}
+	return nil
+}
+
+func positionKey(who string) string { return "position/" + who }
