@@ -52,10 +52,11 @@ type Member struct {
 
 // A Sight is the lease as it was last seen.
 type Sight struct {
-	Holder Member
-	Mine   bool          // held by this process, for certain
-	Alive  bool          // the holder renewed it not too long ago
-	Age    time.Duration // since it was last seen to change
+	Holder   Member
+	Revision uint64        // of the entry; it changes with each renewal
+	Mine     bool          // held by this process, for certain
+	Alive    bool          // the holder renewed it not too long ago
+	Age      time.Duration // since it was last seen to change
 }
 
 // A Lease is held by one process at a time, as long as clocks run at about one speed. It
@@ -328,7 +329,7 @@ func (l *Lease) Sight() Sight {
 	defer l.mu.Unlock()
 	age := time.Since(l.since)
 	return Sight{
-		Holder: l.holder, Mine: time.Now().Before(l.until), Age: age,
+		Holder: l.holder, Revision: l.revision, Mine: time.Now().Before(l.until), Age: age,
 		// One that was seen once may be what a dead one has left.
 		Alive: l.holder.ID != "" && l.seen > 1 && age < waited,
 	}

@@ -231,6 +231,24 @@ func passed(err error) error {
 	return err
 }
 
+// certainLast is the log's end as it is after it was asked for. A server that is cut off
+// with a part of the log's servers is told an older one; so it waits until it has seen the
+// leader renew its lease, which those could not have taken.
+func (s *server) certainLast(ctx context.Context) (uint64, error) {
+	const renewals = 2 // the first may have been on its way
+	for range renewals {
+		for revision := s.lease.Sight().Revision; s.lease.Sight().Revision == revision; {
+			select {
+			case <-ctx.Done():
+				return 0, ctx.Err()
+			case <-s.lease.Changed():
+			case <-time.After(lookForHold):
+			}
+		}
+	}
+	return s.log.Last(ctx)
+}
+
 // checkLeader tells who leads. A server that has not seen anybody lead for a while is cut
 // off, and not ready.
 func (s *server) checkLeader(context.Context) (string, error) {

@@ -32,6 +32,10 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
+	if settings := os.Getenv(asNATS); settings != "" {
+		runNATS(settings)
+		return
+	}
 	os.Exit(m.Run())
 }
 

@@ -242,8 +242,11 @@ func (s *server) makeHTTP(logEnd uint64) error {
 
 // wait waits for the views to be at a position of the log.
 func (s *server) wait(ctx context.Context, position uint64) error {
-	if position > s.writer.Last() {
+	if position > s.last() {
 		last, err := s.log.Last(ctx)
+		if err == nil && position > last && s.shared != nil && !s.Leads() {
+			last, err = s.certainLast(ctx)
+		}
 		if err != nil {
 			return err
 		}

@@ -102,7 +102,10 @@ func (t *term) begin(ctx context.Context, failures <-chan error) error {
 // only server: somebody is at its start then.
 func (t *term) prepare(ctx context.Context) error {
 	for {
-		err := t.projector.Prepare(ctx)
+		err := t.takeOver(ctx)
+		if err == nil {
+			err = t.projector.Prepare(ctx)
+		}
 		if err == nil || t.shared == nil || errors.Is(err, projections.ErrBroken) {
 			return err
 		}
@@ -113,6 +116,16 @@ func (t *term) prepare(ctx context.Context) error {
 		case <-time.After(time.Second):
 		}
 	}
+}
+
+// takeOver ends what the one before has left unfinished in the store.
+func (t *term) takeOver(ctx context.Context) error {
+	if store, shared := t.store.(interface {
+		TakeOver(ctx context.Context) error
+	}); shared {
+		return store.TakeOver(ctx)
+	}
+	return nil
 }
 
 // reachLastEvent lets the clock go on from the last event, whoever wrote it.

@@ -78,12 +78,16 @@ func serveFrom(t *testing.T, o options) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	socket := &nethttp.Client{Transport: &nethttp.Transport{
+	return &world{t: t, url: r.url(), secret: secret, socket: socketClient(note.Socket)}
+}
+
+// socketClient talks over an operator's socket.
+func socketClient(path string) *nethttp.Client {
+	return &nethttp.Client{Transport: &nethttp.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", note.Socket)
+			return (&net.Dialer{}).DialContext(ctx, "unix", path)
 		},
 	}}
-	return &world{t: t, url: r.url(), secret: secret, socket: socket}
 }
 
 // An answer is what the server said.
@@ -134,11 +138,18 @@ func (w *world) askOn(client *nethttp.Client, base, method, path, token string, 
 		w.t.Fatalf("%s %s: %v", method, path, err)
 	}
 	defer response.Body.Close() //nolint:errcheck // it is read to its end
-	a := answer{t: w.t, asked: method + " " + path, status: response.StatusCode, header: response.Header}
-	if a.body, err = io.ReadAll(response.Body); err != nil {
+	said, err := io.ReadAll(response.Body)
+	if err != nil {
 		w.t.Fatalf("%s %s: %v", method, path, err)
 	}
-	decoder := json.NewDecoder(bytes.NewReader(a.body))
+	a := answerOf(w.t, response, said)
+	a.asked = method + " " + path
+	return a
+}
+
+func answerOf(t testing.TB, response *nethttp.Response, said []byte) answer {
+	a := answer{t: t, status: response.StatusCode, header: response.Header, body: said}
+	decoder := json.NewDecoder(bytes.NewReader(said))
 	decoder.UseNumber()
 	_ = decoder.Decode(&a.members) // what is not an object has no members
 	return a

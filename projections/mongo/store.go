@@ -3,6 +3,7 @@ package mongo
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
@@ -26,6 +27,7 @@ import (
 // Each table is a collection; the collection `views` says which.
 type Store struct {
 	client   *mongo.Client
+	appName  string // no other process's
 	database *mongo.Database
 	views    *mongo.Collection
 
@@ -57,11 +59,12 @@ func Open(ctx context.Context, url string) (*Store, error) {
 	if name == "" {
 		name = defaultDatabase
 	}
+	appName := appPrefix(name) + rand.Text()
 	majority := writeconcern.Majority()
 	journaled := true
 	majority.Journal = &journaled
 	client, err := mongo.Connect(ctx, options.Client().ApplyURI(url).
-		SetAppName("truebond").
+		SetAppName(appName).
 		SetMaxPoolSize(connectionsMax).
 		SetServerSelectionTimeout(answerTimeout).
 		SetConnectTimeout(answerTimeout).
@@ -72,7 +75,7 @@ func Open(ctx context.Context, url string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to MongoDB: %w", err)
 	}
-	s := &Store{client: client, database: client.Database(name), tables: map[string]table{}}
+	s := &Store{client: client, appName: appName, database: client.Database(name), tables: map[string]table{}}
 	s.views = s.database.Collection("views")
 	if err := s.prepare(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the views in MongoDB: %w", err), client.Disconnect(ctx))

@@ -1,0 +1,261 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	nethttp "net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"truebond/events/jetstream/natstest"
+	"truebond/projections/storetest"
+)
+
+// A process is one that a test started, and can end.
+type process struct {
+	t    testing.TB
+	cmd  *exec.Cmd
+	logs lines
+	done chan struct{}
+}
+
+// lines are what a process has said, for when a test fails.
+type lines struct {
+	mu   sync.Mutex
+	text []string
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Join(l.text, "\n")
+}
+
+// startProcess starts this test binary as something else. It is killed with the test, or
+// when the test's process ends, however that ends.
+func startProcess(t testing.TB, in *host, env []string, args ...string) *process {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := append(in.enter(), exe)
+	line = append(line, args...)
+	p := &process{t: t, cmd: exec.Command(line[0], line[1:]...), done: make(chan struct{})}
+	p.cmd.Env = append(os.Environ(), env...)
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	said, err := p.cmd.StderrPipe()
+	if err == nil {
+		err = p.cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(p.done)
+		for scan := bufio.NewScanner(said); scan.Scan(); {
+			p.logs.mu.Lock()
+			p.logs.text = append(p.logs.text, scan.Text())
+			if f, err := os.OpenFile(fmt.Sprintf("log-%d", p.cmd.Process.Pid), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600); err == nil { //XXX
+				fmt.Fprintln(f, scan.Text())
+				f.Close()
+			}
+			p.logs.mu.Unlock()
+		}
+		_ = p.cmd.Wait()
+	}()
+	t.Cleanup(p.kill)
+	return p
+}
+
+func (p *process) signal(s os.Signal) { _ = p.cmd.Process.Signal(s) }
+
+// kill ends the process as nothing else does, paused or not, and waits until it is gone.
+func (p *process) kill() {
+	p.signal(syscall.SIGKILL)
+	<-p.done
+}
+
+// A node is a server of a cluster, in a process of its own.
+type node struct {
+	*process
+	crowd *crowd
+	host  *host
+	data  string
+	args  []string
+	url   string
+}
+
+// A crowd is a cluster of servers, and the settings that they share.
+type crowd struct {
+	t     *testing.T
+	env   []string
+	nodes []*node
+}
+
+const (
+	clusterSecret  = "a secret that all servers of the cluster share"
+	clusterWebhook = "whsec_shared_by_all_servers"
+)
+
+// sharedSettings are what the servers of a cluster have alike.
+func sharedSettings(mongo, redis string) []string {
+	return []string{
+		"MONGO_URL=" + mongo, "REDIS_URL=redis://" + redis,
+		"JWT_SECRET=" + clusterSecret, "STRIPE_WEBHOOK_SECRET=" + clusterWebhook,
+	}
+}
+
+// adds makes a server of the cluster that is not started.
+func (c *crowd) adds(in *host, nats string, args ...string) *node {
+	c.t.Helper()
+	args = append([]string{"--nats", nats, "--listen", in.address() + ":0"}, args...)
+	n := &node{crowd: c, host: in, data: c.t.TempDir(), args: args}
+	c.nodes = append(c.nodes, n)
+	return n
+}
+
+// start starts the node's server on its data folder, without waiting for it.
+func (n *node) start() *node {
+	n.crowd.t.Helper()
+	args := append([]string{"serve", "--data", n.data}, n.args...)
+	n.process = startProcess(n.crowd.t, n.host, append([]string{asProgram + "=1"}, n.crowd.env...), args...)
+	return n
+}
+
+// serves waits until the node serves.
+func (n *node) serves() *node {
+	n.t.Helper()
+	note := dataFolder{n.data}
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if told, err := note.readNote(); err == nil && told.PID == n.cmd.Process.Pid {
+			n.url = told.URL
+			return n
+		}
+		select {
+		case <-n.done:
+			n.t.Fatalf("the server has ended: %s", n.logs.String())
+		default:
+		}
+	}
+	n.t.Fatalf("the server does not serve: %s", n.logs.String())
+	return nil
+}
+
+// role is what a server says of who leads; empty if it does not say.
+func (n *node) role() string {
+	client := nethttp.Client{Timeout: time.Second}
+	response, err := client.Get(n.url + "/readyz")
+	if err != nil {
+		return ""
+	}
+	defer response.Body.Close()
+	var ready struct {
+		Checks []struct{ Name, Detail string }
+	}
+	_ = json.NewDecoder(response.Body).Decode(&ready)
+	for _, check := range ready.Checks {
+		if check.Name == "leader" {
+			return check.Detail
+		}
+	}
+	return ""
+}
+
+// leader waits until one of these leads, and tells which.
+func (c *crowd) leader(among ...*node) *node {
+	c.t.Helper()
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		for _, n := range among {
+			if n.role() == "this server leads" {
+				return n
+			}
+		}
+	}
+	for _, n := range among {
+		n.signal(syscall.SIGQUIT)
+	}
+	time.Sleep(time.Second)
+	for _, n := range among {
+		c.t.Logf("%s: %s\n%s", n.url, n.role(), n.logs.String())
+	}
+	c.t.Fatal("nobody leads")
+	return nil
+}
+
+// others are the nodes but one.
+func (c *crowd) others(but *node) []*node {
+	var rest []*node
+	for _, n := range c.nodes {
+		if n != but {
+			rest = append(rest, n)
+		}
+	}
+	return rest
+}
+
+// world is a node as its users meet it.
+func (n *node) world() *world {
+	return &world{t: n.t, url: n.url, secret: clusterWebhook}
+}
+
+// at is the same person at another server.
+func (p *person) at(n *node) *person {
+	other := *p
+	other.w = n.world()
+	return &other
+}
+
+func startCrowd(t *testing.T) *crowd {
+	t.Helper()
+	url, _ := natstest.Cluster(t)
+	c := &crowd{t: t, env: sharedSettings(storetest.Mongo(t), storetest.Redis(t))}
+	for range 3 {
+		c.adds(nil, url).start()
+	}
+	for _, n := range c.nodes {
+		n.serves()
+	}
+	return c
+}
+
+func TestEveryServerOfAClusterTakesCommandsAndShowsWhatOthersTook(t *testing.T) {
+	c := startCrowd(t)
+	leader := c.leader(c.nodes...)
+	followers := c.others(leader)
+	w := followers[0].world()
+	people := w.signsUp()
+	for i := range 10 {
+		writes, reads := c.nodes[i%3], c.nodes[(i+1)%3]
+		p := people.at(writes)
+		intent := p.w.ask("POST", "/api/payments/intent/create", p.token, map[string]any{"package": "small"},
+			"Idempotency-Key", fmt.Sprint("intent-", i)).is(201).get("intent_id")
+		people.at(reads).get("/api/payments/intent/"+intent).is(200).says("intent_id", intent)
+		p.w.ask("POST", "/api/payments/simulate/payment", p.token, map[string]any{"intent_id": intent}).is(200)
+		people.at(reads).has(int64(10 + 50*(i+1)))
+	}
+	// A session that ends at one server has ended at all of them.
+	people.at(followers[0]).get("/api/auth/me").is(200)
+	people.at(followers[1]).post("/api/auth/logout", map[string]any{}).is(200)
+	for _, n := range c.nodes {
+		people.at(n).get("/api/auth/me").is(401)
+	}
+}
+
+// operate asks over the node's operator's socket.
+func (n *node) operate(path string, body any) answer {
+	n.t.Helper()
+	w := n.world()
+	note, err := dataFolder{n.data}.readNote()
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	w.socket = socketClient(note.Socket)
+	return w.operate(path, body)
+}

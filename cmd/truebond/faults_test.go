@@ -1,0 +1,456 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	nethttp "net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"truebond/events"
+	"truebond/events/jetstream"
+	"truebond/ledger"
+	"truebond/projections"
+	"truebond/projections/mongo"
+	"truebond/projections/projectiontest"
+	"truebond/projections/storetest"
+)
+
+var clusterRounds = flag.Int("cluster-rounds", 0, "rounds of each fault in a cluster; 0: the short form")
+
+// A fault happens to a cluster under load. It returns when it is over.
+type fault struct {
+	name    string
+	network bool // needs hosts of its own
+	short   bool // is part of the short form
+	happen  func(s *stage, t *testing.T)
+}
+
+var faults = []fault{
+	{"the leader is killed", false, true, (*stage).killLeader},
+	{"the leader is paused until another leads, and goes on", false, true, (*stage).pauseLeader},
+	{"the NATS server that leads the log is killed", false, true, (*stage).killNATS},
+	{"the leader's host is cut off from the others", true, true, (*stage).cutOff},
+	{"the leader's host cannot send to the others", true, true, (*stage).cutSending},
+	{"the leader's host cannot hear the others", true, false, (*stage).cutHearing},
+	{"the leader stops in good order", false, false, (*stage).stopLeader},
+}
+
+// A stage is a cluster under load: three hosts with a server and a NATS server each.
+type stage struct {
+	*crowd
+	nats  []*natsNode
+	hosts []*host
+	urls  string
+	mongo string
+	load  *clusterLoad
+}
+
+func newStage(t *testing.T) *stage {
+	t.Helper()
+	mongoURL, redis := storetest.Mongo(t), storetest.Redis(t)
+	s := &stage{mongo: mongoURL}
+	var gateway string
+	var err error
+	if s.hosts, gateway, err = makeHosts(t, 3); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatalf("no hosts can be made: %v", err)
+		}
+		t.Logf("SKIPPED, NOTHING IS CUT OFF: no hosts can be made: %v", err)
+		s.hosts = []*host{nil, nil, nil}
+	} else {
+		u, err := url.Parse(mongoURL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := relay(t, gateway, u.Host)
+		mongoURL, redis = strings.Replace(mongoURL, u.Host, at, 1), relay(t, gateway, redis)
+	}
+	s.nats, s.urls = startNATS(t, s.hosts)
+	s.crowd = &crowd{t: t, env: sharedSettings(mongoURL, redis)}
+	for _, h := range s.hosts {
+		s.adds(h, s.urls).start()
+	}
+	for _, n := range s.nodes {
+		n.serves()
+	}
+	return s
+}
+
+func (s *stage) killLeader(t *testing.T) {
+	n := s.leader(s.nodes...)
+	n.kill()
+	s.leader(s.others(n)...)
+	s.load.goesOn(t)
+	n.start().serves()
+}
+
+func (s *stage) pauseLeader(t *testing.T) {
+	n := s.leader(s.nodes...)
+	n.signal(syscall.SIGSTOP)
+	s.leader(s.others(n)...)
+	s.load.goesOn(t)
+	n.signal(syscall.SIGCONT)
+	s.follows(t, n)
+}
+
+func (s *stage) killNATS(t *testing.T) {
+	for _, n := range s.nats {
+		if n.leads() {
+			n.kill()
+			s.load.goesOn(t)
+			n.start(t)
+			s.leader(s.nodes...)
+			return
+		}
+	}
+	t.Error("no NATS server says that it leads the log")
+}
+
+func (s *stage) cut(t *testing.T, sending, hearing bool) {
+	n := s.leader(s.nodes...)
+	each := func(yes bool) {
+		for _, h := range s.hosts {
+			if h == n.host {
+				continue
+			}
+			if sending {
+				n.host.reaches(t, h, yes)
+			}
+			if hearing {
+				h.reaches(t, n.host, yes)
+			}
+		}
+	}
+	t.Logf("%v cut %s", time.Now(), n.host.name)
+	each(false)
+	s.load.goesOn(t)
+	time.Sleep(2 * time.Second) // it stays cut off for a while
+	s.load.goesOn(t)
+	each(true)
+	s.leader(s.nodes...)
+	s.load.goesOn(t)
+}
+
+func (s *stage) cutOff(t *testing.T)     { s.cut(t, true, true) }
+func (s *stage) cutSending(t *testing.T) { s.cut(t, true, false) }
+func (s *stage) cutHearing(t *testing.T) { s.cut(t, false, true) }
+
+func (s *stage) stopLeader(t *testing.T) {
+	n := s.leader(s.nodes...)
+	n.signal(syscall.SIGTERM)
+	<-n.done
+	s.load.goesOn(t)
+	n.start().serves()
+}
+
+// follows waits until a server follows another one.
+func (s *stage) follows(t *testing.T, n *node) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if strings.HasPrefix(n.role(), "follows ") {
+			return
+		}
+	}
+	t.Errorf("the old leader does not follow: %q\n%s", n.role(), n.logs.String())
+}
+
+// A clusterLoad charges people through any server, each with a key that is used until the
+// charge is acknowledged, and reads at another server what is left.
+type clusterLoad struct {
+	t       *testing.T
+	stage   *stage
+	key     string
+	people  []*person
+	stop    chan struct{}
+	callers sync.WaitGroup
+
+	mu      sync.Mutex
+	acked   map[string]promise
+	asked   int
+	lastAck time.Time
+	longest time.Duration // between two acknowledgements
+	stale   int
+}
+
+const loadPeople = 6
+
+func startLoad(t *testing.T, s *stage) *clusterLoad {
+	t.Helper()
+	l := &clusterLoad{t: t, stage: s, stop: make(chan struct{}), acked: map[string]promise{}, lastAck: time.Now()}
+	s.load = l
+	leader := s.leader(s.nodes...)
+	l.key = leader.operate("/api/operator/api-keys", map[string]any{"name": "load", "scopes": []string{"credits:deduct"}}).
+		is(201).get("key")
+	w := leader.world()
+	for range loadPeople {
+		p := w.signsUp()
+		for range 6 {
+			intent := p.post("/api/payments/intent/create", map[string]any{"package": "xlarge"}).is(201).get("intent_id")
+			p.post("/api/payments/simulate/payment", map[string]any{"intent_id": intent}).is(200)
+		}
+		l.people = append(l.people, p)
+	}
+	l.lastAck = time.Now()
+	for caller := range loadPeople {
+		l.callers.Go(func() { l.run(caller) })
+	}
+	return l
+}
+
+// run charges one person again and again.
+func (l *clusterLoad) run(caller int) {
+	client := &nethttp.Client{Transport: &nethttp.Transport{}, Timeout: 8 * time.Second}
+	defer client.CloseIdleConnections()
+	lastRead := time.Now()
+	for n := 0; ; n++ {
+		id := fmt.Sprintf("load-%d-%d", caller, n)
+		l.mu.Lock()
+		l.asked++
+		l.mu.Unlock()
+		var position uint64
+		for position == 0 {
+			select {
+			case <-l.stop:
+				return
+			default:
+				position = l.charge(client, caller, id)
+			}
+		}
+		if time.Since(lastRead) > 600*time.Millisecond { // a person may read 120 times a minute
+			lastRead = time.Now()
+			l.read(client, caller, position)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func (l *clusterLoad) any() string { return l.stage.nodes[rand.IntN(len(l.stage.nodes))].url } //nolint:gosec // any will do
+
+func (l *clusterLoad) send(client *nethttp.Client, request *nethttp.Request) (*nethttp.Response, []byte) {
+	answer, err := client.Do(request)
+	if err != nil {
+		time.Sleep(20 * time.Millisecond)
+		return nil, nil
+	}
+	defer answer.Body.Close()
+	said, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return nil, nil
+	}
+	return answer, said
+}
+
+// charge is the position at which a charge was acknowledged; 0 if it was not.
+func (l *clusterLoad) charge(client *nethttp.Client, caller int, id string) uint64 {
+	body := fmt.Sprintf(`{"user_id":%q,"credits":1,"reason":"load"}`, l.people[caller].id)
+	request, err := nethttp.NewRequest("POST", l.any()+"/api/credits/deduct", strings.NewReader(body))
+	if err != nil {
+		l.t.Error(err)
+		return 0
+	}
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("Authorization", "Bearer "+l.key)
+	request.Header.Set("Idempotency-Key", id)
+	answer, said := l.send(client, request)
+	if answer == nil {
+		return 0
+	}
+	switch {
+	case answer.StatusCode == 201:
+	case answer.StatusCode == 503, answer.StatusCode == 409 && strings.Contains(string(said), "key_busy"):
+		time.Sleep(50 * time.Millisecond)
+		return 0
+	default:
+		l.t.Errorf("a charge was answered %d: %s", answer.StatusCode, said)
+		return 0
+	}
+	position, err := strconv.ParseUint(answer.Header.Get("Ledger-Position"), 10, 64)
+	if err != nil {
+		l.t.Errorf("an answer has no position: %v", answer.Header)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.acked[id] = promise{position: position}
+	now := time.Now()
+	l.longest = max(l.longest, now.Sub(l.lastAck))
+	l.lastAck = now
+	return position
+}
+
+// read demands that any server shows a person what was charged just now, without being
+// told where to look.
+func (l *clusterLoad) read(client *nethttp.Client, caller int, position uint64) {
+	request, err := nethttp.NewRequest("GET", l.any()+"/api/credits/balance", nil)
+	if err != nil {
+		l.t.Error(err)
+		return
+	}
+	request.Header.Set("Authorization", "Bearer "+l.people[caller].token)
+	answer, said := l.send(client, request)
+	if answer == nil || answer.StatusCode == 503 {
+		return
+	}
+	a := answerOf(l.t, answer, said)
+	shown, _ := strconv.ParseUint(a.get("position"), 10, 64)
+	if answer.StatusCode != 200 || shown < position {
+		l.t.Errorf("a read of what was written at %d was answered %d: %s", position, answer.StatusCode, said)
+		l.mu.Lock()
+		l.stale++
+		l.mu.Unlock()
+	}
+}
+
+// goesOn waits until commands are acknowledged, each person's, that were asked from now on.
+func (l *clusterLoad) goesOn(t *testing.T) {
+	t.Helper()
+	l.mu.Lock()
+	want := len(l.acked) + 3*loadPeople
+	l.mu.Unlock()
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		l.mu.Lock()
+		got := len(l.acked)
+		l.mu.Unlock()
+		if got >= want {
+			return
+		}
+	}
+	for _, n := range l.stage.nodes {
+		t.Logf("%s: %s\n%s", n.url, n.role(), n.logs.String())
+	}
+	t.Fatal("no command is acknowledged for a minute")
+}
+
+// measured is how many were acknowledged and the longest time without one, since it was
+// asked last.
+func (l *clusterLoad) measured() (acked int, longest time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	longest = max(l.longest, time.Since(l.lastAck))
+	l.longest = 0
+	return len(l.acked), longest
+}
+
+func TestAClusterKeepsItsPromisesWhateverFails(t *testing.T) {
+	s := newStage(t)
+	l := startLoad(t, s)
+	rounds := max(1, *clusterRounds)
+	for _, f := range faults {
+		if *clusterRounds == 0 && !f.short {
+			continue
+		}
+		if f.network && s.hosts[0] == nil {
+			t.Logf("SKIPPED, NOTHING IS TESTED: %s", f.name)
+			continue
+		}
+		l.goesOn(t)
+		before, _ := l.measured()
+		var worst time.Duration
+		for range rounds {
+			t.Logf("%v %s", time.Now(), f.name)
+			f.happen(s, t)
+			if t.Failed() {
+				break
+			}
+			_, longest := l.measured()
+			worst = max(worst, longest)
+		}
+		after, _ := l.measured()
+		t.Logf("| %s | %d | %d | longest gap %.1f s |", f.name, rounds, after-before, worst.Seconds())
+		if worst > 30*time.Second {
+			t.Errorf("%s: nothing was acknowledged for %v", f.name, worst)
+		}
+	}
+	close(l.stop)
+	l.callers.Wait()
+	s.checkLog(t)
+}
+
+// checkLog holds the log, and the views, against what was acknowledged.
+func (s *stage) checkLog(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	codec, err := events.NewCodec()
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, err := jetstream.Open(ctx, jetstream.Options{URL: s.urls, Codec: codec})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	last, err := log.Last(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var history []events.Event
+	for uint64(len(history)) < last {
+		records, err := log.ReadRange(ctx, uint64(len(history)), 1000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range records {
+			history = append(history, r.Event)
+		}
+	}
+	at, charges := map[string]uint64{}, map[string]uint64{}
+	account, doubled, lost := map[string]ledger.Account{}, 0, 0
+	for _, e := range history {
+		if at[e.Key] != 0 {
+			doubled++
+		}
+		at[e.Key] = e.Position
+		charges[e.Key[strings.LastIndexByte(e.Key, '/')+1:]] = e.Position
+		for _, user := range ledger.Accounts.Keys(e) {
+			account[user], _ = ledger.Accounts.Evolve(account[user], user, e)
+			if left := account[user].Available(e.Time); left < 0 {
+				t.Errorf("at %d %s has %d credits", e.Position, user, left)
+			}
+		}
+	}
+	for id, promised := range s.load.acked {
+		if charges[id] != promised.position {
+			lost++
+			t.Errorf("%s was acknowledged at %d and is in the log at %d", id, promised.position, charges[id])
+		}
+	}
+	t.Logf("%d asked, %d acknowledged, %d lost, %d doubled, %d stale reads; the log ends at %d",
+		s.load.asked, len(s.load.acked), lost, doubled, s.load.stale, last)
+	if doubled > 0 || len(s.load.acked) < 100 {
+		t.Errorf("%d keys stand twice in the log; %d commands were acknowledged", doubled, len(s.load.acked))
+	}
+	s.checkViews(t, last, history)
+}
+
+func (s *stage) checkViews(t *testing.T, last uint64, history []events.Event) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	store, err := mongo.Open(ctx, s.mongo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close(ctx)
+	follower := projections.NewFollower(store, projections.Catalogue(), nil)
+	go func() { _ = follower.Run(ctx) }()
+	if err := follower.Wait(ctx, last); err != nil {
+		t.Fatalf("the views do not get to the log's end: %v", err)
+	}
+	differences, err := projectiontest.Differences(ctx, store, projections.Catalogue(), history)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range differences {
+		t.Error(d)
+	}
+}
