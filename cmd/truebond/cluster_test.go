@@ -62,10 +62,6 @@ func startProcess(t testing.TB, in *host, env []string, args ...string) *process
 		for scan := bufio.NewScanner(said); scan.Scan(); {
 			p.logs.mu.Lock()
 			p.logs.text = append(p.logs.text, scan.Text())
-			if f, err := os.OpenFile(fmt.Sprintf("log-%d", p.cmd.Process.Pid), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600); err == nil { //XXX
-				fmt.Fprintln(f, scan.Text())
-				f.Close()
-			}
 			p.logs.mu.Unlock()
 		}
 		_ = p.cmd.Wait()
@@ -171,17 +167,13 @@ func (n *node) role() string {
 // leader waits until one of these leads, and tells which.
 func (c *crowd) leader(among ...*node) *node {
 	c.t.Helper()
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		for _, n := range among {
 			if n.role() == "this server leads" {
 				return n
 			}
 		}
 	}
-	for _, n := range among {
-		n.signal(syscall.SIGQUIT)
-	}
-	time.Sleep(time.Second)
 	for _, n := range among {
 		c.t.Logf("%s: %s\n%s", n.url, n.role(), n.logs.String())
 	}
@@ -258,4 +250,92 @@ func (n *node) operate(path string, body any) answer {
 	}
 	w.socket = socketClient(note.Socket)
 	return w.operate(path, body)
+}
+
+func TestWhatIsTakenAwayAtOneServerIsGoneAtAllOfThem(t *testing.T) {
+	c := startCrowd(t)
+	leader := c.leader(c.nodes...)
+	followers := c.others(leader)
+	one, other := followers[0], followers[1]
+
+	// A key that an operator makes at one server opens another, and is revoked at a third.
+	key := one.operate("/api/operator/api-keys", map[string]any{"name": "gifts", "scopes": []string{"credits:deduct"}}).
+		is(201).get("key")
+	charge := func(n *node, id, user string) answer {
+		return n.world().ask("POST", "/api/credits/deduct", "", map[string]any{"user_id": user, "credits": 1, "reason": "r"},
+			"X-API-Key", key, "Idempotency-Key", id)
+	}
+	anna, ben := one.world().signsUp(), other.world().signsUpAs("ben@example.com")
+	charge(other, "k1", anna.id).is(201)
+	charge(one, "k1", anna.id).is(201).says("available", 9)
+	if got := charge(leader, "k1", ben.id).is(422).get("code"); got != "key_reused" {
+		t.Errorf("a key that was used for another request was answered %q", got)
+	}
+	other.operate("/api/operator/api-keys/revoke", map[string]any{"key": key}).is(200)
+	for i, n := range c.nodes {
+		charge(n, fmt.Sprint("late-", i), anna.id).is(401)
+	}
+
+	// What an erased person wrote cannot be read anywhere, also where it was read before.
+	anna.at(one).post("/api/v2/messages/send", map[string]any{"to": ben.id, "body": "it is me"}).is(201)
+	for _, n := range c.nodes {
+		ben.at(n).get("/api/v2/messages/conversation/"+anna.id).is(200).says("data.0.body", "it is me")
+	}
+	one.operate("/api/operator/erase", map[string]any{"user_id": anna.id, "reason": "asked by letter"}).is(200)
+	for _, n := range c.nodes {
+		ben.at(n).get("/api/v2/messages/conversation/"+anna.id).is(200).says("data.0.body", "erased")
+		anna.at(n).get("/api/auth/me").is(401)
+	}
+
+	// Views are built again by whoever leads, whichever server is asked.
+	server := &target{data: one.data}
+	client, err := server.connect(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said strings.Builder
+	if err := rebuild(t.Context(), client, []string{"balances"}, &said); err != nil || !strings.Contains(said.String(), "balances") {
+		t.Errorf("views were not built again through a follower: %v %s", err, said.String())
+	}
+	ben.at(other).has(10)
+}
+
+func TestServersThatDoNotGoTogetherSayWhy(t *testing.T) {
+	url, _ := natstest.Cluster(t)
+	mongo, redis := storetest.Mongo(t), storetest.Redis(t)
+	c := &crowd{t: t, env: sharedSettings(mongo, redis)}
+	first := c.adds(nil, url).start().serves()
+	c.leader(first)
+	for _, wrong := range []struct {
+		name, says string
+		env        []string
+		args       []string
+	}{
+		{"another webhook secret", "STRIPE_WEBHOOK_SECRET", []string{"STRIPE_WEBHOOK_SECRET=whsec_another"}, nil},
+		{"another secret", "JWT_SECRET does not open the vault", []string{"JWT_SECRET=" + strings.Repeat("x", 40)}, nil},
+		{"no Redis", "it lacks REDIS_URL", []string{"REDIS_URL="}, nil},
+		{"a test clock", "--test-clock", nil, []string{"--test-clock"}},
+	} {
+		t.Run(wrong.name, func(t *testing.T) {
+			odd := &crowd{t: t, env: append(sharedSettings(mongo, redis), wrong.env...)}
+			n := odd.adds(nil, url, wrong.args...).start()
+			select {
+			case <-n.done:
+			case <-time.After(time.Minute):
+				t.Fatal("the server does not end")
+			}
+			if !strings.Contains(n.logs.String(), wrong.says) {
+				t.Errorf("it does not say %q: %s", wrong.says, n.logs.String())
+			}
+		})
+	}
+	first.signal(syscall.SIGTERM)
+	<-first.done
+	alone := &crowd{t: t, env: []string{"MONGO_URL=" + mongo, "JWT_SECRET=" + clusterSecret}}
+	alone.adds(nil, url).start().serves()
+	second := c.adds(nil, url).start()
+	<-second.done
+	if !strings.Contains(second.logs.String(), "serves this log alone, since it lacks REDIS_URL, STRIPE_WEBHOOK_SECRET") {
+		t.Errorf("a server beside one that is alone says: %s", second.logs.String())
+	}
 }

@@ -131,7 +131,6 @@ func (s *stage) cut(t *testing.T, sending, hearing bool) {
 			}
 		}
 	}
-	t.Logf("%v cut %s", time.Now(), n.host.name)
 	each(false)
 	s.load.goesOn(t)
 	time.Sleep(2 * time.Second) // it stays cut off for a while
@@ -356,7 +355,6 @@ func TestAClusterKeepsItsPromisesWhateverFails(t *testing.T) {
 		before, _ := l.measured()
 		var worst time.Duration
 		for range rounds {
-			t.Logf("%v %s", time.Now(), f.name)
 			f.happen(s, t)
 			if t.Failed() {
 				break

@@ -113,13 +113,19 @@ func (s *server) openFolder(context.Context) (err error) {
 	return nil
 }
 
+// clusterTry is what one try to reach the log may take on outside servers: one that has
+// just been lost never answers, and the next one is there in seconds.
+const clusterTry = 2 * time.Second
+
 func (s *server) openLog(ctx context.Context) (err error) {
 	if s.codec, err = events.NewCodec(); err != nil {
 		return err
 	}
-	s.log, err = jetstream.Open(ctx, jetstream.Options{
-		Dir: s.folder.path, URL: s.nats, Replicas: s.replicas, Codec: s.codec, Logger: s.logger,
-	})
+	o := jetstream.Options{Dir: s.folder.path, URL: s.nats, Replicas: s.replicas, Codec: s.codec, Logger: s.logger}
+	if s.nats != "" {
+		o.AppendTimeout = clusterTry
+	}
+	s.log, err = jetstream.Open(ctx, o)
 	if err != nil {
 		return err
 	}

@@ -218,7 +218,11 @@ const password = "correct horse battery staple"
 // signsUp is somebody new.
 func (w *world) signsUp() *person {
 	w.t.Helper()
-	email := fmt.Sprintf("person%d@example.com", w.people.Add(1))
+	return w.signsUpAs(fmt.Sprintf("person%d@example.com", w.people.Add(1)))
+}
+
+func (w *world) signsUpAs(email string) *person {
+	w.t.Helper()
 	a := w.ask("POST", "/api/auth/signup", "", map[string]any{
 		"email": email, "password": password, "name": "Some Body", "birth_date": "1990-02-28",
 	}).is(201)
