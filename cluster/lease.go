@@ -221,7 +221,7 @@ func (l *Lease) hold(ctx context.Context, lead func(ctx context.Context) error) 
 	go func() { ended <- lead(term) }()
 	next, stop := time.NewTimer(renewEvery), ctx.Done()
 	defer next.Stop()
-	for held := true; ; {
+	for {
 		lapse := time.NewTimer(time.Until(l.certainUntil()))
 		select {
 		case err := <-ended:
@@ -238,12 +238,10 @@ func (l *Lease) hold(ctx context.Context, lead func(ctx context.Context) error) 
 		case <-lapse.C:
 		}
 		lapse.Stop()
-		if held && !l.Sure() {
-			held = false
+		if !l.Sure() {
 			l.drop()
 			end(ErrLost)
-			err := <-ended
-			return err
+			return <-ended
 		}
 	}
 }

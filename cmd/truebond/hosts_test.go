@@ -42,7 +42,7 @@ func (h *host) enter() []string {
 	return []string{"ip", "netns", "exec", h.name}
 }
 
-// hears lets a host's packets to another one through again, or not any more. What comes
+// reaches lets a host's packets to another one through again, or not any more. What comes
 // the other way is not touched.
 func (h *host) reaches(t testing.TB, other *host, yes bool) {
 	verb := "add"
@@ -222,6 +222,17 @@ func (n *natsNode) start(t testing.TB) {
 		t.Fatal(err)
 	}
 	n.process = startProcess(t, n.host, []string{asNATS + "=" + string(text)})
+}
+
+// healthy tells whether a server has all that the others have.
+func (n *natsNode) healthy() bool {
+	client := nethttp.Client{Timeout: time.Second}
+	answer, err := client.Get(fmt.Sprintf("http://%s:%d/healthz", n.host.address(), n.settings.Monitoring))
+	if err != nil {
+		return false
+	}
+	defer answer.Body.Close()
+	return answer.StatusCode == nethttp.StatusOK
 }
 
 // leads tells whether this server leads the log's stream, among the NATS servers.

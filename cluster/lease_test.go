@@ -1,0 +1,175 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"truebond/events/jetstream/natstest"
+)
+
+func connect(t *testing.T, url string) *nats.Conn {
+	t.Helper()
+	conn, err := Connect(t.Context(), url, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	return conn
+}
+
+// A candidate runs for the lease, and remembers when it led.
+type candidate struct {
+	lease *Lease
+	stop  context.CancelFunc
+	ended chan error
+
+	mu    sync.Mutex
+	leads bool
+	terms []error // why each ended
+}
+
+func runs(t *testing.T, conn *nats.Conn, id string, accept func(Member) error) *candidate {
+	t.Helper()
+	lease, err := OpenLease(t.Context(), conn, 1, Member{ID: id, URL: id}, accept, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	c := &candidate{lease: lease, stop: stop, ended: make(chan error, 1)}
+	go func() { c.ended <- lease.Run(ctx, c.lead) }()
+	t.Cleanup(stop)
+	return c
+}
+
+func anyone(Member) error { return nil }
+
+func (c *candidate) lead(ctx context.Context) error {
+	c.mu.Lock()
+	c.leads = true
+	c.mu.Unlock()
+	c.lease.SetReady(true)
+	<-ctx.Done()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.leads = false
+	c.terms = append(c.terms, context.Cause(ctx))
+	return nil
+}
+
+func (c *candidate) leading() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.leads
+}
+
+func await(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if is() {
+			return
+		}
+	}
+	t.Fatalf("it never came that %s", what)
+}
+
+func TestOneLeadsAndAnotherWhenItGivesUp(t *testing.T) {
+	conn := connect(t, natstest.Server(t, t.TempDir()).ClientURL())
+	a, b := runs(t, conn, "a", anyone), runs(t, conn, "b", anyone)
+	await(t, "one leads", func() bool { return a.leading() || b.leading() })
+	first, second := a, b
+	if b.leading() {
+		first, second = b, a
+	}
+	await(t, "the other sees it", func() bool {
+		s := second.lease.Sight()
+		return s.Alive && s.Holder.Ready && s.Holder.ID == first.lease.Sight().Holder.ID
+	})
+	if second.leading() || second.lease.Sure() || !first.lease.Sure() {
+		t.Fatal("two lead")
+	}
+	since := time.Now()
+	first.stop()
+	if err := <-first.ended; err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the other leads", second.leading)
+	t.Logf("the lease was handed over in %v", time.Since(since))
+	if first.lease.Sure() {
+		t.Error("who gave the lease up is still sure of it")
+	}
+}
+
+func TestWhoCannotRenewStopsBeforeAnotherLeads(t *testing.T) {
+	server := natstest.Server(t, t.TempDir())
+	proxy := natstest.NewProxy(t, server.ClientURL())
+	first := runs(t, connect(t, proxy.URL()), "first", anyone)
+	await(t, "the first leads", first.leading)
+	second := runs(t, connect(t, server.ClientURL()), "second", anyone)
+	var both sync.WaitGroup
+	stop := make(chan struct{})
+	both.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if second.lease.Sure() && first.lease.Sure() { // in this order: the first may only lose it
+				t.Error("two are sure of the lease")
+				return
+			}
+		}
+	})
+	proxy.Freeze()
+	await(t, "the second leads", second.leading)
+	close(stop)
+	both.Wait()
+	await(t, "the first has stopped", func() bool { return !first.leading() })
+	if !errors.Is(first.terms[0], ErrLost) {
+		t.Errorf("its term ended with %v", first.terms[0])
+	}
+	proxy.Heal()
+	await(t, "the first follows", func() bool {
+		s := first.lease.Sight()
+		return s.Alive && s.Holder.ID == "second"
+	})
+}
+
+func TestWhoDoesNotGoWithALivingLeaderEnds(t *testing.T) {
+	conn := connect(t, natstest.Server(t, t.TempDir()).ClientURL())
+	first := runs(t, conn, "first", anyone)
+	await(t, "the first leads", first.leading)
+	no := errors.New("they have another secret")
+	second := runs(t, conn, "second", func(m Member) error {
+		if m.ID != "first" {
+			t.Errorf("it was asked about %q", m.ID)
+		}
+		return no
+	})
+	if err := <-second.ended; !errors.Is(err, no) {
+		t.Errorf("it ended with %v", err)
+	}
+}
+
+func TestAnErrorOfTheLeaderEndsItAndFreesTheLease(t *testing.T) {
+	conn := connect(t, natstest.Server(t, t.TempDir()).ClientURL())
+	lease, err := OpenLease(t.Context(), conn, 1, Member{ID: "a"}, anyone, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	broken := errors.New("the store is broken")
+	if err := lease.Run(t.Context(), func(context.Context) error { return broken }); !errors.Is(err, broken) {
+		t.Errorf("it ended with %v", err)
+	}
+	since := time.Now()
+	await(t, "the next leads", runs(t, conn, "b", anyone).leading)
+	if took := time.Since(since); took >= waited {
+		t.Logf("it took %v: the lease was not given up", took)
+	}
+}

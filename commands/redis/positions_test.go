@@ -1,0 +1,56 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"truebond/projections/storetest"
+)
+
+func TestTheGreatestPositionOfACallerIsRemembered(t *testing.T) {
+	client := goredis.NewClient(&goredis.Options{Addr: storetest.Redis(t)})
+	defer client.Close()
+	p, ctx := NewPositions(client), t.Context()
+	settled := func(context.Context) error { return nil }
+	if _, err := p.Of(ctx, "user/a"); !errors.Is(err, ErrForgotten) {
+		t.Fatalf("an empty Redis is believed: %v", err)
+	}
+	if err := p.Vouch(ctx, settled); err != nil {
+		t.Fatal(err)
+	}
+	for _, position := range []uint64{7, 12, 9} { // answers may cross
+		if err := p.Note(ctx, position, "user/a", "user/b"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := p.Note(ctx, 13, "user/b"); err != nil {
+		t.Fatal(err)
+	}
+	for who, want := range map[string]uint64{"user/a": 12, "user/b": 13, "user/c": 0} {
+		if got, err := p.Of(ctx, who); err != nil || got != want {
+			t.Errorf("%s is at %d, not %d: %v", who, got, want, err)
+		}
+	}
+	// It is started anew, and again while somebody makes sure that nothing is missed.
+	if err := client.FlushAll(ctx).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if vouched, err := p.Vouched(ctx); err != nil || vouched {
+		t.Fatalf("what was forgotten is vouched for: %v", err)
+	}
+	if err := p.Vouch(ctx, func(ctx context.Context) error { return client.FlushAll(ctx).Err() }); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Of(ctx, "user/a"); !errors.Is(err, ErrForgotten) {
+		t.Errorf("it forgot twice and is believed: %v", err)
+	}
+	if err := p.Vouch(ctx, settled); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := p.Of(ctx, "user/a"); err != nil || got != 0 {
+		t.Errorf("it remembers %d: %v", got, err)
+	}
+}

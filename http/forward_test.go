@@ -1,0 +1,152 @@
+package http
+
+import (
+	"context"
+	"net"
+	nethttp "net/http"
+	"strings"
+	"testing"
+
+	"truebond/ledger"
+)
+
+// A pair is two servers of which the second serves the first one's commands.
+type pair struct {
+	*bench
+	leader *bench
+	cut    error // instead of an answer
+	leads  bool
+	passed int
+}
+
+func (p *pair) Leads() bool { return p.leads }
+
+func (p *pair) Pass(ctx context.Context, request []byte, part func([]byte) error) (bool, error) {
+	p.passed++
+	if p.cut != nil {
+		return false, p.cut
+	}
+	last, err := p.leader.server.ServeForwarded(ctx, request, part)
+	if err != nil {
+		return false, err
+	}
+	return false, part(last)
+}
+
+// Leader of a leader: it must never be asked.
+type nobody struct{ t *testing.T }
+
+func (nobody) Leads() bool { return false }
+
+func (n nobody) Pass(context.Context, []byte, func([]byte) error) (bool, error) {
+	n.t.Error("a request was sent on twice")
+	return false, ledger.Refuse("no_leader", "There is none.")
+}
+
+func pairServing(t *testing.T, routes []Route) *pair {
+	t.Helper()
+	p := &pair{leader: serving(t, routes, func(c *Config) { c.Cluster = nobody{t} })}
+	p.bench = serving(t, routes, func(c *Config) { c.Cluster = p })
+	return p
+}
+
+func TestACommandIsServedByTheLeaderAsIfItHadComeThere(t *testing.T) {
+	p := pairServing(t, []Route{
+		post("/who", whoAsks, "Ask who asks", user),
+		post("/write", writeNote, "Write", user, created, once),
+		get("/who", whoAsks, "Ask who asks", user),
+		post("/operate", whoAsks, "Ask who operates", operator),
+	})
+	access := p.leader.as("usr_1", roleUser)
+	p.sessions.start("ses_usr_1", "usr_1", roleUser)
+
+	got := p.send("POST", "/who", "", "Authorization", access, "X-Request-Id", "mine", "Idempotency-Key", "k")
+	got.wants(t, 200, "")
+	for name, want := range map[string]string{
+		"actor": "user/usr_1", "address": "127.0.0.1", "request_id": "mine", "key": "k", "session": "ses_usr_1",
+	} {
+		if is := got.json(t)[name]; is != want {
+			t.Errorf("%s is %v, not %s", name, is, want)
+		}
+	}
+	if got.header.Get("X-Request-Id") != "mine" || got.header.Get("X-Content-Type-Options") == "" {
+		t.Errorf("the headers are %v", got.header)
+	}
+	got = p.send("POST", "/write", `{"to":"a","text":"b"}`, "Authorization", access, "Idempotency-Key", "k2")
+	got.wants(t, 201, "")
+	if got.header.Get("Ledger-Position") != "7" {
+		t.Errorf("the position is %q", got.header.Get("Ledger-Position"))
+	}
+	p.leader.views.move(7)
+	// What the leader refuses is refused here, in its words.
+	p.send("POST", "/write", `{"to":"a","text":"b"}`, "Authorization", access).wants(t, 400, "idempotency_key_required")
+	p.send("POST", "/write", `{"to":1}`, "Authorization", access, "Idempotency-Key", "k3").wants(t, 400, "invalid_fields")
+	p.send("POST", "/write", `x`, "Authorization", access, "Idempotency-Key", "k3", "Content-Type", "text/plain").
+		wants(t, 415, "unsupported_media_type")
+	p.send("POST", "/write", strings.Repeat("x", bodyMax+1), "Authorization", access).wants(t, 413, "body_too_large")
+	p.send("POST", "/who", "").wants(t, 401, "unauthorized")
+	p.send("POST", "/operate", "", "Authorization", access).wants(t, 403, "forbidden")
+
+	before := p.passed
+	p.send("GET", "/who", "", "Authorization", access).wants(t, 200, "")
+	if p.passed != before {
+		t.Error("a read was passed on")
+	}
+}
+
+func TestAnOperatorsSocketIsOneAtEveryServer(t *testing.T) {
+	p := pairServing(t, []Route{post("/operate", whoAsks, "Ask who operates", operator)})
+	path := t.TempDir() + "/s"
+	p.listen(p.server.ServeOperator, listening(t, "unix", path))
+	socket := &nethttp.Client{Transport: &nethttp.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", path)
+		},
+	}}
+	defer socket.CloseIdleConnections()
+	got := p.sendTo(socket, "http://operator", "POST", "/operate", "")
+	got.wants(t, 200, "")
+	if actor := got.json(t)["actor"]; actor != "operator" && actor != "operator/" {
+		t.Errorf("the actor is %v", actor)
+	}
+}
+
+func TestWithoutAnAnswerOfTheLeaderNobodyIsToldOne(t *testing.T) {
+	p := pairServing(t, []Route{post("/who", whoAsks, "Ask who asks", public)})
+	for _, code := range []string{"no_leader", "no_answer"} {
+		p.cut = ledger.Refuse(code, "Nobody knows.")
+		got := p.send("POST", "/who", "")
+		got.wants(t, 503, code)
+		if got.header.Get("Retry-After") == "" {
+			t.Error("it does not say when to come again")
+		}
+	}
+	p.leads = true
+	p.send("POST", "/who", "").wants(t, 200, "")
+}
+
+// A stream's lines come one by one, and an answer may be larger than one part.
+func TestALongAnswerComesInParts(t *testing.T) {
+	long := strings.Repeat("0123456789", forwardedPartMax/10)
+	p := pairServing(t, []Route{
+		post("/lines", func(ctx context.Context, _ nothing) (stream, error) {
+			return stream{ctx, func(_ context.Context, write func(any) error) error {
+				for i := range 3 {
+					if err := write(map[string]int{"line": i}); err != nil {
+						return err
+					}
+				}
+				return nil
+			}}, nil
+		}, "Stream", public),
+		post("/long", func(context.Context, nothing) (map[string]string, error) {
+			return map[string]string{"text": long}, nil
+		}, "Say a lot", public),
+	})
+	if got := p.send("POST", "/lines", ""); string(got.body) != "{\"line\":0}\n{\"line\":1}\n{\"line\":2}\n" {
+		t.Errorf("the lines are %q", got.body)
+	}
+	if got := p.send("POST", "/long", ""); got.json(t)["text"] != long {
+		t.Errorf("%d bytes came", len(got.body))
+	}
+}
