@@ -30,6 +30,34 @@ func compose(t *testing.T) *types.Project {
 	return project
 }
 
+func TestThreeServersShareTheirSecretsAndNothingElse(t *testing.T) {
+	load := func(env ...string) (*types.Project, error) {
+		options, err := cli.NewProjectOptions([]string{"../compose.yaml", "../compose.cluster.yaml"},
+			cli.WithConsistency(true), cli.WithEnv(env))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return options.LoadProject(context.Background())
+	}
+	if _, err := load(); err == nil {
+		t.Error("three servers start with secrets of their own")
+	}
+	project, err := load("JWT_SECRET=a", "STRIPE_WEBHOOK_SECRET=b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := project.Services["truebond"]
+	if s.Deploy.Replicas == nil || *s.Deploy.Replicas != 3 || s.Deploy.Resources.Limits == nil {
+		t.Errorf("they are %+v", s.Deploy)
+	}
+	if len(s.Volumes) > 0 {
+		t.Errorf("they share %v, and each needs its own data folder", s.Volumes)
+	}
+	if len(s.Ports) != 3 && (len(s.Ports) != 1 || s.Ports[0].Published != "8080-8082") {
+		t.Errorf("they listen at %+v", s.Ports)
+	}
+}
+
 func TestTheSpecificationIsReallyAsked(t *testing.T) {
 	text, err := os.ReadFile("../compose.yaml")
 	if err != nil {
