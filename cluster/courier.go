@@ -27,6 +27,9 @@ const (
 	underWayMax = 4096
 	partsMax    = 1024 // of one answer that wait to be taken
 
+	drainMax  = time.Second // for the servers to know that a member listens no more
+	drainLook = 5 * time.Millisecond
+
 	macBytes = sha256.Size
 )
 
@@ -202,9 +205,20 @@ func (c *Courier) Listen(ctx context.Context, member string, serve Serve) (stop 
 		c.logger.WarnContext(ctx, "cluster: the servers do not know yet that requests are served", "error", err)
 	}
 	return func() {
-		_ = sub.Unsubscribe() // fails on a closed connection alone
+		c.drain(sub)
 		underWay.Wait()
 	}, nil
+}
+
+// drain takes what was sent before the servers knew that no more is wanted.
+func (c *Courier) drain(sub *nats.Subscription) {
+	if sub.Drain() != nil {
+		_ = sub.Unsubscribe() // the connection is away, and with it whatever was sent
+		return
+	}
+	for end := time.Now().Add(drainMax); sub.IsValid() && time.Now().Before(end); {
+		time.Sleep(drainLook)
+	}
 }
 
 func (c *Courier) serve(ctx context.Context, reply string, request []byte, serve Serve) {

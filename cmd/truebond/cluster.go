@@ -78,7 +78,7 @@ func (s *server) prints() map[string]string {
 
 // join connects to the cluster, if the log is outside. Nothing is led yet.
 func (s *server) join(ctx context.Context) (err error) {
-	s.projector = newShown(s.log, nil)
+	s.projector = newShown(s.log, nil, s.sure)
 	if s.nats == "" {
 		return nil
 	}
@@ -91,7 +91,7 @@ func (s *server) join(ctx context.Context) (err error) {
 	if alone {
 		return nil
 	}
-	s.projector = newShown(s.log, projections.NewFollower(s.store, projections.Catalogue(), s.logger))
+	s.projector = newShown(s.log, projections.NewFollower(s.store, projections.Catalogue(), s.logger), s.sure)
 	s.shared = &sharedPositions{redis: redis.NewPositions(s.redis), shown: s.projector, log: s.log, showIn: showIn}
 	s.courier, err = cluster.NewCourier(s.conn, s.settings.JWTSecret, s.logger)
 	return err

@@ -18,14 +18,16 @@ import (
 type shown struct {
 	log      *jetstream.Log
 	follower *projections.Follower // nil when nobody else can lead
+	sure     func() bool           // whether this process is the only one that stores views
 
 	mu      sync.Mutex
 	now     *projections.Projector // nil while another process leads
+	terms   uint64                 // how often it was taken or left
 	changed chan struct{}
 }
 
-func newShown(log *jetstream.Log, follower *projections.Follower) *shown {
-	return &shown{log: log, follower: follower, changed: make(chan struct{})}
+func newShown(log *jetstream.Log, follower *projections.Follower, sure func() bool) *shown {
+	return &shown{log: log, follower: follower, sure: sure, changed: make(chan struct{})}
 }
 
 // take goes by a projector of this process; nil: not any more.
@@ -33,6 +35,7 @@ func (s *shown) take(p *projections.Projector) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.now = p
+	s.terms++
 	close(s.changed)
 	s.changed = make(chan struct{})
 }
@@ -53,6 +56,20 @@ func (s *shown) Position() uint64 {
 		position = max(position, s.follower.Position())
 	}
 	return position
+}
+
+// Changes counts how often documents of a view may have changed. ok is false while another
+// process may store them. No two terms have a count in common.
+func (s *shown) Changes(view string) (count uint64, ok bool) {
+	const perTerm = 40 // bits of a term's own count: a year of a million a minute
+	s.mu.Lock()
+	p, terms := s.now, s.terms
+	s.mu.Unlock()
+	if p == nil || !s.sure() {
+		return 0, false
+	}
+	count, ok = p.Changes(view)
+	return terms<<perTerm | count, ok
 }
 
 // Wait returns when the views are at a position, whoever stores them.
@@ -123,9 +140,10 @@ type sharedPositions struct {
 
 // Note is http.Positions'.
 func (s sharedPositions) Note(ctx context.Context, position uint64, who ...string) error {
-	if len(who) == 0 || position <= s.shown.Position() {
+	if len(who) == 0 {
 		return nil
 	}
+	// Also what is shown already: others look at the stored positions now and then only.
 	noted := s.redis.Note(ctx, position, who...)
 	if noted == nil {
 		return nil
