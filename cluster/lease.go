@@ -120,6 +120,10 @@ func (l *Lease) Run(ctx context.Context, lead func(ctx context.Context) error) e
 		if err := l.hold(ctx, lead); err != nil {
 			return err
 		}
+		select { // another may have what this one lacks
+		case <-ctx.Done():
+		case <-time.After(renewEvery):
+		}
 	}
 	return nil
 }
@@ -327,7 +331,7 @@ func (l *Lease) Sight() Sight {
 	defer l.mu.Unlock()
 	age := time.Since(l.since)
 	return Sight{
-		Holder: l.holder, Revision: l.revision, Mine: time.Now().Before(l.until), Age: age,
+		Holder: l.holder, Mine: time.Now().Before(l.until), Age: age,
 		// One that was seen once may be what a dead one has left.
 		Alive: l.holder.ID != "" && l.seen > 1 && age < waited,
 	}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -155,7 +156,7 @@ func (t *term) serveOthers() error {
 	listening := make(chan error, 1)
 	t.work.start("courier", func(ctx context.Context) error {
 		// What is under way is answered while its writer still works.
-		stop, err := t.courier.Listen(context.WithoutCancel(ctx), t.me.ID, t.http.ServeForwarded)
+		stop, err := t.courier.Listen(context.WithoutCancel(ctx), t.me.ID, t.serveOther)
 		listening <- err
 		if err != nil {
 			return err
@@ -231,22 +232,44 @@ func passed(err error) error {
 	return err
 }
 
-// certainLast is the log's end as it is after it was asked for. A server that is cut off
-// with a part of the log's servers is told an older one; so it waits until it has seen the
-// leader renew its lease, which those could not have taken.
-func (s *server) certainLast(ctx context.Context) (uint64, error) {
-	const renewals = 2 // the first may have been on its way
-	for range renewals {
-		for revision := s.lease.Sight().Revision; s.lease.Sight().Revision == revision; {
-			select {
-			case <-ctx.Done():
-				return 0, ctx.Err()
-			case <-s.lease.Changed():
-			case <-time.After(lookForHold):
+// certainLast is the log's end, as whoever leads now knows it. The log's servers may tell an
+// older one: those that are, or were until just now, cut off from the others.
+func (s *server) certainLast(ctx context.Context) (last uint64, err error) {
+	for {
+		sight := s.lease.Sight()
+		switch {
+		case s.Leads():
+			return s.writer.Last(), nil
+		case sight.Alive && sight.Holder.Ready && sight.Holder.ID != s.me.ID:
+			err := s.ask(ctx, sight.Holder.ID, []byte(askLast), func(answer []byte) (err error) {
+				last, err = strconv.ParseUint(string(answer), 10, 64)
+				return err
+			})
+			if err == nil {
+				return last, nil
 			}
 		}
+		select {
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		case <-time.After(lookForHold):
+		}
 	}
-	return s.log.Last(ctx)
+}
+
+// askLast asks the leader for the log's end. Requests that are passed on begin otherwise.
+const askLast = "last?"
+
+// serveOther answers what another member asks of the leader.
+func (t *term) serveOther(ctx context.Context, request []byte, send func([]byte) error) (last []byte, err error) {
+	if string(request) != askLast {
+		return t.http.ServeForwarded(ctx, request, send)
+	}
+	position := t.writer.Last()
+	if !t.Leads() {
+		return nil, cluster.ErrLost
+	}
+	return strconv.AppendUint(nil, position, 10), nil
 }
 
 // checkLeader tells who leads. A server that has not seen anybody lead for a while is cut

@@ -52,11 +52,26 @@ func (s *server) lead(ctx context.Context) error {
 	stopped := t.work.stopAll(stopping)
 	s.writer.Leave()
 	s.projector.take(nil)
-	if ctx.Err() != nil { // what fails while it ends is no failure of the server
+	switch {
+	case ctx.Err() != nil: // what fails while it ends is no failure of the server
 		s.logger.InfoContext(ctx, "this server does not lead any more", "why", context.Cause(ctx))
+		return stopped
+	case err != nil && s.mayPass(err):
+		s.logger.WarnContext(ctx, "this server cannot lead now; it or another tries again", "error", err)
 		return stopped
 	}
 	return errors.Join(err, stopped)
+}
+
+// mayPass tells whether an error is a reason to lead later, and not to end the server.
+// Who has started the only server for a log wants to know what is wrong.
+func (s *server) mayPass(err error) bool {
+	for _, stays := range []error{projections.ErrBroken, projections.ErrUnreadable, events.ErrGap, events.ErrUnreadable} {
+		if errors.Is(err, stays) {
+			return false
+		}
+	}
+	return s.shared != nil || s.lease != nil && s.terms.Load() > 0
 }
 
 // begin starts all that a leader does, and returns when commands can be taken. What
@@ -64,7 +79,10 @@ func (s *server) lead(ctx context.Context) error {
 func (t *term) begin(ctx context.Context, failures <-chan error) error {
 	log := fenced{t.log, t.sure}
 	t.projector = projections.NewProjector(t.store, t.log, projections.Catalogue(), t.logger)
-	if err := t.prepare(ctx); err != nil {
+	if err := t.takeOver(ctx); err != nil {
+		return err
+	}
+	if err := t.projector.Prepare(ctx); err != nil {
 		return err
 	}
 	if err := t.reachLastEvent(ctx); err != nil {
@@ -96,26 +114,6 @@ func (t *term) begin(ctx context.Context, failures <-chan error) error {
 	}
 	t.work.start("positions", func(ctx context.Context) error { return t.shared.vouch(ctx, t.writer.Last) })
 	return t.serveOthers()
-}
-
-// prepare makes the tables. A store that does not answer is asked again, unless this is the
-// only server: somebody is at its start then.
-func (t *term) prepare(ctx context.Context) error {
-	for {
-		err := t.takeOver(ctx)
-		if err == nil {
-			err = t.projector.Prepare(ctx)
-		}
-		if err == nil || t.shared == nil || errors.Is(err, projections.ErrBroken) {
-			return err
-		}
-		t.logger.WarnContext(ctx, "the views cannot be prepared; trying again", "error", err)
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(time.Second):
-		}
-	}
 }
 
 // takeOver ends what the one before has left unfinished in the store.
