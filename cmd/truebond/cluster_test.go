@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -81,11 +82,11 @@ func (p *process) kill() {
 // A node is a server of a cluster, in a process of its own.
 type node struct {
 	*process
-	crowd *crowd
-	host  *host
-	data  string
-	args  []string
-	url   string
+	crowd  *crowd
+	host   *host
+	data   string
+	args   []string
+	served atomic.Pointer[string] // where; it changes with each start
 }
 
 // A crowd is a cluster of servers, and the settings that they share.
@@ -125,13 +126,21 @@ func (n *node) start() *node {
 	return n
 }
 
+// url is where the node serves, or has served.
+func (n *node) url() string {
+	if at := n.served.Load(); at != nil {
+		return *at
+	}
+	return ""
+}
+
 // serves waits until the node serves.
 func (n *node) serves() *node {
 	n.t.Helper()
 	note := dataFolder{n.data}
 	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if told, err := note.readNote(); err == nil && told.PID == n.cmd.Process.Pid {
-			n.url = told.URL
+			n.served.Store(&told.URL)
 			return n
 		}
 		select {
@@ -147,7 +156,7 @@ func (n *node) serves() *node {
 // role is what a server says of who leads; empty if it does not say.
 func (n *node) role() string {
 	client := nethttp.Client{Timeout: time.Second}
-	response, err := client.Get(n.url + "/readyz")
+	response, err := client.Get(n.url() + "/readyz")
 	if err != nil {
 		return ""
 	}
@@ -175,7 +184,7 @@ func (c *crowd) leader(among ...*node) *node {
 		}
 	}
 	for _, n := range among {
-		c.t.Logf("%s: %s\n%s", n.url, n.role(), n.logs.String())
+		c.t.Logf("%s: %s\n%s", n.url(), n.role(), n.logs.String())
 	}
 	c.t.Fatal("nobody leads")
 	return nil
@@ -194,7 +203,7 @@ func (c *crowd) others(but *node) []*node {
 
 // world is a node as its users meet it.
 func (n *node) world() *world {
-	return &world{t: n.t, url: n.url, secret: clusterWebhook}
+	return &world{t: n.t, url: n.url(), secret: clusterWebhook}
 }
 
 // at is the same person at another server.

@@ -82,7 +82,7 @@ func (l *clusterLoad) run(caller int) {
 	}
 }
 
-func (l *clusterLoad) any() string { return l.stage.nodes[rand.IntN(len(l.stage.nodes))].url } //nolint:gosec // any will do
+func (l *clusterLoad) any() string { return l.stage.nodes[rand.IntN(len(l.stage.nodes))].url() } //nolint:gosec // any will do
 
 func (l *clusterLoad) send(client *nethttp.Client, request *nethttp.Request) (*nethttp.Response, []byte) {
 	answer, err := client.Do(request)
@@ -173,7 +173,7 @@ func (l *clusterLoad) goesOn(t *testing.T) {
 		}
 	}
 	for _, n := range l.stage.nodes {
-		t.Logf("%s: %s\n%s", n.url, n.role(), n.logs.String())
+		t.Logf("%s: %s\n%s", n.url(), n.role(), n.logs.String())
 	}
 	t.Fatal("no command is acknowledged for a minute")
 }

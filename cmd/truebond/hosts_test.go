@@ -60,7 +60,13 @@ const hostsKeeper = `
 trap '' HUP INT TERM PIPE
 bridge=$1; shift
 read -r _
-for ns in "$@"; do ip netns pids "$ns" | xargs -r kill -9; ip netns del "$ns"; done
+i=0
+for ns in "$@"; do
+  i=$((i + 1))
+  ip netns pids "$ns" | xargs -r kill -9
+  ip link del "${bridge}v$i" # a namespace lives on as long as a connection of its that nobody hears of
+  ip netns del "$ns"
+done
 ip link del "$bridge"
 `
 
