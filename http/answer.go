@@ -1,6 +1,7 @@
 package http
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -105,14 +106,32 @@ func paramsOf(c echo.Context) (map[string]string, error) {
 	return params, nil
 }
 
-// canonical writes a JSON body in one way, so that white space and the order of names
-// make no other request. What is not JSON stays as it is; it will be refused.
+// canonical writes a JSON body in one way, so that white space, escapes and the order of
+// names make no other request. What is not JSON stays as it is; it will be refused.
 func canonical(body []byte) []byte {
+	if bytes.IndexByte(body, '\\') >= 0 {
+		return unescaped(body)
+	}
 	var members map[string]json.RawMessage
 	if json.Unmarshal(body, &members) != nil {
 		return body
 	}
 	plain, err := json.Marshal(members) // in the order of names, and compact
+	if err != nil {
+		return body
+	}
+	return plain
+}
+
+// unescaped is canonical for a body with escapes, of which JSON has more than it needs.
+func unescaped(body []byte) []byte {
+	var members map[string]any
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	decoder.UseNumber()
+	if decoder.Decode(&members) != nil || decoder.More() {
+		return body
+	}
+	plain, err := json.Marshal(members)
 	if err != nil {
 		return body
 	}

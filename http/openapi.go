@@ -48,6 +48,7 @@ func describe(cfg Config) ([]byte, error) {
 	d := describer{r: openapi31.NewReflector(), named: map[string]reflect.Type{}}
 	d.r.DefaultOptions = append(d.r.DefaultOptions, jsonschema.InterceptDefName(d.name),
 		jsonschema.InterceptProp(alwaysThere))
+	d.r.AddTypeMapping(problem{}, problemDoc{})
 	info := openapi31.Info{Title: "TrueBond", Version: cfg.Version}
 	info.WithDescription(apiDescription)
 	d.r.Spec.WithInfo(info)

@@ -24,9 +24,10 @@ const (
 const scopeOperator = "operator"
 
 const (
-	perMinute  = time.Minute
-	bodyMax    = 64 << 10 // bytes of a JSON request; the largest of ours is a message
-	rawBodyMax = 1 << 20  // bytes of a webhook; Stripe's events are some 10 KiB, rarely 200
+	perMinute   = time.Minute
+	bodyMax     = 64 << 10 // bytes of a JSON request; the largest of ours is a message
+	bulkBodyMax = 3 << 20  // bytes: 1,000 deductions, each character of each written as an escape
+	rawBodyMax  = 1 << 20  // bytes of a webhook; Stripe's events are some 10 KiB, rarely 200
 )
 
 // A Route is one line of the table.
@@ -121,6 +122,9 @@ func private(r *Route) { r.private = true }
 func rawBody(r *Route) {
 	r.raw, r.unlimited, r.bodyMax = true, true, rawBodyMax
 }
+
+// bodyUpTo lets a route's body have more bytes than others may.
+func bodyUpTo(bytes int64) option { return func(r *Route) { r.bodyMax = bytes } }
 
 func newRoute[In, Out any](method, path string, do handler[In, Out], summary string, opts []option) Route {
 	r := Route{method: method, path: path, summary: summary, bodyMax: bodyMax,

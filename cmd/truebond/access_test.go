@@ -29,6 +29,7 @@ var access = map[string][]string{
 
 	"GET /api/credits/balance": users, "GET /api/credits/history": users, "GET /api/credits/pricing": anybody,
 	"POST /api/credits/purchase": users, "POST /api/credits/deduct": chargers,
+	"POST /api/credits/deduct/bulk": chargers,
 
 	"POST /api/payments/intent/create": users, "GET /api/payments/intent/{id}": users,
 	"POST /api/payments/intent/{id}/cancel": users, "GET /api/payments/packages": anybody,

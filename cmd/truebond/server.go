@@ -185,7 +185,7 @@ func (s *server) putTogether(ctx context.Context) error {
 	parts := commands.Parts{
 		Writer: s.writer, Vault: s.vault, Tokens: token.New(s.settings.JWTSecret, time.Now),
 		Attempts: redis.NewAttempts(s.redis, loginFailuresMax, loginLock), Presence: redis.NewPresence(s.redis),
-		Clock: s.clock, Logger: s.logger, Wait: s.views.Wait,
+		Clock: s.clock, Logger: s.logger, Wait: s.views.Wait, HashRequest: s.hashRequest,
 		VerifyWebhook: func(body []byte, signature string) (ledger.Announcement, error) {
 			return stripe.Verify(body, signature, s.settings.StripeWebhookSecret)
 		},
@@ -222,14 +222,16 @@ func (s *server) makeHTTP(logEnd uint64) error {
 		Routes: http.Routes(s.do, s.read, operator{s}),
 		Tokens: token.New(s.settings.JWTSecret, time.Now), Sessions: s.read, APIKeys: s.read,
 		Redis: s.redis, Log: s.logger,
-		HashRequest: func(route string, body []byte) []byte {
-			return s.vault.HashBytes("request", []byte(route), body)
-		},
-		Wait: s.wait, LogEnd: logEnd, Stored: s.projector.Position,
+		HashRequest: s.hashRequest,
+		Wait:        s.wait, LogEnd: logEnd, Stored: s.projector.Position,
 		Checks: s.checks(), Metrics: s.metrics(),
 		Frontend: s.settings.FrontendURL, Backend: s.settings.BackendURL, Version: versionLine(), Proxies: proxies,
 	})
 	return err
+}
+
+func (s *server) hashRequest(route string, body []byte) []byte {
+	return s.vault.HashBytes("request", []byte(route), body)
 }
 
 // wait waits for the views to be at a position of the log.
