@@ -47,7 +47,7 @@ func (s *server) metrics() []prometheus.Collector {
 	gauge := func(name, help string, value func() float64) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "truebond", Name: name, Help: help}, value)
 	}
-	return []prometheus.Collector{
+	return append(s.comparisons.collectors(),
 		gauge("log_position", "Position of the last event that is in the log for certain.",
 			func() float64 { return float64(s.writer.Last()) }),
 		gauge("views_position", "Position that all views are folded to.",
@@ -56,5 +56,5 @@ func (s *server) metrics() []prometheus.Collector {
 			func() float64 { return float64(s.behind()) }),
 		gauge("commands_under_way", "Commands that wait for their outcome.",
 			func() float64 { return float64(s.writer.UnderWay()) }),
-	}
+	)
 }

@@ -37,7 +37,7 @@ One command starts all of it. Nothing else needs to be installed or set up.`,
 	}
 	group("run", "Run it:", serveCommand(), demoCommand())
 	group("people", "People and keys:", adminCommand(), apikeyCommand(), eraseCommand())
-	group("look", "Look and mend:", tailCommand(), rebuildCommand(), triggerCommand(), benchCommand())
+	group("look", "Look and mend:", tailCommand(), compareCommand(), rebuildCommand(), triggerCommand(), benchCommand())
 	group("about", "About it:", versionCommand())
 	root.SetHelpCommandGroupID("about")
 	return root

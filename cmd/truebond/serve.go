@@ -13,14 +13,15 @@ import (
 
 // options are an operator's switches for a server.
 type options struct {
-	data      string // the data folder
-	listen    string // host:port; port 0 takes a free one
-	nats      string // URL of an outside cluster; empty: the log is in the data folder
-	replicas  int    // of the log on that cluster
-	proxies   []string
-	testClock bool
-	settings  *settings    // nil: those of the surroundings
-	logger    *slog.Logger // nil: silent
+	data         string // the data folder
+	listen       string // host:port; port 0 takes a free one
+	nats         string // URL of an outside cluster; empty: the log is in the data folder
+	replicas     int    // of the log on that cluster
+	proxies      []string
+	testClock    bool
+	compareEvery time.Duration // how often views are compared with the log; 0: never
+	settings     *settings     // nil: those of the surroundings
+	logger       *slog.Logger  // nil: silent
 }
 
 // proxyNetworks are the proxies whose X-Forwarded-For is believed.
@@ -67,6 +68,8 @@ It stops in good order on SIGTERM and Ctrl-C: what is under way is answered firs
 	flags.IntVar(&o.replicas, "replicas", 3, "copies of the log on that cluster")
 	flags.StringSliceVar(&o.proxies, "trust-proxy", nil, "network of proxies whose X-Forwarded-For is believed")
 	flags.BoolVar(&o.testClock, "test-clock", false, "a clock that stands still until it is moved (never with real money)")
+	flags.DurationVar(&o.compareEvery, "compare-every", 24*time.Hour,
+		"how often views are compared with the log, see \"truebond compare\"; 0: never")
 	flags.TextVar(&level, "log-level", level, "debug, info, warn or error")
 	return cmd
 }

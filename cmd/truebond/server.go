@@ -44,8 +44,10 @@ type server struct {
 	read      *queries.Service
 	timers    *commands.Timers
 	http      *http.Server
-	outside   net.Listener
-	socket    net.Listener
+
+	comparisons *comparisons
+	outside     net.Listener
+	socket      net.Listener
 
 	failures chan error                    // what it cannot go on from
 	closers  []func(context.Context) error // the last one first
@@ -56,7 +58,7 @@ type server struct {
 // address and on the operator's socket of its data folder.
 func startServer(ctx context.Context, o options) (_ *server, err error) {
 	o.logger = cmp.Or(o.logger, slog.New(slog.DiscardHandler))
-	s := &server{options: o, failures: make(chan error, 8)}
+	s := &server{options: o, failures: make(chan error, 8), comparisons: newComparisons()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close(context.WithoutCancel(ctx)))
@@ -293,6 +295,9 @@ func (s *server) run(ctx context.Context) error {
 	s.work.start("operator", serve(s.http.ServeOperator, s.socket))
 	s.work.start("timers", s.timers.Run)
 	s.work.start("calls", commands.NewWatch(s.do, s.views, s.logger).Run)
+	if s.compareEvery > 0 {
+		s.work.start("comparisons", s.compareNowAndThen)
+	}
 	s.onClose(s.shutHTTP)
 	note := runtimeNote{PID: os.Getpid(), URL: s.url(), Socket: s.socket.Addr().String(), Since: time.Now().UTC()}
 	if err := s.folder.writeNote(note); err != nil {
