@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests need and Go does not bring: redis-server, mongod, curl, a C compiler
-# (for Go's race detector). What is there already stays as it is.
+# Installs what the tests need and Go does not bring: redis-server, mongod, postgres, curl, a C
+# compiler (for Go's race detector). What is there already stays as it is.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -17,6 +17,7 @@ is_mongod() { [ -x "$1" ] && echo "$mongod_sha256  $1" | sha256sum --check --sta
 # The commands and libraries that are missing, as Debian's packages.
 missing() {
 	has redis-server || echo redis-server
+	compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || echo postgresql
 	has curl || echo curl
 	has "${CC:-gcc}" || echo gcc libc6-dev
 	is_mongod "$bin/mongod" || has pip3 || echo python3-pip
