@@ -67,7 +67,8 @@ emptied before and afterwards.`,
 	cmd.Flags().BoolVar(&b.quick, "quick", false, "fewer cases, within 50 seconds")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the rows as JSON, and nothing else on standard output")
 	cmd.Flags().IntVar(&b.rounds, "rounds", 0, "rounds of each case, of which the median counts; 0: 5, or 3 with --quick")
-	cmd.Flags().StringVar(&b.postgres, "postgres", "", "URL of a Postgres server to compare with, in its schema truebond_bench")
+	cmd.Flags().StringVar(&b.postgres, "postgres", "",
+		"URL of a Postgres server to compare with; its schema truebond_bench is dropped")
 	cmd.Flags().Uint64Var(&b.events, "events", 0, "measure only a server on a log of so many events, next to a short log")
 	return cmd
 }
@@ -162,8 +163,13 @@ func benchMongo() (string, error) {
 }
 
 func (b *bench) add(r benchRow) {
-	fmt.Fprintf(b.notes, "%-20s %5d callers %8.0f/s\n", r.Case, r.Callers, r.PerSecond) //nolint:errcheck // a note
+	b.tell("%-20s %5d callers %8.0f/s", r.Case, r.Callers, r.PerSecond)
 	b.rows = append(b.rows, r)
+}
+
+// tell notes how far it is.
+func (b *bench) tell(format string, args ...any) {
+	fmt.Fprintf(b.notes, format+"\n", args...) //nolint:errcheck // a note
 }
 
 // burst is how long one round takes.

@@ -96,7 +96,7 @@ func (b *bench) lengthen(ctx context.Context, folder dataFolder) (err error) {
 		}
 		last += uint64(len(records))
 	}
-	fmt.Fprintf(b.notes, "a log of %d events was written in %s\n", last, time.Since(begun).Round(time.Second)) //nolint:errcheck // a note
+	b.tell("a log of %d events was written in %s", last, time.Since(begun).Round(time.Second))
 	store, err := openViews(ctx, "", folder)
 	if err != nil {
 		return err
@@ -110,7 +110,7 @@ func (b *bench) lengthen(ctx context.Context, folder dataFolder) (err error) {
 	if _, err := fold(ctx, p, last); err != nil {
 		return err
 	}
-	fmt.Fprintf(b.notes, "its views were folded in %s\n", time.Since(begun).Round(time.Second)) //nolint:errcheck // a note
+	b.tell("its views were folded in %s", time.Since(begun).Round(time.Second))
 	return nil
 }
 

@@ -34,7 +34,11 @@ func TestTheLedgerIsMeasuredNextToPostgresAndItsReaders(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { l.server.stop(context.Background()) })
+	t.Cleanup(func() {
+		if err := l.server.stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
 	p, err := openPostgres(t.Context(), url, l)
 	if err != nil {
 		t.Fatal(err)

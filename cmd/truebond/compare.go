@@ -112,8 +112,9 @@ func newComparisons() *comparisons {
 		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "truebond", Name: name, Help: help}, []string{"view"})
 	}
 	return &comparisons{
-		place:    make(chan struct{}, 1),
-		drift:    gauge("view_drift_documents", "Documents that are not what follows from the log, as of the last comparison."),
+		place: make(chan struct{}, 1),
+		drift: gauge("view_drift_documents",
+			"Documents that are not what follows from the log, as of the last comparison."),
 		position: gauge("view_compared_position", "Position of the log up to which it was compared last."),
 		at:       gauge("view_compared_timestamp_seconds", "When it was compared last."),
 		failures: prometheus.NewCounter(prometheus.CounterOpts{Namespace: "truebond", Name: "view_compare_failures_total",
