@@ -69,6 +69,7 @@ emptied before and afterwards.`,
 	cmd.Flags().IntVar(&b.rounds, "rounds", 0, "rounds of each case, of which the median counts; 0: 5, or 3 with --quick")
 	cmd.Flags().StringVar(&b.postgres, "postgres", "",
 		"URL of a Postgres server to compare with; its schema truebond_bench is dropped")
+	cmd.Flags().StringSliceVar(&b.cases, "case", nil, "measure only this case, named as in the table (may be repeated)")
 	cmd.Flags().Uint64Var(&b.events, "events", 0, "measure only a server on a log of so many events, next to a short log")
 	return cmd
 }
@@ -123,9 +124,10 @@ func printRows(out io.Writer, rows []benchRow) error {
 type bench struct {
 	quick    bool
 	rounds   int
-	accounts int    // that are charged
-	postgres string // URL; empty: it is not compared with
-	events   uint64 // of a long log; 0: none is made
+	accounts int      // that are charged
+	postgres string   // URL; empty: it is not compared with
+	cases    []string // the only ones that are measured; empty: all
+	events   uint64   // of a long log; 0: none is made
 	notes    io.Writer
 	rows     []benchRow
 }
@@ -146,8 +148,16 @@ func (b *bench) run(ctx context.Context, notes io.Writer) ([]benchRow, error) {
 	if err := b.sideBySide(ctx); err != nil {
 		return nil, err
 	}
+	if !b.wants("projector-sqlite", "store-sqlite", "projector-mongo", "store-mongo") {
+		return b.rows, nil
+	}
 	err = b.projectors(ctx, mongoURL)
 	return b.rows, err
+}
+
+// wants tells whether any of these cases is to be measured.
+func (b *bench) wants(cases ...string) bool {
+	return len(b.cases) == 0 || slices.ContainsFunc(cases, func(c string) bool { return slices.Contains(b.cases, c) })
 }
 
 // benchMongo is where MongoDB is measured, in a database of the bench's own; empty: nowhere.

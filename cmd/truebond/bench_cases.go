@@ -89,11 +89,13 @@ func (b *bench) sideBySide(ctx context.Context) error {
 
 // lasting measures what shows only in a longer time.
 func (b *bench) lasting(ctx context.Context, cases []benchCase, l *ledgerBench) error {
-	if err := b.queries(ctx, l); err != nil {
-		return err
+	if b.wants("query-idle", "query-busy") {
+		if err := b.queries(ctx, l); err != nil {
+			return err
+		}
 	}
 	for _, c := range cases {
-		if !c.lasts {
+		if !c.lasts || !b.wants(c.name+"-sustained") {
 			continue
 		}
 		if err := b.keepUp(ctx, c); err != nil {
@@ -105,7 +107,9 @@ func (b *bench) lasting(ctx context.Context, cases []benchCase, l *ledgerBench) 
 
 // turns measures each case with so many callers, a round of each at a time.
 func (b *bench) turns(ctx context.Context, all []benchCase, callers int) error {
-	cases := slices.DeleteFunc(slices.Clone(all), func(c benchCase) bool { return c.callers(callers) == 0 })
+	cases := slices.DeleteFunc(slices.Clone(all), func(c benchCase) bool {
+		return c.callers(callers) == 0 || !b.wants(c.name)
+	})
 	rounds := make([]round, len(cases))
 	done := make([][]measured, len(cases))
 	for i, c := range cases {
