@@ -30,11 +30,11 @@ func TestOfManyCommandsEachComesToWhatItWouldAlone(t *testing.T) {
 		outcomes := d.askAll(block("a", "ann"), with("new", block("old", "u1")), block("b", "ann"), block("c", "cid"))
 		close(gate)
 		old.got()
-		again := d.askAll(block("a", "ann"), with("new", block("old", "u1")), block("d", "dan"))
 		got, err := outcomes()
 		if err != nil {
 			t.Fatal(err)
 		}
+		again := d.askAll(block("a", "ann"), with("new", block("old", "u1")), block("d", "dan"))
 		for i, want := range []error{nil, ErrKeyBusy, errBlocked, nil} {
 			if !errors.Is(got[i].Err, want) || want == nil && got[i].Event.Position == 0 {
 				t.Errorf("command %d came to %+v, %v; want %v", i, got[i].Event, got[i].Err, want)

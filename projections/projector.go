@@ -89,8 +89,6 @@ var (
 	ErrBroken = errors.New("the stored views are broken")
 	// ErrUnreadable says that the log cannot be read any further, and why.
 	ErrUnreadable = errors.New("the log cannot be read")
-	// ErrBuilding says that a view is being built or compared already.
-	ErrBuilding = errors.New("it is being built already")
 	// ErrStopped says that the projector's Run has ended.
 	ErrStopped = errors.New("the projector has stopped")
 )

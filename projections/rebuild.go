@@ -29,8 +29,8 @@ func (p *Projector) whileStanding(
 	}
 }
 
-// ErrBuilding says that a view is being built already.
-var ErrBuilding = errors.New("it is being built already")
+// ErrBuilding says that a view is being built or compared already.
+var ErrBuilding = errors.New("it is being built or compared already")
 
 // Rebuild builds views again from the first event, beside the tables that are live,
 // and lets the new ones take over when they have caught up: all in one step each, so

@@ -132,7 +132,7 @@ func (s *server) compare(ctx context.Context, names []string, show func(http.Com
 	case s.comparisons.place <- struct{}{}:
 		defer func() { <-s.comparisons.place }()
 	default:
-		return ledger.Refuse("busy", "Views are being compared already.")
+		return ledger.Refuse("view_building", "Views are being compared already.")
 	}
 	for _, name := range names {
 		var total uint64
@@ -144,7 +144,7 @@ func (s *server) compare(ctx context.Context, names []string, show func(http.Com
 			if ctx.Err() == nil {
 				s.comparisons.failures.Inc()
 			}
-			return busyIfBuilding(err)
+			return refusedIfBuilding(err)
 		}
 		s.note(ctx, result)
 		line := http.CompareLine{View: name, Done: max(total, result.Position), Total: max(total, result.Position),
@@ -158,10 +158,10 @@ func (s *server) compare(ctx context.Context, names []string, show func(http.Com
 	return nil
 }
 
-// busyIfBuilding tells an operator that somebody else is at it.
-func busyIfBuilding(err error) error {
+// refusedIfBuilding tells an operator that somebody else is at it.
+func refusedIfBuilding(err error) error {
 	if errors.Is(err, projections.ErrBuilding) {
-		return ledger.Refuse("busy", "A view is being built or compared already.")
+		return ledger.Refuse("view_building", "One of these views is being built or compared already.").About("views")
 	}
 	return err
 }

@@ -169,11 +169,8 @@ func (o operator) Rebuild(ctx context.Context, names []string, progress func(vie
 		totals[view] = total
 		progress(view, done, total)
 	})
-	if errors.Is(err, projections.ErrBuilding) {
-		return ledger.Refuse("view_building", "One of these views is being built already.").About("views")
-	}
 	if err != nil {
-		return busyIfBuilding(err)
+		return refusedIfBuilding(err)
 	}
 	for view, total := range totals { // the log has grown while they caught up with it
 		progress(view, total, total)
