@@ -107,10 +107,14 @@ func (m measured) rate() float64 { return float64(m.events) / m.took.Seconds() }
 
 func printRows(out io.Writer, rows []benchRow) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(table, "case\tcallers\tevents/s\tp50 ms\tp99 ms\t") //nolint:errcheck // Flush tells
+	fmt.Fprintln(table, "case\tcallers\tevents/s\tp50 ms\tp99 ms\tMiB\t") //nolint:errcheck // Flush tells
 	for _, r := range rows {
-		//nolint:errcheck // Flush tells
-		fmt.Fprintf(table, "%s\t%d\t%.0f\t%.2f\t%.2f\t\n", r.Case, r.Callers, r.PerSecond, r.P50, r.P99)
+		memory := ""
+		if r.MiB > 0 {
+			memory = fmt.Sprintf("%.0f", r.MiB)
+		}
+		fmt.Fprintf(table, "%s\t%d\t%.0f\t%.2f\t%.2f\t%s\t\n", //nolint:errcheck // Flush tells
+			r.Case, r.Callers, r.PerSecond, r.P50, r.P99, memory)
 	}
 	if err := table.Flush(); err != nil {
 		return err
