@@ -44,8 +44,8 @@ func TestViewsThatFollowFromTheLogHaveNoDriftWhateverHappensMeanwhile(t *testing
 	w := newWorld(t)
 	flaky := &flakyStore{Store: w.store, chance: rand.New(rand.NewPCG(7, 0))}
 	w.store = flaky
-	w.happens(3000)
-	p, _ := w.running(projections.BatchEvents(50), projections.RecentDocuments(20))
+	w.happens(1000)
+	p, _ := w.running(projections.BatchEvents(200), projections.RecentDocuments(20))
 	w.caughtUp(p)
 	enough := make(chan struct{})
 	var going sync.WaitGroup
@@ -55,7 +55,7 @@ func TestViewsThatFollowFromTheLogHaveNoDriftWhateverHappensMeanwhile(t *testing
 			case <-enough:
 				return
 			case <-time.After(time.Millisecond):
-				if w.log.last() < p.Position()+200 { // a slow machine is not to fall behind for ever
+				if n := w.log.last(); n < p.Position()+200 && n < 5000 { // a slow machine is to come to an end
 					w.happens(3)
 				}
 			}
@@ -70,7 +70,7 @@ func TestViewsThatFollowFromTheLogHaveNoDriftWhateverHappensMeanwhile(t *testing
 		if err != nil {
 			t.Fatal(err)
 		}
-		if c.Drift != 0 || c.Position < 3000 || c.Documents == 0 {
+		if c.Drift != 0 || c.Position < 1000 || c.Documents == 0 {
 			t.Errorf("%s: %+v", v.Name, c)
 		}
 	}
