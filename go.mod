@@ -25,6 +25,7 @@ require (
 	github.com/vbauerster/mpb/v8 v8.11.2
 	go.mongodb.org/mongo-driver v1.17.10
 	golang.org/x/crypto v0.58.0
+	golang.org/x/mod v0.42.0
 	modernc.org/sqlite v1.60.0
 	pgregory.net/rapid v1.2.0
 )
