@@ -21,6 +21,8 @@ const (
 	jsonType   = "application/json"
 	ndjsonType = "application/x-ndjson"
 	lineMax    = 30 * time.Second // for one line of a stream to be taken
+
+	keepForEver = "public, max-age=31536000, immutable" // a year is what caches take for it
 )
 
 // handle serves a route: who asks, what they sent, what the handler makes of it.
@@ -41,12 +43,23 @@ func (s *Server) handle(r *Route) echo.HandlerFunc {
 		if lines, ok := out.(Lines); ok {
 			return s.stream(c, lines)
 		}
+		if raw, ok := out.(Raw); ok {
+			return sendRaw(c, r, raw)
+		}
 		body, err := json.Marshal(out)
 		if err != nil {
 			return fmt.Errorf("write the answer: %w", err)
 		}
 		return c.Blob(r.status(), jsonType, body)
 	}
+}
+
+func sendRaw(c echo.Context, r *Route, raw Raw) error {
+	body, forEver := raw.Raw()
+	if forEver {
+		c.Response().Header().Set(echo.HeaderCacheControl, keepForEver)
+	}
+	return c.Blob(r.status(), r.contentType, body)
 }
 
 // bounded gives a request its time. A stream has as much as it takes, until the server
@@ -66,14 +79,14 @@ func (s *Server) serve(ctx context.Context, c echo.Context, r *Route, caller led
 	if err != nil {
 		return nil, err
 	}
-	params, err := paramsOf(c)
+	params, err := paramsOf(c, r)
 	if err != nil {
 		return nil, err
 	}
 	if r.command() && !r.raw {
 		caller.Request = s.cfg.HashRequest(req.Method+" "+req.URL.RequestURI(), canonical(body))
 	}
-	return r.call(ledger.WithCaller(ctx, caller), func(in any) error {
+	out, err := r.call(ledger.WithCaller(ctx, caller), func(in any) error {
 		if err := r.bind(in, req, params, body); err != nil {
 			return err
 		}
@@ -86,11 +99,12 @@ func (s *Server) serve(ctx context.Context, c echo.Context, r *Route, caller led
 		}
 		return s.awaitViews(ctx, max(wanted, s.positions.of(actorName(caller.Actor))))
 	})
+	return out, r.inShape.placed(err)
 }
 
 // paramsOf are the parameters of the path. Echo leaves them escaped in a path that has
 // escaped slashes.
-func paramsOf(c echo.Context) (map[string]string, error) {
+func paramsOf(c echo.Context, r *Route) (map[string]string, error) {
 	params := map[string]string{}
 	for i, name := range c.ParamNames() {
 		value := c.ParamValues()[i]
@@ -100,6 +114,9 @@ func paramsOf(c echo.Context) (map[string]string, error) {
 				return nil, badRequest("malformed_request", "The path is malformed.")
 			}
 			value = plain
+		}
+		if name == "*" {
+			name = r.rest()
 		}
 		params[name] = value
 	}

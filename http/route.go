@@ -33,7 +33,7 @@ const (
 // A Route is one line of the table.
 type Route struct {
 	method  string
-	path    string // `/api/posts/{id}/like`
+	path    string // `/api/posts/{id}/like`; `{index...}` at its end takes all that follows
 	summary string
 
 	open        bool     // to anyone, with or without a token
@@ -46,6 +46,7 @@ type Route struct {
 	created     bool
 	private     bool
 	raw         bool
+	contentType string // of an answer that is sent as it is; empty: JSON
 	bodyMax     int64
 	in, out     reflect.Type
 	inShape     *inShape
@@ -66,6 +67,12 @@ type option func(*Route)
 // Lines ends with the first error, which is told to the client in a last line.
 type Lines interface {
 	Lines(write func(line any) error) error
+}
+
+// A Raw is an answer that is sent as it is, with the content type of its route's line.
+// What never changes and is for everybody may be kept for ever.
+type Raw interface {
+	Raw() (body []byte, forEver bool)
 }
 
 // A handler does the work of a route: a command, or a query.
@@ -116,6 +123,11 @@ func created(r *Route) { r.created = true }
 
 // private keeps a route out of the OpenAPI document.
 func private(r *Route) { r.private = true }
+
+// plain sends the answer, which is a Raw, as it is and not as JSON.
+func plain(contentType string) option {
+	return func(r *Route) { r.contentType = contentType }
+}
 
 // rawBody gives the In the exact bytes that came, in its field tagged `body:"raw"`, and
 // lifts the limits: a webhook is believed for its signature, and must not be lost.
@@ -173,6 +185,10 @@ func (r *Route) prepare() (err error) {
 		return fmt.Errorf("it must be either public or somebody's")
 	case r.once && (r.open || !r.command()):
 		return fmt.Errorf("an idempotency key is a known caller's, and a command's")
+	case (r.contentType != "") != r.out.Implements(reflect.TypeFor[Raw]()):
+		return fmt.Errorf("plain goes with an answer that is a Raw, and with that alone")
+	case strings.Contains(strings.TrimSuffix(r.path, "...}"), "..."):
+		return fmt.Errorf("what takes all that follows is the end of a path")
 	case r.streaming && r.command() && r.once:
 		return fmt.Errorf("a stream cannot be replayed")
 	}
@@ -196,16 +212,33 @@ func (r *Route) prepare() (err error) {
 	return nil
 }
 
-// echoPath is the path as Echo writes it: `/api/posts/:id/like`.
+// echoPath is the path as Echo writes it: `/api/posts/:id/like`, `/api/tile/*`.
 func (r *Route) echoPath() string {
-	return strings.NewReplacer("{", ":", "}", "").Replace(r.path)
+	path := strings.NewReplacer("{", ":", "}", "").Replace(r.path)
+	if rest := r.rest(); rest != "" {
+		path = strings.TrimSuffix(path, ":"+rest+"...") + "*"
+	}
+	return path
 }
+
+// rest is the parameter that takes all that follows; empty if there is none.
+func (r *Route) rest() string {
+	names := pathParams(r.path)
+	if len(names) == 0 || !strings.HasSuffix(r.path, "...}") {
+		return ""
+	}
+	return names[len(names)-1]
+}
+
+// openAPIPath is the path as OpenAPI writes it, which has no word for what takes more
+// than one part.
+func (r *Route) openAPIPath() string { return strings.Replace(r.path, "...}", "}", 1) }
 
 func pathParams(path string) []string {
 	var names []string
 	for part := range strings.SplitSeq(path, "/") {
 		if strings.HasPrefix(part, "{") && strings.HasSuffix(part, "}") {
-			names = append(names, part[1:len(part)-1])
+			names = append(names, strings.TrimSuffix(part[1:len(part)-1], "..."))
 		}
 	}
 	return names

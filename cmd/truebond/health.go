@@ -54,6 +54,13 @@ func (s *server) metrics() []prometheus.Collector {
 			func() float64 { return float64(s.projector.Position()) }),
 		gauge("views_behind_events", "Events that the views lack.",
 			func() float64 { return float64(s.behind()) }),
+		gauge("checkpoint_position", "Position that the last signed checkpoint covers; 0 while the tree is built.",
+			func() float64 {
+				if signed := s.tree.Signed(); signed != nil {
+					return float64(signed.Size)
+				}
+				return 0
+			}),
 		gauge("commands_under_way", "Commands that wait for their outcome.",
 			func() float64 { return float64(s.writer.UnderWay()) }),
 	)

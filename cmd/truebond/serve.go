@@ -56,7 +56,8 @@ It stops in good order on SIGTERM and Ctrl-C: what is under way is answered firs
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.logger = newLogger(cmd.ErrOrStderr(), level)
 			return serve(cmd.Context(), o, func(r *server) error {
-				_, err := fmt.Fprintf(cmd.OutOrStdout(), "TrueBond serves on %s\n", r.url())
+				_, err := fmt.Fprintf(cmd.OutOrStdout(), "TrueBond serves on %s\nCheckpoints of its log are signed by %s\n",
+					r.url(), r.tree.Key())
 				return err
 			})
 		},

@@ -19,7 +19,9 @@ import (
 	"truebond/commands/token"
 	"truebond/commands/vault"
 	"truebond/events"
+	"truebond/events/checkpoints"
 	"truebond/events/jetstream"
+	"truebond/events/merkle"
 	"truebond/http"
 	"truebond/ledger"
 	"truebond/projections"
@@ -37,6 +39,7 @@ type server struct {
 	projector *projections.Projector
 	views     *views
 	vault     *vault.Vault
+	tree      *checkpoints.Tree
 	redis     goredis.UniversalClient
 	clock     *commands.Clock
 	writer    *commands.Writer
@@ -65,7 +68,7 @@ func startServer(ctx context.Context, o options) (_ *server, err error) {
 		}
 	}()
 	for _, step := range []func(context.Context) error{
-		s.openFolder, s.openLog, s.openStore, s.openVault, s.openRedis, s.putTogether, s.listen, s.run,
+		s.openFolder, s.openLog, s.openStore, s.openVault, s.openTree, s.openRedis, s.putTogether, s.listen, s.run,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, err
@@ -156,6 +159,28 @@ func (s *server) openVault(ctx context.Context) error {
 	return err
 }
 
+// openTree opens the log's Merkle tree, and refuses to go on with a log that is not the
+// one that the last checkpoint was signed for.
+func (s *server) openTree(ctx context.Context) error {
+	signedBefore, err := checkpoints.HasCheckpoint(s.folder.path)
+	if err != nil {
+		return err
+	}
+	seed, err := s.vault.SigningKey(ctx, signedBefore)
+	if err != nil {
+		return err
+	}
+	signer, err := merkle.NewSigner(seed)
+	if err != nil {
+		return err
+	}
+	if s.tree, err = checkpoints.Open(ctx, s.folder.path, signer, s.log, s.logger); err != nil {
+		return err
+	}
+	s.onClose(func(context.Context) error { return s.tree.Close() })
+	return nil
+}
+
 func (s *server) openRedis(ctx context.Context) (err error) {
 	s.redis, err = openRedis(ctx, s.settings.RedisURL, s.onClose)
 	return err
@@ -204,6 +229,7 @@ func (s *server) putTogether(ctx context.Context) error {
 	s.read = queries.NewService(queries.Parts{
 		Views: reader, Vault: s.vault, Now: s.clock.Now, Position: s.projector.Position,
 		Changes: s.projector.Changes,
+		Tree: s.tree, Bodies: s.log,
 	})
 	s.timers = commands.NewTimers(s.do, s.views, s.logger)
 	return s.makeHTTP(last)
@@ -285,6 +311,7 @@ func (s *server) run(ctx context.Context) error {
 		}
 		return s.writer.Run(ctx)
 	})
+	s.work.start("checkpoints", s.tree.Run)
 	if err := s.unlessFailed(ctx, s.do.Seed, s.finishErasures); err != nil {
 		return err
 	}

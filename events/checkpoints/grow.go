@@ -125,11 +125,11 @@ func (t *Tree) sign(ctx context.Context, atLeast uint64) error {
 	if err := t.syncFiles(); err != nil {
 		return err
 	}
-	signed := &Signed{
+	signed := &merkle.Signed{
 		Checkpoint: merkle.Checkpoint{Origin: t.signer.Origin(), Size: size, Root: root},
 		Note:       t.signer.Sign(size, root),
 	}
-	if err := writeDurably(t.dir, checkpointFile, signed.Note); err != nil {
+	if err := writeDurably(t.dir, File, signed.Note); err != nil {
 		return err
 	}
 	t.signed.Store(signed)

@@ -13,9 +13,9 @@ import (
 )
 
 const (
-	tileHeight = 8 // levels of the tree in one tile, as C2SP's tlog-tiles has it
-	tileWidth  = 1 << tileHeight
-	levelsMax  = 8 // of tiles: room for 2^63 events
+	tileHeight = merkle.TileHeight
+	tileWidth  = merkle.TileWidth
+	levelsMax  = merkle.TileLevels
 	hashBytes  = len(merkle.Hash{})
 )
 

@@ -11,8 +11,8 @@ import (
 // Each proof is checked before it is given: what a rotten file would say is not told.
 
 // At is the checkpoint of an earlier size, signed like all others. The caller makes sure
-// that the size is 1 to that of a Signed. Errors: ErrDamaged.
-func (t *Tree) At(size uint64) (*Signed, error) {
+// that the size is 1 to that of Signed. Errors: ErrDamaged.
+func (t *Tree) At(size uint64) (*merkle.Signed, error) {
 	now := t.signed.Load()
 	if size == now.Size {
 		return now, nil
@@ -25,7 +25,7 @@ func (t *Tree) At(size uint64) (*Signed, error) {
 	if _, err := t.consistency(then, now.Checkpoint); err != nil {
 		return nil, err
 	}
-	return &Signed{then, t.signer.Sign(size, root)}, nil
+	return &merkle.Signed{Checkpoint: then, Note: t.signer.Sign(size, root)}, nil
 }
 
 // Inclusion proves that the leaf at an index, which is below the size, is in a log of a

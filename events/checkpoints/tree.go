@@ -21,8 +21,8 @@ import (
 )
 
 const (
-	treeFolder     = "tree"
-	checkpointFile = "checkpoint"
+	treeFolder = "tree"
+	File       = "checkpoint" // the last signed checkpoint, in the data folder
 
 	// signPause is the time between two checkpoints. It bounds what signing costs while
 	// the log grows fast, and leaves most of the second that a checkpoint may be behind.
@@ -53,12 +53,6 @@ type Log interface {
 	FollowBodies(ctx context.Context, after uint64, max int, yield func(after uint64, bodies [][]byte) error) error
 }
 
-// A Signed is a checkpoint and the signed note that says it.
-type Signed struct {
-	merkle.Checkpoint
-	Note []byte
-}
-
 // A Tree is the log's Merkle tree. Run makes it grow; all else may be called meanwhile.
 type Tree struct {
 	dir    string
@@ -70,15 +64,15 @@ type Tree struct {
 	edge  merkle.Tree
 	files *hashes
 
-	kept   *Signed                // what had been signed when the server started; nil: nothing
-	signed atomic.Pointer[Signed] // nil while the tree is built
-	grown  chan struct{}          // says that there is something to sign
-	news   broadcast              // says that something was signed
+	kept   *merkle.Signed                // what had been signed when the server started; nil: nothing
+	signed atomic.Pointer[merkle.Signed] // nil while the tree is built
+	grown  chan struct{}                 // says that there is something to sign
+	news   broadcast                     // says that something was signed
 }
 
 // HasCheckpoint tells whether one was ever signed in a data folder.
 func HasCheckpoint(dir string) (bool, error) {
-	_, err := os.Stat(filepath.Join(dir, checkpointFile))
+	_, err := os.Stat(filepath.Join(dir, File))
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -109,8 +103,8 @@ func (t *Tree) Close() error { return t.files.close() }
 
 // ReadCheckpoint reads the last checkpoint that was signed in a data folder; nil if there
 // is none. Errors: ErrForeign, merkle.ErrCheckpoint, merkle.ErrKey.
-func ReadCheckpoint(dir, verifierKey string) (*Signed, error) {
-	note, err := os.ReadFile(filepath.Join(dir, checkpointFile))
+func ReadCheckpoint(dir, verifierKey string) (*merkle.Signed, error) {
+	note, err := os.ReadFile(filepath.Join(dir, File))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -124,7 +118,7 @@ func ReadCheckpoint(dir, verifierKey string) (*Signed, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the last checkpoint: %w", err)
 	}
-	return &Signed{c, note}, nil
+	return &merkle.Signed{Checkpoint: c, Note: note}, nil
 }
 
 // compare holds the log and the tree's files against the last checkpoint.
@@ -178,7 +172,7 @@ func (t *Tree) resume(size uint64) (merkle.Tree, error) {
 func (t *Tree) Key() string { return t.signer.VerifierKey() }
 
 // Signed is the last checkpoint; nil while the tree is built.
-func (t *Tree) Signed() *Signed { return t.signed.Load() }
+func (t *Tree) Signed() *merkle.Signed { return t.signed.Load() }
 
 // Await waits until a checkpoint covers so many events.
 func (t *Tree) Await(ctx context.Context, size uint64) error {

@@ -116,7 +116,9 @@ func (l *Log) Settled(ctx context.Context, position uint64) ([]byte, error) {
 
 // Body reads the exact bytes of the event at a position. It fails with ErrNotFound when
 // there is none.
-func (l *Log) Body(ctx context.Context, position uint64) ([]byte, error) { return l.body(ctx, position) }
+func (l *Log) Body(ctx context.Context, position uint64) ([]byte, error) {
+	return l.body(ctx, position)
+}
 
 // Check looks, at a start, whether this is the log that it was: it begins with event
 // 1, nothing is missing from it, and the event at each stored position is the one

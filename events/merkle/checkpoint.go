@@ -31,6 +31,12 @@ type Checkpoint struct {
 	Root   Hash
 }
 
+// A Signed is a checkpoint and the signed note that says it.
+type Signed struct {
+	Checkpoint
+	Note []byte
+}
+
 // Text is the checkpoint without signatures, as C2SP's tlog-checkpoint writes it.
 func (c Checkpoint) Text() string {
 	return fmt.Sprintf("%s\n%d\n%s\n", c.Origin, c.Size, base64.StdEncoding.EncodeToString(c.Root[:]))
