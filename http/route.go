@@ -208,7 +208,9 @@ func (r *Route) prepare() (err error) {
 	if len(params) != len(r.inShape.params) {
 		return fmt.Errorf("its In has parameters that the path lacks")
 	}
-	r.requiredIns = requiredFields(reflect.New(r.in).Interface())
+	r.requiredIns = slices.DeleteFunc(requiredFields(reflect.New(r.in).Interface()), func(name string) bool {
+		return r.inShape.fields[name] == nil // it is not of the body
+	})
 	return nil
 }
 

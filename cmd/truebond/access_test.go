@@ -19,6 +19,7 @@ var (
 	admins      = []string{"admin"}
 	accountants = []string{"finance"}
 	chargers    = []string{"charging app"}
+	auditors    = []string{"admin", "finance", "operating app"}
 	operators   = []string{"operating app"} // over TCP; the socket needs no credential
 )
 
@@ -49,6 +50,11 @@ var access = map[string][]string{
 
 	"GET /api/admin/audit": admins, "GET /api/finance/trial-balance": accountants,
 	"GET /api/finance/journal": accountants,
+
+	"GET /api/audit/key": anybody, "GET /api/audit/checkpoint": anybody, "GET /api/audit/consistency": anybody,
+	"GET /api/audit/proof/{position}": anybody, "GET /api/audit/tile/{level}/{index}": anybody,
+	"GET /api/audit/tile/entries/{index}": auditors, "GET /api/audit/events/{position}": auditors,
+	"GET /api/audit/receipt/{position}": auditors,
 
 	"POST /api/operator/staff": operators, "POST /api/operator/api-keys": operators,
 	"POST /api/operator/api-keys/revoke": operators,

@@ -21,7 +21,6 @@ import (
 	"truebond/events"
 	"truebond/events/checkpoints"
 	"truebond/events/jetstream"
-	"truebond/events/merkle"
 	"truebond/http"
 	"truebond/ledger"
 	"truebond/projections"
@@ -159,28 +158,6 @@ func (s *server) openVault(ctx context.Context) error {
 	return err
 }
 
-// openTree opens the log's Merkle tree, and refuses to go on with a log that is not the
-// one that the last checkpoint was signed for.
-func (s *server) openTree(ctx context.Context) error {
-	signedBefore, err := checkpoints.HasCheckpoint(s.folder.path)
-	if err != nil {
-		return err
-	}
-	seed, err := s.vault.SigningKey(ctx, signedBefore)
-	if err != nil {
-		return err
-	}
-	signer, err := merkle.NewSigner(seed)
-	if err != nil {
-		return err
-	}
-	if s.tree, err = checkpoints.Open(ctx, s.folder.path, signer, s.log, s.logger); err != nil {
-		return err
-	}
-	s.onClose(func(context.Context) error { return s.tree.Close() })
-	return nil
-}
-
 func (s *server) openRedis(ctx context.Context) (err error) {
 	s.redis, err = openRedis(ctx, s.settings.RedisURL, s.onClose)
 	return err
@@ -312,7 +289,7 @@ func (s *server) run(ctx context.Context) error {
 		return s.writer.Run(ctx)
 	})
 	s.work.start("checkpoints", s.tree.Run)
-	if err := s.unlessFailed(ctx, s.do.Seed, s.finishErasures); err != nil {
+	if err := s.unlessFailed(ctx, s.do.Seed, s.finishErasures, s.awaitCheckpoint); err != nil {
 		return err
 	}
 	serve := func(on func(net.Listener) error, l net.Listener) func(context.Context) error {

@@ -83,7 +83,8 @@ func (t *Tree) signForEver(ctx context.Context, atLeast uint64) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-		pause, err := signPause, t.sign(ctx, atLeast)
+		pause := signPause
+		signed, err := t.sign(ctx, atLeast)
 		switch {
 		case errors.Is(err, ErrChanged):
 			return err
@@ -91,6 +92,8 @@ func (t *Tree) signForEver(ctx context.Context, atLeast uint64) error {
 			t.logger.Error("no checkpoint can be signed; trying again", "error", err)
 			pause = retryPause
 			t.tellGrown()
+		case !signed:
+			continue
 		}
 		if err := sleep(ctx, pause); err != nil {
 			return err
@@ -100,41 +103,42 @@ func (t *Tree) signForEver(ctx context.Context, atLeast uint64) error {
 
 // sign signs what the tree is now. All that a checkpoint covers is on disk before anybody
 // sees it: the events, so that a power cut takes none of them; the tree, so that it need
-// not be built again; the checkpoint, so that the log is held to it.
-func (t *Tree) sign(ctx context.Context, atLeast uint64) error {
+// not be built again; the checkpoint, so that the log is held to it. It tells whether there
+// was anything to sign.
+func (t *Tree) sign(ctx context.Context, atLeast uint64) (bool, error) {
 	t.mu.Lock()
 	size, root, unwritten := t.edge.Size(), t.edge.Root(), len(t.files.added[0])
 	t.mu.Unlock()
 	if unwritten > 0 || size == 0 || size < atLeast {
-		return nil // there will be more to sign soon
+		return false, nil // there will be more to sign soon
 	}
 	if s := t.signed.Load(); s != nil && s.Size == size {
-		return nil
+		return false, nil
 	}
 	body, err := t.log.Settled(ctx, size)
 	if err != nil {
-		return err
+		return false, err
 	}
 	leaf, err := t.files.node(0, size-1)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if merkle.LeafHash(body) != leaf {
-		return fmt.Errorf("%w: event %d is not the one that was read before", ErrChanged, size)
+		return false, fmt.Errorf("%w: event %d is not the one that was read before", ErrChanged, size)
 	}
 	if err := t.syncFiles(); err != nil {
-		return err
+		return false, err
 	}
 	signed := &merkle.Signed{
 		Checkpoint: merkle.Checkpoint{Origin: t.signer.Origin(), Size: size, Root: root},
 		Note:       t.signer.Sign(size, root),
 	}
 	if err := writeDurably(t.dir, File, signed.Note); err != nil {
-		return err
+		return false, err
 	}
 	t.signed.Store(signed)
 	t.news.wake()
-	return nil
+	return true, nil
 }
 
 // syncFiles makes sure that what was written of the tree survives a power cut.
