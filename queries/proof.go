@@ -117,7 +117,7 @@ func noEvent(position, last uint64) error {
 // ProofOf asks for a proof that an event is in the log.
 type ProofOf struct {
 	Position uint64  `param:"position" minimum:"1"`              // in the log: 1, 2, 3 …
-	Size     *uint64 `query:"size" nullable:"false" minimum:"1"` // of the log in the checkpoint; the last one's if not given
+	Size     *uint64 `query:"size" nullable:"false" minimum:"1"` // of the log; the last checkpoint's if not given
 }
 
 // Validate says which parameter is not as it must be.

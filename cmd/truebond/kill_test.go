@@ -10,6 +10,7 @@ import (
 	nethttp "net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -219,15 +220,22 @@ func TestNothingAcknowledgedIsLostWhenTheServerIsKilledTwentyTimes(t *testing.T)
 	}
 	data := t.TempDir()
 	l := prepareLoad(t, data)
-	for range rounds {
+	kept := []string{"verify", "--data", data}
+	for round := range rounds {
 		server := spawn(t, data)
 		callers := l.run(server.url)
 		time.Sleep(time.Duration(50+rand.IntN(400)) * time.Millisecond) //nolint:gosec // any moment will do
+		checkpoint := filepath.Join(t.TempDir(), strconv.Itoa(round))
+		write(t, checkpoint, (&world{t: t, url: server.url}).ask("GET", "/api/audit/checkpoint", "", nil).is(200).body)
+		kept = append(kept, "--checkpoint", checkpoint)
 		server.kill(t)
 		callers.Wait()
 	}
 	if len(l.acked) < 10*rounds {
 		t.Fatalf("only %d commands were acknowledged; that shows nothing", len(l.acked))
+	}
+	if code, said := runs(t, kept...); code != exitDone {
+		t.Errorf("the log is not what was signed before the kills:\n%s", said)
 	}
 	checkPromises(t, data, l)
 	t.Logf("%d kills, %d asked, %d acknowledged, none lost", rounds, l.asked, len(l.acked))

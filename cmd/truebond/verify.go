@@ -49,7 +49,7 @@ log is held against those. Checkpoints from several times narrow down where a ch
 		},
 	}
 	cmd.Flags().StringVar(&v.data, "data", dataDefault, "data folder of the log; no server may run on it")
-	cmd.Flags().StringArrayVar(&v.checkpoints, "checkpoint", nil, "file with a checkpoint that you have kept; may come again")
+	cmd.Flags().StringArrayVar(&v.checkpoints, "checkpoint", nil, "file with a checkpoint that you have kept; repeatable")
 	cmd.Flags().StringVar(&v.key, "key", "", "key that checkpoints must be signed with: name+hash+key")
 	serverFlags(cmd, &v.options)
 	cmd.AddCommand(verifyReceiptCommand())
@@ -227,7 +227,9 @@ const batchVerify = 1000 // events at a time
 
 // compareStored holds the tree's files against what the log's events hash to. It gives
 // what tells the first node that differs.
-func compareStored(checker *merkle.Checker, own *keptCheckpoint, stored *checkpoints.Stored) (first func() *merkle.Node) {
+func compareStored(
+	checker *merkle.Checker, own *keptCheckpoint, stored *checkpoints.Stored,
+) (first func() *merkle.Node) {
 	var found *merkle.Node
 	checker.Told = func(n merkle.Node) {
 		if found != nil || own == nil || (n.Index+1)<<n.Level > own.Size {

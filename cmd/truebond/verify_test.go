@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"encoding/base64"
 	"encoding/json"
 	"os"
@@ -118,6 +119,20 @@ func (l laid) rewritten(change func([]events.Record) []events.Record) {
 	}
 }
 
+// forgetSigningKey makes the vault one of a program that signed nothing.
+func (l laid) forgetSigningKey() {
+	l.t.Helper()
+	db, err := sql.Open("sqlite", filepath.Join(l.data, "vault.db"))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer db.Close()
+	const forget = `UPDATE root SET record = CAST(json_remove(CAST(record AS TEXT), '$.signing_key') AS BLOB)`
+	if _, err := db.Exec(forget); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
 func (l laid) without(name string) {
 	l.t.Helper()
 	if err := os.RemoveAll(filepath.Join(l.data, name)); err != nil {
@@ -148,8 +163,21 @@ func (l laid) verifies(code int, said []string, args ...string) {
 	}
 }
 
-func TestASoundLogIsVerified(t *testing.T) {
+// One log is laid for all of these, and each has a copy of it.
+func TestWhoeverChecksALogOrAReceiptFindsWhatIsWrong(t *testing.T) {
 	l := lay(t)
+	for name, test := range map[string]func(*testing.T, laid){
+		"a sound log":                      aSoundLogIsVerified,
+		"a log that was tampered with":     aLogThatWasTamperedWithIsNotVerified,
+		"a tree that was":                  aRottenTreeIsToldFromARottenLog,
+		"a server that starts on such one": aServerRefusesALogThatIsNotWhatItSigned,
+		"a receipt":                        aReceiptIsCheckedWithNothingButTheKey,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, l.copied(t)) })
+	}
+}
+
+func aSoundLogIsVerified(t *testing.T, l laid) {
 	sound := []string{"The log is sound", "signed by the key", l.kept, l.early}
 	l.verifies(exitDone, sound, "--checkpoint", l.kept, "--checkpoint", l.early, "--key", l.key)
 	l.verifies(exitDone, []string{"give --key", "Nothing was compared that is kept elsewhere"})
@@ -172,8 +200,7 @@ func TestASoundLogIsVerified(t *testing.T) {
 
 // Each with the tree's files at hand, which tell the place exactly, and without, when the
 // checkpoints that were kept tell between which events it is.
-func TestALogThatWasTamperedWithIsNotVerified(t *testing.T) {
-	l := lay(t)
+func aLogThatWasTamperedWithIsNotVerified(t *testing.T, l laid) {
 	last := len(l.bodies)
 	changed := func(at int) func([]events.Record) []events.Record {
 		return func(r []events.Record) []events.Record {
@@ -218,8 +245,7 @@ func TestALogThatWasTamperedWithIsNotVerified(t *testing.T) {
 	}
 }
 
-func TestARottenTreeIsToldFromARottenLog(t *testing.T) {
-	l := lay(t)
+func aRottenTreeIsToldFromARottenLog(t *testing.T, l laid) {
 	file := filepath.Join(l.data, "tree", "0")
 	hashes, err := os.ReadFile(file)
 	if err != nil {
@@ -230,8 +256,7 @@ func TestARottenTreeIsToldFromARottenLog(t *testing.T) {
 	l.verifies(exitFailed, []string{"the log is right, but the Merkle tree", "from event 5 on"})
 }
 
-func TestAServerRefusesALogThatIsNotWhatItSigned(t *testing.T) {
-	l := lay(t)
+func aServerRefusesALogThatIsNotWhatItSigned(t *testing.T, l laid) {
 	start := func(t *testing.T, l laid) error {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
@@ -257,6 +282,8 @@ func TestAServerRefusesALogThatIsNotWhatItSigned(t *testing.T) {
 			})
 			l.without("views.db")
 		}, "is another one"},
+		"the vault is from before the checkpoint": {func(l laid) { l.forgetSigningKey() },
+			"checkpoints of the log were signed, but the vault lacks the key"},
 		"the vault is another one": {func(l laid) {
 			l.without("vault.db")
 			l.without("vault.db-wal")
@@ -271,6 +298,17 @@ func TestAServerRefusesALogThatIsNotWhatItSigned(t *testing.T) {
 			}
 		})
 	}
+	t.Run("all is from before there were checkpoints", func(t *testing.T) {
+		l := l.copied(t)
+		l.forgetSigningKey()
+		l.without("tree")
+		l.without("checkpoint")
+		if err := start(t, l); err != nil {
+			t.Fatal(err)
+		}
+		l.verifies(exitFailed, []string{"not signed by this key"}, "--key", l.key) // the key is a new one
+		l.verifies(exitDone, []string{"Its first 14 events are those of the checkpoint"})
+	})
 	t.Run("nothing is wrong", func(t *testing.T) {
 		l := l.copied(t)
 		l.without("tree")
@@ -280,8 +318,7 @@ func TestAServerRefusesALogThatIsNotWhatItSigned(t *testing.T) {
 	})
 }
 
-func TestAReceiptIsCheckedWithNothingButTheKey(t *testing.T) {
-	l := lay(t)
+func aReceiptIsCheckedWithNothingButTheKey(t *testing.T, l laid) {
 	good, err := os.ReadFile(l.receipt)
 	if err != nil {
 		t.Fatal(err)

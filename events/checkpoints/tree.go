@@ -20,9 +20,11 @@ import (
 	"truebond/events/merkle"
 )
 
+// File is the name of the last signed checkpoint in a data folder.
+const File = "checkpoint"
+
 const (
 	treeFolder = "tree"
-	File       = "checkpoint" // the last signed checkpoint, in the data folder
 
 	// signPause is the time between two checkpoints. It bounds what signing costs while
 	// the log grows fast, and leaves most of the second that a checkpoint may be behind.
