@@ -19,7 +19,7 @@ import (
 // guide shows must be in it.
 func TestWhatTheGuidesSayWorksWhenPasted(t *testing.T) {
 	for _, guide := range []string{
-		"README.md", "docs/app-developer.md", "docs/finance.md", "docs/operator.md",
+		"README.md", "docs/app-developer.md", "docs/finance.md", "docs/operator.md", "docs/auditor.md",
 	} {
 		t.Run(guide, func(t *testing.T) {
 			text, err := os.ReadFile(filepath.Join("../..", guide))
