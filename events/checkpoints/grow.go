@@ -45,7 +45,10 @@ func (t *Tree) grow(ctx context.Context, bodies [][]byte) error {
 		t.mu.Unlock()
 		if err == nil {
 			t.tellGrown()
-			return nil
+			if len(bodies) == batchMax { // there is more
+				return nil
+			}
+			return sleep(ctx, gatherPause)
 		}
 		t.logger.Error("the Merkle tree cannot be written; trying again", "error", err)
 		if err := sleep(ctx, retryPause); err != nil {

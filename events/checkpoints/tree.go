@@ -30,6 +30,10 @@ const (
 	// the log grows fast, and leaves most of the second that a checkpoint may be behind.
 	signPause = 200 * time.Millisecond
 
+	// gatherPause lets events come together that are hashed and written at once: the tree
+	// is to cost those who wait for the log as little as can be.
+	gatherPause = 20 * time.Millisecond
+
 	retryPause = time.Second // after the disk or the log has failed
 	batchMax   = 1000        // events hashed at a time
 )
