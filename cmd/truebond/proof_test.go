@@ -188,8 +188,22 @@ func isProved(t *testing.T, v witness, position int, now tlog.Tree, leaf tlog.Ha
 	}
 }
 
-func TestACheckpointCoversAnEventSoonAfterIt(t *testing.T) {
+func TestTheLogProvesWhatItIs(t *testing.T) {
 	w := begin(t, everywhere[0])
+	finance := w.staff("finance")
+	for _, c := range []struct {
+		name string
+		test func(t *testing.T, w *world, finance string)
+	}{
+		{"a checkpoint covers an event soon after it", aCheckpointCoversAnEventSoonAfterIt},
+		{"what is asked wrongly is named", whatIsAskedWronglyIsNamed},
+		{"an erasure leaves the tree as it was", anErasureLeavesTheTreeAsItWas},
+	} {
+		t.Run(c.name, func(t *testing.T) { c.test(t, w, finance) })
+	}
+}
+
+func aCheckpointCoversAnEventSoonAfterIt(t *testing.T, w *world, _ string) {
 	v := w.witness()
 	ann := w.signsUp()
 	position, err := strconv.ParseInt(w.position(), 10, 64)
@@ -205,9 +219,7 @@ func TestACheckpointCoversAnEventSoonAfterIt(t *testing.T) {
 	}
 }
 
-func TestWhatIsAskedWronglyIsNamed(t *testing.T) {
-	w := begin(t, everywhere[0])
-	finance := w.staff("finance")
+func whatIsAskedWronglyIsNamed(t *testing.T, w *world, finance string) {
 	last, err := strconv.Atoi(w.position())
 	if err != nil {
 		t.Fatal(err)
@@ -248,9 +260,8 @@ func TestWhatIsAskedWronglyIsNamed(t *testing.T) {
 	}
 }
 
-func TestAnErasureLeavesTheTreeAsItWas(t *testing.T) {
-	w := begin(t, everywhere[0])
-	v, finance := w.witness(), w.staff("finance")
+func anErasureLeavesTheTreeAsItWas(t *testing.T, w *world, finance string) {
+	v := w.witness()
 	ann := w.signsUp()
 	before := v.sees("Ledger-Position", w.position())
 	receipts := map[int]answer{}

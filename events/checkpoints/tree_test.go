@@ -183,7 +183,9 @@ func TestALogThatIsNotWhatWasSignedIsRefused(t *testing.T) {
 		if err := os.RemoveAll(filepath.Join(f.dir, treeFolder)); err != nil {
 			t.Fatal(err)
 		}
-		if err := f.open().Run(t.Context()); !errors.Is(err, ErrChanged) {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		if err := f.open().Run(ctx); !errors.Is(err, ErrChanged) {
 			t.Errorf("the tree was built: %v", err)
 		}
 	})
