@@ -206,7 +206,7 @@ func (s *server) putTogether(ctx context.Context) error {
 	s.read = queries.NewService(queries.Parts{
 		Views: reader, Vault: s.vault, Now: s.clock.Now, Position: s.projector.Position,
 		Changes: s.projector.Changes,
-		Tree: s.tree, Bodies: s.log,
+		Tree:    s.tree, Bodies: s.log,
 	})
 	s.timers = commands.NewTimers(s.do, s.views, s.logger)
 	return s.makeHTTP(last)

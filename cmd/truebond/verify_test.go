@@ -231,7 +231,7 @@ func aLogThatWasTamperedWithIsNotVerified(t *testing.T, l laid) {
 			return slices.Insert(r, 11, twice)
 		}, "event 12: its key", "was used before, by event 11"},
 		"one cannot be read": {func(r []events.Record) []events.Record { r[4].Body = []byte(`{"key":`); return r },
-			"event 5: decode event 5", "event 5: decode event 5"},
+			"event 5: an event in the log cannot be read", "event 5: an event in the log cannot be read"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := l.copied(t)
