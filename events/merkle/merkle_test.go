@@ -251,3 +251,23 @@ func TestACheckerFindsWhatWasDone(t *testing.T) {
 		t.Error("checkpoints out of order are taken")
 	}
 }
+
+func TestAKeySignsForOneLog(t *testing.T) {
+	secret, key, err := note.GenerateKey(rand.Reader, "truebond/one")
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := note.NewSigner(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for origin, want := range map[string]error{"truebond/one": nil, "truebond/two": ErrSignature} {
+		signed, err := note.Sign(&note.Note{Text: Checkpoint{origin, 7, LeafHash(nil)}.Text()}, signer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := OpenCheckpoint(signed, key); !errors.Is(err, want) {
+			t.Errorf("a checkpoint of %s: %v", origin, err)
+		}
+	}
+}
