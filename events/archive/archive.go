@@ -8,6 +8,7 @@
 package archive
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -82,10 +83,7 @@ func Open(ctx context.Context, store Store) (*Archive, error) {
 // one position, the longer.
 func (a *Archive) choose(found []name) error {
 	slices.SortStableFunc(found, func(x, y name) int {
-		if x.first != y.first {
-			return compare(x.first, y.first)
-		}
-		return compare(y.last, x.last)
+		return cmp.Or(cmp.Compare(x.first, y.first), cmp.Compare(y.last, x.last))
 	})
 	for _, n := range found {
 		switch end := a.Last(); {
@@ -103,16 +101,6 @@ func (a *Archive) choose(found []name) error {
 			events.ErrGap, a.Last(), a.signed)
 	}
 	return nil
-}
-
-func compare(x, y uint64) int {
-	switch {
-	case x < y:
-		return -1
-	case x > y:
-		return 1
-	}
-	return 0
 }
 
 // Last is the position of the last event; 0 if there is none.

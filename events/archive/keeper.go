@@ -37,6 +37,7 @@ type Keeper struct {
 	tree      edge    // of all events that are archived or in open
 	open      Segment // the last one, which is not full
 	openBytes int
+	eventsMax int      // of a segment
 	kept      string   // the name under which an open segment is there; empty if it is not
 	stale     []string // what goes when the open segment is there in full
 
@@ -52,7 +53,7 @@ func Resume(ctx context.Context, store Store, log Log, logger *slog.Logger) (*Ke
 	if err != nil {
 		return nil, err
 	}
-	k := &Keeper{archive: a, log: log, logger: logger, open: Segment{First: 1}}
+	k := &Keeper{archive: a, log: log, logger: logger, open: Segment{First: 1}, eventsMax: segmentEventsMax}
 	if len(a.segments) == 0 {
 		return k, nil
 	}
@@ -173,7 +174,7 @@ func (k *Keeper) keep(ctx context.Context, upTo uint64) error {
 		if size >= upTo {
 			return nil
 		}
-		count := min(upTo-size, readMax, uint64(segmentEventsMax-len(k.open.Bodies)))
+		count := min(upTo-size, readMax, uint64(k.eventsMax-len(k.open.Bodies)))
 		records, err := k.log.ReadRange(ctx, size, int(count))
 		if err != nil {
 			return fmt.Errorf("read what is to be archived: %w", err)
@@ -193,7 +194,7 @@ func (k *Keeper) keep(ctx context.Context, upTo uint64) error {
 }
 
 func (k *Keeper) isFull() bool {
-	return len(k.open.Bodies) >= segmentEventsMax || k.openBytes >= segmentBytesMax
+	return len(k.open.Bodies) >= k.eventsMax || k.openBytes >= segmentBytesMax
 }
 
 // write keeps the open segment, and begins the next one if it is full.

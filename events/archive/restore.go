@@ -1,9 +1,11 @@
 package archive
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"truebond/events"
@@ -60,7 +62,7 @@ func (r *Restorer) Restore(ctx context.Context, to NewLog, until Until, found Da
 		return w.done, errors.Join(err, fmt.Errorf("restore into a log of %d events: it must be empty", last))
 	}
 	var err error
-	if w.check, err = r.checker(max(r.Archive.Last(), found.Sound)); err != nil {
+	if w.check, err = r.checker(found); err != nil {
 		return w.done, err
 	}
 	err = r.Archive.Walk(ctx, func(s Segment) error { return w.take(ctx, s.First, s.Bodies) })
@@ -85,15 +87,17 @@ func (r *Restorer) Restore(ctx context.Context, to NewLog, until Until, found Da
 	return w.done, nil
 }
 
-// checker checks against those checkpoints that so many events can be compared with.
-func (r *Restorer) checker(size uint64) (*merkle.Checker, error) {
-	var within []merkle.Checkpoint
+// checker checks against all checkpoints. When a damaged log was inspected, and its loss
+// has been told of, those of what is lost are left out.
+func (r *Restorer) checker(found Damage) (*merkle.Checker, error) {
+	var due []merkle.Checkpoint
 	for _, c := range r.Checkpoints {
-		if c.Size <= size {
-			within = append(within, c)
+		if found.log == nil || c.Size <= found.Sound {
+			due = append(due, c)
 		}
 	}
-	return merkle.NewChecker(within...)
+	slices.SortStableFunc(due, func(x, y merkle.Checkpoint) int { return cmp.Compare(x.Size, y.Size) })
+	return merkle.NewChecker(due...)
 }
 
 // A restoring is a restore under way.
