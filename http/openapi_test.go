@@ -101,6 +101,7 @@ type noOperator struct{}
 func (noOperator) Rebuild(context.Context, []string, func(string, uint64, uint64)) error { return nil }
 func (noOperator) Compare(context.Context, []string, func(CompareLine)) error            { return nil }
 func (noOperator) Follow(context.Context, uint64, func(events.Record) error) error       { return nil }
+func (noOperator) Archive(context.Context) (Archived, error)                             { return Archived{}, nil }
 func (noOperator) TestClock() bool                                                       { return true }
 func (noOperator) Advance(context.Context, time.Duration) (time.Time, error) {
 	return time.Time{}, nil

@@ -22,6 +22,8 @@ type Operator interface {
 	Follow(ctx context.Context, after uint64, show func(events.Record) error) error
 	// Advance moves the test clock, and returns when all that came due has settled.
 	Advance(ctx context.Context, by time.Duration) (now time.Time, err error)
+	// Archive brings the log's archive up to now.
+	Archive(ctx context.Context) (Archived, error)
 	// TestClock tells whether there is a test clock.
 	TestClock() bool
 }
@@ -35,6 +37,7 @@ func operatorRoutes(do *commands.Service, read *queries.Service, run Operator) [
 		post("/api/operator/erase", do.Erase, "Make a person's data unreadable", operator),
 		post("/api/operator/rebuild", o.rebuild, "Build views again", operator),
 		post("/api/operator/compare", o.compare, "Compare views with the log", operator),
+		post("/api/operator/archive", o.archive, "Archive the log up to now", operator),
 		get("/api/operator/intents/{id}", read.AnyIntent, "Read somebody's payment", operator),
 		get("/api/operator/tail", o.tail, "Follow the log", operator),
 	}
@@ -68,6 +71,16 @@ type Advanced struct {
 func (o operatorHandlers) advance(ctx context.Context, in Advance) (Advanced, error) {
 	now, err := o.run.Advance(ctx, time.Duration(in.Seconds)*time.Second)
 	return Advanced{Now: now}, err
+}
+
+// Archived is how far the archive is.
+type Archived struct {
+	Position uint64 `json:"position"` // of the last event that is archived for certain
+	Place    string `json:"place"`    // where the archive is
+}
+
+func (o operatorHandlers) archive(ctx context.Context, _ commands.Nothing) (Archived, error) {
+	return o.run.Archive(ctx)
 }
 
 // RebuildViews asks to build views again.

@@ -69,6 +69,7 @@ var statuses = map[string]int{
 	"payment_granted":      nethttp.StatusConflict,
 	"packages_changed":     nethttp.StatusConflict,
 	"version_conflict":     nethttp.StatusConflict,
+	"no_archive":           nethttp.StatusConflict,
 	"nothing_to_do":        nethttp.StatusConflict, // where a command does not make it a success
 	"key_busy":             nethttp.StatusConflict,
 	"already_granted":      nethttp.StatusConflict,

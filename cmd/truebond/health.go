@@ -15,12 +15,16 @@ func (s *server) checks() []http.Check {
 	ping := func(do func(context.Context) error) func(context.Context) (string, error) {
 		return func(ctx context.Context) (string, error) { return "", do(ctx) }
 	}
-	return []http.Check{
+	checks := []http.Check{
 		{Name: "log", Check: ping(s.log.Ping)},
 		{Name: "store", Check: ping(s.store.Ping)},
 		{Name: "redis", Check: ping(func(ctx context.Context) error { return s.redis.Ping(ctx).Err() })},
 		{Name: "views", Check: s.checkViews},
 	}
+	if s.archiver != nil {
+		checks = append(checks, http.Check{Name: "archive", Check: s.archiver.check})
+	}
+	return checks
 }
 
 // checkViews tells how far the views are behind; so far that the writer sends people
@@ -43,11 +47,12 @@ func (s *server) behind() uint64 {
 	return last - min(stored, last)
 }
 
+func gauge(name, help string, value func() float64) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "truebond", Name: name, Help: help}, value)
+}
+
 func (s *server) metrics() []prometheus.Collector {
-	gauge := func(name, help string, value func() float64) prometheus.Collector {
-		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "truebond", Name: name, Help: help}, value)
-	}
-	return append(s.comparisons.collectors(),
+	all := append(s.comparisons.collectors(),
 		gauge("log_position", "Position of the last event that is in the log for certain.",
 			func() float64 { return float64(s.writer.Last()) }),
 		gauge("views_position", "Position that all views are folded to.",
@@ -64,4 +69,8 @@ func (s *server) metrics() []prometheus.Collector {
 		gauge("commands_under_way", "Commands that wait for their outcome.",
 			func() float64 { return float64(s.writer.UnderWay()) }),
 	)
+	if s.archiver != nil {
+		all = append(all, s.archiver.metrics()...)
+	}
+	return all
 }

@@ -43,13 +43,13 @@ type child struct {
 }
 
 // spawn starts `truebond serve` on a data folder, and waits until it serves.
-func spawn(t *testing.T, data string) *child {
+func spawn(t *testing.T, data string, more ...string) *child {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(exe, "serve", "--data", data, "--listen", "127.0.0.1:0", "--log-level", "error")
+	cmd := exec.Command(exe, append([]string{"serve", "--data", data, "--listen", "127.0.0.1:0", "--log-level", "error"}, more...)...)
 	cmd.Env = append(os.Environ(), asProgram+"=1")
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

@@ -39,7 +39,7 @@ func openKeys(ctx context.Context, mongoURL string, folder dataFolder) (keyStore
 	if mongoURL != "" {
 		return vault.OpenMongo(ctx, mongoURL)
 	}
-	return vault.OpenSQLite(folder.join("vault.db"))
+	return vault.OpenSQLite(folder.join(vaultFile))
 }
 
 // openRedis connects to Redis, or runs a stand-in in the process, which forgets all

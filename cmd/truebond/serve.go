@@ -20,6 +20,8 @@ type options struct {
 	proxies      []string
 	testClock    bool
 	compareEvery time.Duration // how often views are compared with the log; 0: never
+	archive      string        // where the archive is kept: a folder, inBucket, nowhere; empty: the bucket if there is one
+	archiveEvery time.Duration // how far the archive may be behind; 0: a minute
 	settings     *settings     // nil: those of the surroundings
 	logger       *slog.Logger  // nil: silent
 }
@@ -68,6 +70,9 @@ It stops in good order on SIGTERM and Ctrl-C: what is under way is answered firs
 	flags.StringVar(&o.nats, "nats", "", "URL of an outside NATS cluster for the log (sync_interval: always)")
 	flags.IntVar(&o.replicas, "replicas", 3, "copies of the log on that cluster")
 	flags.StringSliceVar(&o.proxies, "trust-proxy", nil, "network of proxies whose X-Forwarded-For is believed")
+	flags.StringVar(&o.archive, "archive", "",
+		"folder that an archive of the log is kept in, or bucket, or none (default: the bucket, if one is set)")
+	flags.DurationVar(&o.archiveEvery, "archive-every", archiveEvery, "how far the archive may be behind the log")
 	flags.BoolVar(&o.testClock, "test-clock", false, "a clock that stands still until it is moved (never with real money)")
 	flags.DurationVar(&o.compareEvery, "compare-every", 24*time.Hour,
 		"how often views are compared with the log, see \"truebond compare\"; 0: never")

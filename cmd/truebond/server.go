@@ -39,6 +39,7 @@ type server struct {
 	views     *views
 	vault     *vault.Vault
 	tree      *checkpoints.Tree
+	archiver  *archiver // nil: no archive is kept
 	redis     goredis.UniversalClient
 	clock     *commands.Clock
 	writer    *commands.Writer
@@ -67,7 +68,8 @@ func startServer(ctx context.Context, o options) (_ *server, err error) {
 		}
 	}()
 	for _, step := range []func(context.Context) error{
-		s.openFolder, s.openLog, s.openStore, s.openVault, s.openTree, s.openRedis, s.putTogether, s.listen, s.run,
+		s.openFolder, s.openLog, s.openStore, s.openVault, s.openTree, s.openArchive, s.openRedis,
+		s.putTogether, s.listen, s.run,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, err
@@ -109,7 +111,7 @@ func (s *server) openFolder(context.Context) (err error) {
 		return err
 	}
 	s.onClose(func(context.Context) error { return unlock() })
-	return nil
+	return s.folder.checkRestored()
 }
 
 func (s *server) openLog(ctx context.Context) (err error) {
@@ -289,7 +291,11 @@ func (s *server) run(ctx context.Context) error {
 		return s.writer.Run(ctx)
 	})
 	s.work.start("checkpoints", s.tree.Run)
-	if err := s.unlessFailed(ctx, s.do.Seed, s.finishErasures, s.awaitCheckpoint); err != nil {
+	if s.archiver != nil {
+		s.work.start("archiver", s.runArchiver)
+	}
+	if err := s.unlessFailed(ctx, s.do.Seed, s.repeatErasures, s.finishErasures,
+		s.awaitCheckpoint); err != nil {
 		return err
 	}
 	serve := func(on func(net.Listener) error, l net.Listener) func(context.Context) error {

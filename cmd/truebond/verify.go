@@ -25,13 +25,14 @@ type verification struct {
 	options
 	checkpoints []string // files that the checker has kept
 	key         string   // that they are signed with
+	from        string   // folder of an archive, or inBucket; empty: the log of a data folder is checked
 }
 
 func verifyCommand() *cobra.Command {
 	var v verification
 	cmd := &cobra.Command{
 		Use:   "verify",
-		Short: "Check a whole log, or a receipt, trusting nobody",
+		Short: "Check a whole log, an archive or a receipt, trusting nobody",
 		Long: `Reads every event of a log, while no server runs on it, and checks that each can be
 read, follows the one before without a gap, balances, and has a key that no other has;
 and that all of them together are what was signed. What is wrong is named with its place.
@@ -42,13 +43,18 @@ checkpoints somewhere else, and the key too: a checkpoint is what a server answe
 log is held against those. Checkpoints from several times narrow down where a change is.`,
 		Example: `  curl -s https://api.example.com/api/audit/checkpoint > 2026-11-25.checkpoint
   truebond verify --data ./data --checkpoint 2026-11-25.checkpoint --key truebond/1f2e…+0a1b2c3d+AR…
+  truebond verify --archive /mnt/backup/truebond --checkpoint 2026-11-25.checkpoint
   truebond verify receipt receipt.json --key truebond/1f2e…+0a1b2c3d+AR…`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if v.from != "" {
+				return verifyArchive(cmd.Context(), v, cmd.OutOrStdout())
+			}
 			return verifyLog(cmd.Context(), v, cmd.OutOrStdout())
 		},
 	}
 	cmd.Flags().StringVar(&v.data, "data", dataDefault, "data folder of the log; no server may run on it")
+	cmd.Flags().StringVar(&v.from, "archive", "", "folder of an archive to check instead, or \"bucket\"")
 	cmd.Flags().StringArrayVar(&v.checkpoints, "checkpoint", nil, "file with a checkpoint that you have kept; repeatable")
 	cmd.Flags().StringVar(&v.key, "key", "", "key that checkpoints must be signed with: name+hash+key")
 	serverFlags(cmd, &v.options)
@@ -80,6 +86,9 @@ func verifyLog(ctx context.Context, v verification, out io.Writer) error {
 		return fmt.Errorf("%w: stop it first, or check from outside what it proves (docs/auditor.md)", err)
 	}
 	defer unlock() //nolint:errcheck // the process ends
+	if err := folder.checkRestored(); err != nil {
+		return err
+	}
 	own, err := v.ownCheckpoint(folder)
 	if err != nil {
 		return err
@@ -102,7 +111,7 @@ func verifyLog(ctx context.Context, v verification, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return v.report(out, read, against)
+	return v.report(out, "log", read, against)
 }
 
 // readCheckpoints reads the checkpoints that the checker has kept.
@@ -261,9 +270,9 @@ func whichIsRight(failed error, first merkle.Node, against []keptCheckpoint, sto
 	return &audit.Fault{Position: position, Err: fmt.Errorf("it is not the event that was signed (%w)", failed)}
 }
 
-func (v verification) report(out io.Writer, read *audit.Reader, against []keptCheckpoint) error {
-	_, err := fmt.Fprintf(out, "The log is sound: %d events, each read, in order and hashed.\nIts root is %v.\n",
-		read.Read(), read.Root())
+func (v verification) report(out io.Writer, what string, read *audit.Reader, against []keptCheckpoint) error {
+	_, err := fmt.Fprintf(out, "The %s is sound: %d events, each read, in order and hashed.\nIts root is %v.\n",
+		what, read.Read(), read.Root())
 	for _, c := range against {
 		signature := ", whose signature was not checked: give --key"
 		if v.key != "" {

@@ -140,6 +140,21 @@ func (a *Archive) get(ctx context.Context, n name) (Segment, error) {
 	return decode(n, object, a.unpack)
 }
 
+// Body reads the exact bytes of one event, and its whole segment for it.
+func (a *Archive) Body(ctx context.Context, position uint64) ([]byte, error) {
+	for _, n := range a.segments {
+		if position < n.first || position > n.last {
+			continue
+		}
+		s, err := a.get(ctx, n)
+		if err != nil {
+			return nil, err
+		}
+		return s.Bodies[position-n.first], nil
+	}
+	return nil, fmt.Errorf("event %d: %w", position, events.ErrGap)
+}
+
 // Walk reads all segments in their order. Each is checked before it is yielded: by its
 // own hash, and by the tree of all before it. The next one is fetched meanwhile.
 //
