@@ -101,6 +101,7 @@ func newShell(t *testing.T) *shell {
 	s := &shell{t: t, folder: t.TempDir()}
 	server, err := startServer(ctx, options{
 		data: filepath.Join(s.folder, dataDefault), listen: "127.0.0.1:0", testClock: true,
+		archive: filepath.Join(s.folder, "archive"),
 	})
 	if err != nil {
 		t.Fatal(err)

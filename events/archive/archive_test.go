@@ -217,7 +217,7 @@ func TestWhatElseStandsThereIsPassedOver(t *testing.T) {
 // Whenever the one who archives is killed, what is there is the beginning of the log, and
 // the next one goes on from there.
 func TestAnArchiverCanBeKilledAtEveryStep(t *testing.T) {
-	log := newLog(t, "one", 40)
+	log := newLog(t, "one", 25)
 	rapid.Check(t, func(rt *rapid.T) {
 		store := newStore(t)
 		eventsMax := rapid.IntRange(1, 12).Draw(rt, "a segment's events")

@@ -65,23 +65,18 @@ func (r *Restorer) Restore(ctx context.Context, to NewLog, until Until, found Da
 	if w.check, err = r.checker(found); err != nil {
 		return w.done, err
 	}
-	err = r.Archive.Walk(ctx, func(s Segment) error { return w.take(ctx, s.First, s.Bodies) })
-	if err == nil && found.Sound > r.Archive.Last() {
-		err = inRows(r.Archive.Last(), found.Sound, func(after uint64, count int) error {
-			bodies, err := found.log.ReadBodies(ctx, after, count)
-			if err != nil {
-				return err
-			}
-			return w.take(ctx, after+1, bodies)
-		})
-	}
-	if err == nil {
-		err = w.check.Done()
-	}
-	if err == nil {
-		err = w.flush(ctx)
-	}
-	if err != nil {
+	work, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	w.batches = make(chan []events.Record)
+	appended := make(chan error, 1)
+	go func() {
+		err := w.append(work)
+		cancel(err)
+		appended <- err
+	}()
+	err = w.readAll(work, found)
+	close(w.batches)
+	if err = errors.Join(<-appended, err); err != nil {
 		return w.done, fmt.Errorf("restore from %s: %w", r.Archive.store, err)
 	}
 	return w.done, nil
@@ -109,7 +104,31 @@ type restoring struct {
 	beyond  bool // what comes is not wanted
 	waiting []events.Record
 	bytes   int
+	batches chan []events.Record // to who appends them, while the next one is read and checked
 	done    Restored
+}
+
+// readAll takes the archive's events, and those that were found good behind them.
+func (w *restoring) readAll(ctx context.Context, found Damage) error {
+	end := w.Archive.Last()
+	err := w.Archive.Walk(ctx, func(s Segment) error { return w.take(ctx, s.First, s.Bodies) })
+	if err != nil {
+		return err
+	}
+	err = inRows(end, max(end, found.Sound), func(after uint64, count int) error {
+		bodies, err := found.log.ReadBodies(ctx, after, count)
+		if err != nil {
+			return err
+		}
+		return w.take(ctx, after+1, bodies)
+	})
+	if err != nil {
+		return err
+	}
+	if err := w.check.Done(); err != nil {
+		return err
+	}
+	return w.flush(ctx)
 }
 
 func (w *restoring) take(ctx context.Context, first uint64, bodies [][]byte) error {
@@ -141,13 +160,28 @@ func (w *restoring) take(ctx context.Context, first uint64, bodies [][]byte) err
 	return nil
 }
 
+// flush hands on what is waiting. It fails when an append has failed.
 func (w *restoring) flush(ctx context.Context) error {
 	if len(w.waiting) == 0 {
 		return nil
 	}
-	err := w.to.Append(ctx, w.waiting[0].Position-1, w.waiting)
-	w.waiting, w.bytes = w.waiting[:0], 0
-	return err
+	select {
+	case w.batches <- w.waiting:
+		w.waiting, w.bytes = nil, 0
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// append appends batches until there are no more.
+func (w *restoring) append(ctx context.Context) error {
+	for batch := range w.batches {
+		if err := w.to.Append(ctx, batch[0].Position-1, batch); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (r *Restorer) tell(done uint64) {
