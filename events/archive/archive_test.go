@@ -169,6 +169,9 @@ func TestWhateverHappensToAnObjectIsNoticed(t *testing.T) {
 		if noticed(t, store) == nil {
 			t.Errorf("%s is of another log, and nothing is noticed", theirs)
 		}
+		if _, err := read(t.Context(), store); err == nil && !strings.HasSuffix(name, checkpointEnding) {
+			t.Errorf("%s is of another log, and nothing is noticed without a checkpoint", theirs)
+		}
 	}
 }
 
