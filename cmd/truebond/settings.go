@@ -168,6 +168,9 @@ func (s settings) validateStorage() error {
 	if !s.hasStorage() {
 		return nil
 	}
+	if err := s.storage().ValidateProvider(); s.CloudStorageProvider != "" && err != nil {
+		return fmt.Errorf("CLOUD_STORAGE_PROVIDER cannot work: %w", err)
+	}
 	for _, each := range s.table() {
 		if strings.HasPrefix(each.name, "CLOUD_STORAGE_") && *each.value == "" {
 			return fmt.Errorf("%s is missing: the four CLOUD_STORAGE settings go together", each.name)

@@ -42,8 +42,7 @@ const (
 
 // Validate tells what of a place cannot work. It repeats no secret.
 func (p Place) Validate() error {
-	_, _, _, err := p.endpoint()
-	if err != nil {
+	if err := p.ValidateProvider(); err != nil {
 		return err
 	}
 	if name, _ := p.split(); name == "" {
@@ -53,6 +52,12 @@ func (p Place) Validate() error {
 		return errors.New("the bucket's key or secret is missing")
 	}
 	return nil
+}
+
+// ValidateProvider tells whether the provider alone cannot work.
+func (p Place) ValidateProvider() error {
+	_, _, _, err := p.endpoint()
+	return err
 }
 
 // Open tells whether what is sent can be read on the way.
