@@ -45,8 +45,12 @@ func (s *Service) Deduct(ctx context.Context, in Deduct) (Deducted, error) {
 	if err != nil {
 		return Deducted{}, err
 	}
+	return deducted(done), nil
+}
+
+func deducted(done Done) Deducted {
 	d := done.Event.Data.(events.CreditsDeducted)
 	return Deducted{
 		Receipt: receipt(done), PositionAgain: done.Event.Position, Charged: d.Credits, Available: d.Available,
-	}, nil
+	}
 }

@@ -11,6 +11,7 @@ import (
 // A Decider decides commands. See Writer for what its methods promise.
 type Decider interface {
 	Do(ctx context.Context, c Command) (Done, error)
+	DoAll(ctx context.Context, all []Command) ([]Outcome, error)
 	Look(ctx context.Context, look func(*ledger.Tx) error) error
 	Last() uint64
 }
@@ -49,6 +50,19 @@ func (s *Seat) Do(ctx context.Context, c Command) (Done, error) {
 	}
 	done, err := w.Do(ctx, c)
 	return done, s.explain(w, err)
+}
+
+// DoAll is the present writer's likewise.
+func (s *Seat) DoAll(ctx context.Context, all []Command) ([]Outcome, error) {
+	w := s.writer.Load()
+	if w == nil {
+		return nil, ErrNoLeader
+	}
+	outcomes, err := w.DoAll(ctx, all)
+	for i := range outcomes {
+		outcomes[i].Err = s.explain(w, outcomes[i].Err)
+	}
+	return outcomes, s.explain(w, err)
 }
 
 // Look is the present writer's likewise.

@@ -30,6 +30,9 @@ type Parts struct {
 	Attempts  Attempts
 	Presence  Presence
 	Clock     *Clock
+	// HashRequest is a keyed hash of what is asked: its route, and its body in the one way
+	// in which http writes it.
+	HashRequest func(route string, body []byte) []byte
 	// VerifyWebhook says what a webhook announces, if it is Stripe's.
 	VerifyWebhook func(body []byte, signature string) (ledger.Announcement, error)
 	// Wait returns once the views are at a position.

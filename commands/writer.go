@@ -261,9 +261,20 @@ func (w *Writer) enqueue(c *waiting) (mine, other *waiting, err error) {
 		}
 		return nil, nil, ErrKeyBusy
 	}
-	if len(w.underWay) >= w.limits.Queue || w.behind.Load() || w.room(w.last.Load()) == 0 {
+	if w.full(1) {
 		return nil, nil, ErrOverloaded
 	}
+	w.put(c)
+	return c, nil, nil
+}
+
+// full tells whether so many more commands are too many. Hold mu.
+func (w *Writer) full(more int) bool {
+	return len(w.underWay)+more > w.limits.Queue || w.behind.Load() || w.room(w.last.Load()) < uint64(more)
+}
+
+// put has a command wait in the queue. Hold mu.
+func (w *Writer) put(c *waiting) {
 	c.done = make(chan struct{})
 	w.underWay[c.Key] = c
 	w.inbox = append(w.inbox, c)
@@ -273,7 +284,6 @@ func (w *Writer) enqueue(c *waiting) (mine, other *waiting, err error) {
 		default: // the loop has not looked since it was told last
 		}
 	}
-	return c, nil, nil
 }
 
 // take moves commands from the inbox behind those that are ready, max at most.

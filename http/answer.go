@@ -1,6 +1,7 @@
 package http
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,6 +22,8 @@ const (
 	jsonType   = "application/json"
 	ndjsonType = "application/x-ndjson"
 	lineMax    = 30 * time.Second // for one line of a stream to be taken
+
+	keepForEver = "public, max-age=31536000, immutable" // a year is what caches take for it
 )
 
 // handle serves a route: who asks, what they sent, what the handler makes of it.
@@ -48,12 +51,23 @@ func (s *Server) handle(r *Route) echo.HandlerFunc {
 		if lines, ok := out.(Lines); ok {
 			return s.stream(c, lines)
 		}
+		if raw, ok := out.(Raw); ok {
+			return sendRaw(c, r, raw)
+		}
 		body, err := json.Marshal(out)
 		if err != nil {
 			return fmt.Errorf("write the answer: %w", err)
 		}
 		return c.Blob(r.status(), jsonType, body)
 	}
+}
+
+func sendRaw(c echo.Context, r *Route, raw Raw) error {
+	body, forEver := raw.Raw()
+	if forEver {
+		c.Response().Header().Set(echo.HeaderCacheControl, keepForEver)
+	}
+	return c.Blob(r.status(), r.contentType, body)
 }
 
 // bounded gives a request its time. A stream has as much as it takes, until the server
@@ -73,14 +87,14 @@ func (s *Server) serve(ctx context.Context, c echo.Context, r *Route, caller led
 	if err != nil {
 		return nil, err
 	}
-	params, err := paramsOf(c)
+	params, err := paramsOf(c, r)
 	if err != nil {
 		return nil, err
 	}
 	if r.command() && !r.raw {
 		caller.Request = s.cfg.HashRequest(req.Method+" "+req.URL.RequestURI(), canonical(body))
 	}
-	return r.call(ledger.WithCaller(ctx, caller), func(in any) error {
+	out, err := r.call(ledger.WithCaller(ctx, caller), func(in any) error {
 		if err := r.bind(in, req, params, body); err != nil {
 			return err
 		}
@@ -97,11 +111,12 @@ func (s *Server) serve(ctx context.Context, c echo.Context, r *Route, caller led
 		}
 		return s.awaitViews(ctx, max(wanted, own))
 	})
+	return out, r.inShape.placed(err)
 }
 
 // paramsOf are the parameters of the path. Echo leaves them escaped in a path that has
 // escaped slashes.
-func paramsOf(c echo.Context) (map[string]string, error) {
+func paramsOf(c echo.Context, r *Route) (map[string]string, error) {
 	params := map[string]string{}
 	for i, name := range c.ParamNames() {
 		value := c.ParamValues()[i]
@@ -112,19 +127,40 @@ func paramsOf(c echo.Context) (map[string]string, error) {
 			}
 			value = plain
 		}
+		if name == "*" {
+			name = r.rest()
+		}
 		params[name] = value
 	}
 	return params, nil
 }
 
-// canonical writes a JSON body in one way, so that white space and the order of names
-// make no other request. What is not JSON stays as it is; it will be refused.
+// canonical writes a JSON body in one way, so that white space, escapes and the order of
+// names make no other request. What is not JSON stays as it is; it will be refused.
 func canonical(body []byte) []byte {
+	if bytes.IndexByte(body, '\\') >= 0 {
+		return unescaped(body)
+	}
 	var members map[string]json.RawMessage
 	if json.Unmarshal(body, &members) != nil {
 		return body
 	}
 	plain, err := json.Marshal(members) // in the order of names, and compact
+	if err != nil {
+		return body
+	}
+	return plain
+}
+
+// unescaped is canonical for a body with escapes, of which JSON has more than it needs.
+func unescaped(body []byte) []byte {
+	var members map[string]any
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	decoder.UseNumber()
+	if decoder.Decode(&members) != nil || decoder.More() {
+		return body
+	}
+	plain, err := json.Marshal(members)
 	if err != nil {
 		return body
 	}

@@ -230,6 +230,18 @@ func (s *inShape) brokenRules(err error) error {
 	return unprocessable("Some values break a rule.", faults[:min(len(faults), fieldErrorsMax)]...)
 }
 
+// placed tells where in the request the field is that a refusal is about. What is in the
+// body needs no word.
+func (s *inShape) placed(err error) error {
+	var refusal *ledger.Refusal
+	if !errors.As(err, &refusal) || s.places[refusal.Field] == "" {
+		return err
+	}
+	p := refused(refusal)
+	p.Errors[0].In = s.places[refusal.Field]
+	return p
+}
+
 func flatten(pointer string, broken error) []fieldError {
 	var inner validation.Errors
 	if !errors.As(broken, &inner) {

@@ -48,6 +48,7 @@ func describe(cfg Config) ([]byte, error) {
 	d := describer{r: openapi31.NewReflector(), named: map[string]reflect.Type{}}
 	d.r.DefaultOptions = append(d.r.DefaultOptions, jsonschema.InterceptDefName(d.name),
 		jsonschema.InterceptProp(alwaysThere))
+	d.r.AddTypeMapping(problem{}, problemDoc{})
 	info := openapi31.Info{Title: "TrueBond", Version: cfg.Version}
 	info.WithDescription(apiDescription)
 	d.r.Spec.WithInfo(info)
@@ -131,7 +132,7 @@ func alwaysThere(p jsonschema.InterceptPropParams) error {
 }
 
 func (d *describer) add(r *Route) error {
-	oc, err := d.r.NewOperationContext(r.method, r.path)
+	oc, err := d.r.NewOperationContext(r.method, r.openAPIPath())
 	if err != nil {
 		return err
 	}
@@ -181,6 +182,12 @@ var (
 		"pattern": "^[!-~]+$"}
 )
 
+// rawSchemas are what is known of an answer that is sent as it is, by its content type.
+var rawSchemas = map[string]map[string]any{
+	jsonType:                   {"type": "object"},
+	"application/octet-stream": {"type": "string", "format": "binary"},
+}
+
 // addHeaders adds what a request says in headers, and what the reflector has no words for.
 func addHeaders(op *openapi31.Operation, r *Route) {
 	switch {
@@ -190,7 +197,7 @@ func addHeaders(op *openapi31.Operation, r *Route) {
 	case r.command():
 		op.Parameters = append(op.Parameters, headerParameter(headerIdempotencyKey, keySchema, r.once,
 			"The same request with the same key is done once, for ever."))
-	default:
+	case r.inShape.headers[headerPosition] == nil: // it has its own words for it otherwise
 		op.Parameters = append(op.Parameters, headerParameter(headerPosition, positionSchema, false,
 			"Wait until the answer shows this position of the log."))
 	}
@@ -202,9 +209,12 @@ func addHeaders(op *openapi31.Operation, r *Route) {
 
 func (d *describer) addAnswers(oc openapi.OperationContext, r *Route) {
 	ok := openapi.WithHTTPStatus(r.status())
-	if r.streaming {
+	switch {
+	case r.streaming:
 		oc.AddRespStructure("", ok, openapi.WithContentType(ndjsonType))
-	} else {
+	case r.contentType != "":
+		oc.AddRespStructure("", ok, openapi.WithContentType(r.contentType))
+	default:
 		oc.AddRespStructure(reflect.New(r.out).Interface(), ok)
 	}
 	for status, description := range r.failures() {
@@ -247,10 +257,13 @@ func (r *Route) failures() map[int]string {
 
 // finish adds to what the reflector made of an In and an Out.
 func (d *describer) finish(op *openapi31.Operation, r *Route) {
-	if answer := op.Responses.MapOfResponseOrReferenceValues[fmt.Sprint(r.status())].Response; answer != nil &&
-		r.out.Implements(reflect.TypeFor[receipt]()) {
+	answer := op.Responses.MapOfResponseOrReferenceValues[fmt.Sprint(r.status())].Response
+	if answer != nil && r.out.Implements(reflect.TypeFor[receipt]()) {
 		answer.WithHeadersItem(headerPosition, header(positionSchema, "Where the event is in the log."))
 		answer.WithHeadersItem(headerReplayed, header(textSchema, "`true` if this is the first answer again."))
+	}
+	if schema := rawSchemas[r.contentType]; schema != nil && answer != nil {
+		answer.Content[r.contentType] = openapi31.MediaType{Schema: schema}
 	}
 	if op.RequestBody != nil && op.RequestBody.RequestBody != nil && len(r.inShape.fields) > 0 {
 		op.RequestBody.RequestBody.WithRequired(len(r.requiredIns) > 0)
@@ -301,7 +314,7 @@ func describeAccess(r *Route) string {
 
 // operationID makes `post_api_posts_id_like` of `POST /api/posts/{id}/like`.
 func operationID(r *Route) string {
-	id := strings.NewReplacer("/", "_", "{", "", "}", "", "-", "_", ".", "_").Replace(r.path)
+	id := strings.NewReplacer("/", "_", "{", "", "}", "", "-", "_", ".", "_").Replace(r.openAPIPath())
 	return strings.ToLower(r.method) + id
 }
 

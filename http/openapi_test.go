@@ -53,7 +53,7 @@ func TestTheDocumentDescribesEveryRoute(t *testing.T) {
 			}
 			continue
 		}
-		op := within(t, paths, r.path, strings.ToLower(r.method))
+		op := within(t, paths, r.openAPIPath(), strings.ToLower(r.method))
 		within(t, op, "summary")
 		within(t, op, "operationId")
 		within(t, op, "responses", "default", "content", problemType, "schema")
@@ -99,7 +99,9 @@ func referencesLead(t *testing.T, doc, value any) {
 type noOperator struct{}
 
 func (noOperator) Rebuild(context.Context, []string, func(string, uint64, uint64)) error { return nil }
+func (noOperator) Compare(context.Context, []string, func(CompareLine)) error            { return nil }
 func (noOperator) Follow(context.Context, uint64, func(events.Record) error) error       { return nil }
+func (noOperator) Archive(context.Context) (Archived, error)                             { return Archived{}, nil }
 func (noOperator) TestClock() bool                                                       { return true }
 func (noOperator) Advance(context.Context, time.Duration) (time.Time, error) {
 	return time.Time{}, nil

@@ -16,10 +16,14 @@ import (
 type Operator interface {
 	// Rebuild builds views again beside the old ones; all of them if none is named.
 	Rebuild(ctx context.Context, views []string, progress func(view string, done, total uint64)) error
+	// Compare holds views against the log; all of them if none is named.
+	Compare(ctx context.Context, views []string, show func(CompareLine)) error
 	// Follow shows events after a position, and those to come.
 	Follow(ctx context.Context, after uint64, show func(events.Record) error) error
 	// Advance moves the test clock, and returns when all that came due has settled.
 	Advance(ctx context.Context, by time.Duration) (now time.Time, err error)
+	// Archive brings the log's archive up to now.
+	Archive(ctx context.Context) (Archived, error)
 	// TestClock tells whether there is a test clock.
 	TestClock() bool
 }
@@ -32,6 +36,8 @@ func operatorRoutes(do *commands.Service, read *queries.Service, run Operator) [
 		post("/api/operator/api-keys/revoke", do.RevokeAPIKey, "Make an API key useless", operator),
 		post("/api/operator/erase", do.Erase, "Make a person's data unreadable", operator),
 		post("/api/operator/rebuild", o.rebuild, "Build views again", operator),
+		post("/api/operator/compare", o.compare, "Compare views with the log", operator),
+		post("/api/operator/archive", o.archive, "Archive the log up to now", operator),
 		get("/api/operator/intents/{id}", read.AnyIntent, "Read somebody's payment", operator),
 		get("/api/operator/tail", o.tail, "Follow the log", operator),
 	}
@@ -67,6 +73,16 @@ func (o operatorHandlers) advance(ctx context.Context, in Advance) (Advanced, er
 	return Advanced{Now: now}, err
 }
 
+// Archived is how far the archive is.
+type Archived struct {
+	Position uint64 `json:"position"` // of the last event that is archived for certain
+	Place    string `json:"place"`    // where the archive is
+}
+
+func (o operatorHandlers) archive(ctx context.Context, _ commands.Nothing) (Archived, error) {
+	return o.run.Archive(ctx)
+}
+
 // RebuildViews asks to build views again.
 type RebuildViews struct {
 	Views []string `json:"views,omitempty"` // empty: all
@@ -93,6 +109,48 @@ func (o operatorHandlers) rebuild(ctx context.Context, in RebuildViews) (stream,
 		defer cancel(nil)
 		err := o.run.Rebuild(ctx, in.Views, func(view string, done, total uint64) {
 			if err := write(RebuildLine{view, done, total}); err != nil {
+				cancel(err) // nobody looks on any more
+			}
+		})
+		return errors.Join(err, context.Cause(ctx))
+	}}, nil
+}
+
+// CompareViews asks to compare views.
+type CompareViews struct {
+	Views []string `json:"views,omitempty"` // empty: all
+}
+
+// CompareLine tells how far a view is built anew, and at the end what comparing came to.
+type CompareLine struct {
+	View   string    `json:"view"`
+	Done   uint64    `json:"done"`  // events folded
+	Total  uint64    `json:"total"` // events in the log
+	Result *Compared `json:"result,omitempty"`
+}
+
+// Compared is what comparing a view came to.
+type Compared struct {
+	Position    uint64       `json:"position"`  // of the log, up to which it was compared
+	Documents   uint64       `json:"documents"` // that were compared
+	Drift       uint64       `json:"drift"`     // of those, the ones that differ
+	Differences []Difference `json:"differences,omitempty"`
+}
+
+// A Difference is a document that is not what follows from the log.
+type Difference struct {
+	ID     string `json:"id"`
+	What   string `json:"what"`   // differs, lost or extra
+	Stored uint64 `json:"stored"` // its position as it is stored; 0 if it is lost
+	Built  uint64 `json:"built"`  // its position as it follows from the log; 0 if it is extra
+}
+
+func (o operatorHandlers) compare(ctx context.Context, in CompareViews) (stream, error) {
+	return stream{ctx, func(ctx context.Context, write func(any) error) error {
+		ctx, cancel := context.WithCancelCause(ctx)
+		defer cancel(nil)
+		err := o.run.Compare(ctx, in.Views, func(line CompareLine) {
+			if err := write(line); err != nil {
 				cancel(err) // nobody looks on any more
 			}
 		})

@@ -24,15 +24,16 @@ const (
 const scopeOperator = "operator"
 
 const (
-	perMinute  = time.Minute
-	bodyMax    = 64 << 10 // bytes of a JSON request; the largest of ours is a message
-	rawBodyMax = 1 << 20  // bytes of a webhook; Stripe's events are some 10 KiB, rarely 200
+	perMinute   = time.Minute
+	bodyMax     = 64 << 10 // bytes of a JSON request; the largest of ours is a message
+	bulkBodyMax = 3 << 20  // bytes: 1,000 deductions, each character of each written as an escape
+	rawBodyMax  = 1 << 20  // bytes of a webhook; Stripe's events are some 10 KiB, rarely 200
 )
 
 // A Route is one line of the table.
 type Route struct {
 	method  string
-	path    string // `/api/posts/{id}/like`
+	path    string // `/api/posts/{id}/like`; `{index...}` at its end takes all that follows
 	summary string
 
 	open        bool     // to anyone, with or without a token
@@ -45,6 +46,7 @@ type Route struct {
 	created     bool
 	private     bool
 	raw         bool
+	contentType string // of an answer that is sent as it is; empty: JSON
 	bodyMax     int64
 	in, out     reflect.Type
 	inShape     *inShape
@@ -65,6 +67,12 @@ type option func(*Route)
 // Lines ends with the first error, which is told to the client in a last line.
 type Lines interface {
 	Lines(write func(line any) error) error
+}
+
+// A Raw is an answer that is sent as it is, with the content type of its route's line.
+// What never changes and is for everybody may be kept for ever.
+type Raw interface {
+	Raw() (body []byte, forEver bool)
 }
 
 // A handler does the work of a route: a command, or a query.
@@ -116,11 +124,19 @@ func created(r *Route) { r.created = true }
 // private keeps a route out of the OpenAPI document.
 func private(r *Route) { r.private = true }
 
+// plain sends the answer, which is a Raw, as it is and not as JSON.
+func plain(contentType string) option {
+	return func(r *Route) { r.contentType = contentType }
+}
+
 // rawBody gives the In the exact bytes that came, in its field tagged `body:"raw"`, and
 // lifts the limits: a webhook is believed for its signature, and must not be lost.
 func rawBody(r *Route) {
 	r.raw, r.unlimited, r.bodyMax = true, true, rawBodyMax
 }
+
+// bodyUpTo lets a route's body have more bytes than others may.
+func bodyUpTo(bytes int64) option { return func(r *Route) { r.bodyMax = bytes } }
 
 func newRoute[In, Out any](method, path string, do handler[In, Out], summary string, opts []option) Route {
 	r := Route{method: method, path: path, summary: summary, bodyMax: bodyMax,
@@ -169,6 +185,10 @@ func (r *Route) prepare() (err error) {
 		return fmt.Errorf("it must be either public or somebody's")
 	case r.once && (r.open || !r.command()):
 		return fmt.Errorf("an idempotency key is a known caller's, and a command's")
+	case (r.contentType != "") != r.out.Implements(reflect.TypeFor[Raw]()):
+		return fmt.Errorf("plain goes with an answer that is a Raw, and with that alone")
+	case strings.Contains(strings.TrimSuffix(r.path, "...}"), "..."):
+		return fmt.Errorf("what takes all that follows is the end of a path")
 	case r.streaming && r.command() && r.once:
 		return fmt.Errorf("a stream cannot be replayed")
 	}
@@ -188,20 +208,39 @@ func (r *Route) prepare() (err error) {
 	if len(params) != len(r.inShape.params) {
 		return fmt.Errorf("its In has parameters that the path lacks")
 	}
-	r.requiredIns = requiredFields(reflect.New(r.in).Interface())
+	r.requiredIns = slices.DeleteFunc(requiredFields(reflect.New(r.in).Interface()), func(name string) bool {
+		return r.inShape.fields[name] == nil // it is not of the body
+	})
 	return nil
 }
 
-// echoPath is the path as Echo writes it: `/api/posts/:id/like`.
+// echoPath is the path as Echo writes it: `/api/posts/:id/like`, `/api/tile/*`.
 func (r *Route) echoPath() string {
-	return strings.NewReplacer("{", ":", "}", "").Replace(r.path)
+	path := strings.NewReplacer("{", ":", "}", "").Replace(r.path)
+	if rest := r.rest(); rest != "" {
+		path = strings.TrimSuffix(path, ":"+rest+"...") + "*"
+	}
+	return path
 }
+
+// rest is the parameter that takes all that follows; empty if there is none.
+func (r *Route) rest() string {
+	names := pathParams(r.path)
+	if len(names) == 0 || !strings.HasSuffix(r.path, "...}") {
+		return ""
+	}
+	return names[len(names)-1]
+}
+
+// openAPIPath is the path as OpenAPI writes it, which has no word for what takes more
+// than one part.
+func (r *Route) openAPIPath() string { return strings.Replace(r.path, "...}", "}", 1) }
 
 func pathParams(path string) []string {
 	var names []string
 	for part := range strings.SplitSeq(path, "/") {
 		if strings.HasPrefix(part, "{") && strings.HasSuffix(part, "}") {
-			names = append(names, part[1:len(part)-1])
+			names = append(names, strings.TrimSuffix(part[1:len(part)-1], "..."))
 		}
 	}
 	return names

@@ -12,6 +12,8 @@ import (
 
 // What is open to anyone is said here once more, so that nothing becomes so by mistake.
 var openToAnyone = []string{
+	"GET /api/audit/checkpoint", "GET /api/audit/consistency", "GET /api/audit/key",
+	"GET /api/audit/proof/{position}", "GET /api/audit/tile/{level}/{index...}",
 	"GET /api/credits/pricing",
 	"GET /api/payments/packages",
 	"POST /api/auth/login",

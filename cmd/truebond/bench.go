@@ -21,10 +21,11 @@ type benchRow struct {
 	PerSecond float64 `json:"per_second"` // events
 	P50       float64 `json:"p50_ms"`     // what a caller waits
 	P99       float64 `json:"p99_ms"`
+	MiB       float64 `json:"memory_mib,omitempty"` // of a server's process, where that is measured
 }
 
 func benchCommand() *cobra.Command {
-	b := bench{}
+	b := bench{accounts: benchAccounts}
 	asJSON := false
 	cmd := &cobra.Command{
 		Use:   "bench",
@@ -32,7 +33,14 @@ func benchCommand() *cobra.Command {
 		Long: `Measures, on throw-away data and with every write synced: raw JetStream with the same
 settings and sizes (an atomic batch of as many messages as there are callers, 1,000 at
 most; one caller publishes alone), the writer, the writer with one hot account, the whole
-of it over HTTP (credits/deduct), and how fast the projector folds into each store.
+of it over HTTP (credits/deduct; in the full form also with one hot account and in bulk),
+how fast the projector folds into each store and how fast the store takes the same
+documents ready-made, and what a reader waits while the projector is idle and busy.
+
+With --postgres, one SQL function that does the same is called in the same run, over
+Postgres's own protocol: with many accounts, with one hot account, and with one row of
+revenue for all. With --events, a server on a long log is measured next to one on a short
+log, and nothing else: its start, a command, its memory.
 
 A case is first measured in bursts: short enough for the views to lag behind. What ends
 in -sustained is a minute long: then the writer goes as fast as the views follow.
@@ -41,7 +49,9 @@ Figures depend on the machine and on what else it does. Compare those of one run
 MongoDB is measured when MONGO_URL names one, in its database truebond_bench, which is
 emptied before and afterwards.`,
 		Example: `  truebond bench
-  truebond bench --quick --json`,
+  truebond bench --quick --json
+  truebond bench --postgres postgres://postgres@127.0.0.1:5432/postgres
+  truebond bench --events 10000000`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			rows, err := b.run(cmd.Context(), cmd.ErrOrStderr())
@@ -56,7 +66,11 @@ emptied before and afterwards.`,
 	}
 	cmd.Flags().BoolVar(&b.quick, "quick", false, "fewer cases, within 50 seconds")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the rows as JSON, and nothing else on standard output")
-	cmd.Flags().IntVar(&b.rounds, "rounds", 3, "rounds of each case; the median counts")
+	cmd.Flags().IntVar(&b.rounds, "rounds", 0, "rounds of each case, of which the median counts; 0: 5, or 3 with --quick")
+	cmd.Flags().StringVar(&b.postgres, "postgres", "",
+		"URL of a Postgres server to compare with; its schema truebond_bench is dropped")
+	cmd.Flags().StringSliceVar(&b.cases, "case", nil, "measure only this case, named as in the table (may be repeated)")
+	cmd.Flags().Uint64Var(&b.events, "events", 0, "measure only a server on a log of so many events, next to a short log")
 	return cmd
 }
 
@@ -93,39 +107,44 @@ func (m measured) rate() float64 { return float64(m.events) / m.took.Seconds() }
 
 func printRows(out io.Writer, rows []benchRow) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(table, "case\tcallers\tevents/s\tp50 ms\tp99 ms\t") //nolint:errcheck // Flush tells
-	best := map[string]float64{}
+	fmt.Fprintln(table, "case\tcallers\tevents/s\tp50 ms\tp99 ms\tMiB\t") //nolint:errcheck // Flush tells
 	for _, r := range rows {
-		//nolint:errcheck // Flush tells
-		fmt.Fprintf(table, "%s\t%d\t%.0f\t%.2f\t%.2f\t\n", r.Case, r.Callers, r.PerSecond, r.P50, r.P99)
-		best[r.Case] = max(best[r.Case], r.PerSecond)
-		best[fmt.Sprint(r.Case, r.Callers)] = r.PerSecond
+		memory := ""
+		if r.MiB > 0 {
+			memory = fmt.Sprintf("%.0f", r.MiB)
+		}
+		fmt.Fprintf(table, "%s\t%d\t%.0f\t%.2f\t%.2f\t%s\t\n", //nolint:errcheck // Flush tells
+			r.Case, r.Callers, r.PerSecond, r.P50, r.P99, memory)
 	}
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	ratio := func(what string, a, b float64) {
-		if b > 0 {
-			fmt.Fprintf(out, "%s: %.2f\n", what, a/b) //nolint:errcheck // the table was written
-		}
-	}
 	fmt.Fprintln(out) //nolint:errcheck // the table was written
-	ratio("writer, 1,024 callers / JetStream's best batch", best["writer1024"], best["jetstream"])
-	ratio("writer, 1 caller / a lone publish", best["writer1"], best["jetstream1"])
-	ratio("one hot account / many accounts, 1,024 callers", best["writer-hot1024"], best["writer1024"])
+	printGoals(out, rows)
 	return nil
 }
 
 // A bench measures. Each case has its own data folder.
 type bench struct {
-	quick  bool
-	rounds int
-	notes  io.Writer
-	rows   []benchRow
+	quick    bool
+	rounds   int
+	accounts int      // that are charged
+	postgres string   // URL; empty: it is not compared with
+	cases    []string // the only ones that are measured; empty: all
+	events   uint64   // of a long log; 0: none is made
+	notes    io.Writer
+	rows     []benchRow
 }
 
 func (b *bench) run(ctx context.Context, notes io.Writer) ([]benchRow, error) {
 	b.notes = notes
+	if b.rounds == 0 {
+		b.rounds = map[bool]int{true: 3, false: 5}[b.quick]
+	}
+	if b.events > 0 {
+		err := b.longLog(ctx)
+		return b.rows, err
+	}
 	mongoURL, err := benchMongo()
 	if err != nil {
 		return nil, err
@@ -133,8 +152,16 @@ func (b *bench) run(ctx context.Context, notes io.Writer) ([]benchRow, error) {
 	if err := b.sideBySide(ctx); err != nil {
 		return nil, err
 	}
+	if !b.wants("projector-sqlite", "store-sqlite", "projector-mongo", "store-mongo") {
+		return b.rows, nil
+	}
 	err = b.projectors(ctx, mongoURL)
 	return b.rows, err
+}
+
+// wants tells whether any of these cases is to be measured.
+func (b *bench) wants(cases ...string) bool {
+	return len(b.cases) == 0 || slices.ContainsFunc(cases, func(c string) bool { return slices.Contains(b.cases, c) })
 }
 
 // benchMongo is where MongoDB is measured, in a database of the bench's own; empty: nowhere.
@@ -150,8 +177,13 @@ func benchMongo() (string, error) {
 }
 
 func (b *bench) add(r benchRow) {
-	fmt.Fprintf(b.notes, "%-20s %5d callers %8.0f/s\n", r.Case, r.Callers, r.PerSecond) //nolint:errcheck // a note
+	b.tell("%-20s %5d callers %8.0f/s", r.Case, r.Callers, r.PerSecond)
 	b.rows = append(b.rows, r)
+}
+
+// tell notes how far it is.
+func (b *bench) tell(format string, args ...any) {
+	fmt.Fprintf(b.notes, format+"\n", args...) //nolint:errcheck // a note
 }
 
 // burst is how long one round takes.

@@ -17,7 +17,7 @@ import (
 // its requests itself: a whole HTTP client would take more of the two sides' shared
 // processors than the server does.
 func (l *ledgerBench) overHTTP(_ context.Context, user func(int64) string) (caller, error) {
-	address, err := url.Parse(l.server.url())
+	address, err := url.Parse(l.url)
 	if err != nil {
 		return nil, err
 	}

@@ -14,31 +14,35 @@ import (
 )
 
 const (
-	benchAccounts = 10_000
-	benchFunds    = 1_000_000 // credits each; one charge takes one
+	benchAccounts = 10_000    // but for tests
+	benchFunds    = 1_000_000 // credits each, as many as signing up may give; one charge takes one
 )
 
 // openLedger starts a server with funded accounts.
-func openLedger(ctx context.Context, folder string) (*ledgerBench, error) {
+func openLedger(ctx context.Context, folder string, accounts int) (*ledgerBench, error) {
 	s, err := startServer(ctx, options{data: folder, listen: "127.0.0.1:0", settings: &settings{}})
 	if err != nil {
 		return nil, err
 	}
-	l := &ledgerBench{server: s}
-	if err := l.fund(ctx); err != nil {
+	l := &ledgerBench{server: s, url: s.url(), accounts: accounts}
+	if err := errors.Join(l.fund(ctx), l.settle(ctx)); err != nil {
 		return nil, errors.Join(fmt.Errorf("fund accounts: %w", err), s.stop(context.WithoutCancel(ctx)))
 	}
 	return l, nil
 }
 
-func anyAccount(n int64) string { return benchUser(int(n % benchAccounts)) }
-func hotAccount(int64) string   { return benchUser(0) }
+func (l *ledgerBench) anyAccount(n int64) string { return benchUser(int(n) % l.accounts) }
+
+// hotAccount is one account for all, until half of its credits are spent.
+func (l *ledgerBench) hotAccount(n int64) string { return benchUser(int(n / (benchFunds / 2))) }
 
 // A ledgerBench has callers charge accounts.
 type ledgerBench struct {
-	server *server
-	key    string
-	n      atomic.Int64 // charges so far: each has a key of its own
+	server   *server
+	url      string // of the server
+	accounts int
+	key      string
+	n        atomic.Int64 // charges so far: each has a key of its own
 }
 
 // A caller makes one charge and waits until it is durable.
@@ -56,9 +60,9 @@ func (l *ledgerBench) fund(ctx context.Context) error {
 	if err := system("bench/prices", ledger.SetPrices(prices)); err != nil {
 		return err
 	}
-	failed := make(chan error, benchAccounts)
+	failed := make(chan error, l.accounts)
 	places := make(chan struct{}, 512)
-	for i := range benchAccounts {
+	for i := range l.accounts {
 		places <- struct{}{}
 		go func() {
 			defer func() { <-places }()
@@ -74,7 +78,7 @@ func (l *ledgerBench) fund(ctx context.Context) error {
 		}()
 	}
 	var err error
-	for range benchAccounts {
+	for range l.accounts {
 		err = errors.Join(err, <-failed)
 	}
 	if err != nil {

@@ -23,6 +23,8 @@ const (
 	webhookSecretFile = "stripe-webhook-secret" //nolint:gosec // its name, not the secret
 	runtimeFile       = "server.json"
 	operatorSocket    = "operator.sock"
+	vaultFile         = "vault.db"
+	jwtSecretFile     = "jwt-secret" //nolint:gosec // likewise
 
 	secretBytes   = 32
 	socketPathMax = 100 // a Unix socket's path has 104 bytes on some systems, 108 on others

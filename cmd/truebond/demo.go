@@ -67,6 +67,7 @@ func taken(address string) bool {
 // page is what a demo prints.
 var page = template.Must(template.New("demo").Parse(`
 TrueBond serves on {{.URL}}, on throw-away data. Ctrl-C ends it and forgets all.
+Checkpoints of its log are signed by {{.AuditKey}}
 
 What has happened
 {{range .Done}}  {{.}}
@@ -106,6 +107,10 @@ Try (paste as it stands)
   # the books, as finance sees them, and the audit trail, as an admin does
   curl -s {{.URL}}/api/finance/trial-balance -H "Authorization: Bearer {{.Finance.Token}}"
   curl -s "{{.URL}}/api/admin/audit?limit=3" -H "Authorization: Bearer {{.Admin.Token}}"
+
+  # a receipt for an event, which anybody who has the key can check without the server
+  curl -s {{.URL}}/api/audit/receipt/3 -H "Authorization: Bearer {{.Finance.Token}}" > receipt.json
+  {{.Program}} verify receipt receipt.json --key {{.AuditKey}}
 
   # Ann's purchase that is still open is paid, as Stripe would say it
   {{.Program}} trigger payment_intent.succeeded --data {{.Data}} --intent {{.OpenIntent}} \

@@ -19,7 +19,7 @@ import (
 // guide shows must be in it.
 func TestWhatTheGuidesSayWorksWhenPasted(t *testing.T) {
 	for _, guide := range []string{
-		"README.md", "docs/app-developer.md", "docs/finance.md", "docs/operator.md",
+		"README.md", "docs/app-developer.md", "docs/finance.md", "docs/operator.md", "docs/auditor.md",
 	} {
 		t.Run(guide, func(t *testing.T) {
 			text, err := os.ReadFile(filepath.Join("../..", guide))
@@ -101,6 +101,7 @@ func newShell(t *testing.T) *shell {
 	s := &shell{t: t, folder: t.TempDir()}
 	server, err := startServer(ctx, options{
 		data: filepath.Join(s.folder, dataDefault), listen: "127.0.0.1:0", testClock: true,
+		archive: filepath.Join(s.folder, "archive"),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -24,6 +24,9 @@ func (s *server) checks() []http.Check {
 	if s.nats != "" {
 		checks = append(checks, http.Check{Name: "leader", Check: s.checkLeader})
 	}
+	if s.archiver != nil {
+		checks = append(checks, http.Check{Name: "archive", Check: s.archiver.check})
+	}
 	return checks
 }
 
@@ -51,17 +54,25 @@ func (s *server) behind() uint64 {
 	return last - min(stored, last)
 }
 
+func gauge(name, help string, value func() float64) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "truebond", Name: name, Help: help}, value)
+}
+
 func (s *server) metrics() []prometheus.Collector {
-	gauge := func(name, help string, value func() float64) prometheus.Collector {
-		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "truebond", Name: name, Help: help}, value)
-	}
-	return []prometheus.Collector{
+	all := append(s.comparisons.collectors(),
 		gauge("log_position", "Position of the last event that is in the log for certain.",
 			func() float64 { return float64(s.last()) }),
 		gauge("views_position", "Position that all views are folded to.",
 			func() float64 { return float64(s.projector.Position()) }),
 		gauge("views_behind_events", "Events that the views lack.",
 			func() float64 { return float64(s.behind()) }),
+		gauge("checkpoint_position", "Position that the last signed checkpoint covers; 0 while the tree is built.",
+			func() float64 {
+				if signed := s.tree.Signed(); signed != nil {
+					return float64(signed.Size)
+				}
+				return 0
+			}),
 		gauge("commands_under_way", "Commands that wait for their outcome.",
 			func() float64 { return float64(s.writer.UnderWay()) }),
 		gauge("leads", "1 while this server decides commands and stores views.", func() float64 {
@@ -79,5 +90,9 @@ func (s *server) metrics() []prometheus.Collector {
 			}
 			return s.lease.Sight().Age.Seconds()
 		}),
+	)
+	if s.archiver != nil {
+		all = append(all, s.archiver.metrics()...)
 	}
+	return all
 }

@@ -10,6 +10,7 @@ import (
 	nethttp "net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -46,13 +47,13 @@ type child struct {
 }
 
 // spawn starts `truebond serve` on a data folder, and waits until it serves.
-func spawn(t *testing.T, data string) *child {
+func spawn(t *testing.T, data string, more ...string) *child {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(exe, "serve", "--data", data, "--listen", "127.0.0.1:0", "--log-level", "error")
+	cmd := exec.Command(exe, append([]string{"serve", "--data", data, "--listen", "127.0.0.1:0", "--log-level", "error"}, more...)...)
 	cmd.Env = append(os.Environ(), asProgram+"=1")
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -135,6 +136,8 @@ func (l *load) one(client *nethttp.Client, url string, caller int) bool {
 		}
 		path, body, key = "/api/webhooks/stripe", string(event), "stripe/evt_"+id
 		header = []string{"Stripe-Signature", stripe.Sign(event, l.secret, time.Now())}
+	case 3:
+		path, body = "/api/credits/deduct/bulk", l.bulk(id)
 	}
 	request, err := nethttp.NewRequest(nethttp.MethodPost, url+path, strings.NewReader(body))
 	if err != nil {
@@ -154,10 +157,41 @@ func (l *load) one(client *nethttp.Client, url string, caller int) bool {
 	if err != nil {
 		return false
 	}
-	if answer.StatusCode/100 == 2 {
+	if answer.StatusCode/100 == 2 && strings.HasSuffix(path, "/bulk") {
+		l.rememberAll(id, said)
+	} else if answer.StatusCode/100 == 2 {
 		l.remember(id, key, answer, said)
 	}
 	return true
+}
+
+// bulk asks for a charge of each user, all in one call.
+func (l *load) bulk(id string) string {
+	var items []string
+	for i, user := range l.users {
+		items = append(items, fmt.Sprintf(`{"idempotency_key":"%s-%d","user_id":%q,"credits":1,"reason":"load"}`, id, i, user))
+	}
+	return `{"items":[` + strings.Join(items, ",") + `]}`
+}
+
+func (l *load) rememberAll(id string, said []byte) {
+	var all struct {
+		Results []struct {
+			Status    int
+			Position  uint64
+			Available int64
+		}
+	}
+	if err := json.Unmarshal(said, &all); err != nil || len(all.Results) != len(l.users) {
+		l.t.Errorf("read %q: %v", said, err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i, r := range all.Results {
+		if r.Status == nethttp.StatusCreated {
+			l.acked[fmt.Sprintf("%s-%d", id, i)] = promise{r.Position, strconv.FormatInt(r.Available, 10)}
+		}
+	}
 }
 
 func (l *load) remember(id, key string, answer *nethttp.Response, said []byte) {
@@ -190,15 +224,22 @@ func TestNothingAcknowledgedIsLostWhenTheServerIsKilledTwentyTimes(t *testing.T)
 	}
 	data := t.TempDir()
 	l := prepareLoad(t, data)
-	for range rounds {
+	kept := []string{"verify", "--data", data}
+	for round := range rounds {
 		server := spawn(t, data)
 		callers := l.run(server.url)
 		time.Sleep(time.Duration(50+rand.IntN(400)) * time.Millisecond) //nolint:gosec // any moment will do
+		checkpoint := filepath.Join(t.TempDir(), strconv.Itoa(round))
+		write(t, checkpoint, (&world{t: t, url: server.url}).ask("GET", "/api/audit/checkpoint", "", nil).is(200).body)
+		kept = append(kept, "--checkpoint", checkpoint)
 		server.kill(t)
 		callers.Wait()
 	}
 	if len(l.acked) < 10*rounds {
 		t.Fatalf("only %d commands were acknowledged; that shows nothing", len(l.acked))
+	}
+	if code, said := runs(t, kept...); code != exitDone {
+		t.Errorf("the log is not what was signed before the kills:\n%s", said)
 	}
 	checkPromises(t, data, l)
 	t.Logf("%d kills, %d asked, %d acknowledged, none lost", rounds, l.asked, len(l.acked))

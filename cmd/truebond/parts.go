@@ -39,7 +39,7 @@ func openKeys(ctx context.Context, mongoURL string, folder dataFolder) (keyStore
 	if mongoURL != "" {
 		return vault.OpenMongo(ctx, mongoURL)
 	}
-	return vault.OpenSQLite(folder.join("vault.db"))
+	return vault.OpenSQLite(folder.join(vaultFile))
 }
 
 // openRedis connects to Redis, or runs a stand-in in the process, which forgets all
@@ -167,30 +167,29 @@ func documents[D any](ctx context.Context, r *projections.Reader, view string, q
 type operator struct{ *server }
 
 func (o operator) Rebuild(ctx context.Context, names []string, progress func(view string, done, total uint64)) error {
-	known := map[string]bool{}
-	for _, v := range projections.Catalogue() {
-		known[v.Name] = true
-	}
-	for _, name := range names {
-		if !known[name] {
-			return ledger.Refuse("unknown_view", "There is no view %q.", name).About("views")
-		}
+	if _, err := knownViews(names); err != nil {
+		return err
 	}
 	totals := map[string]uint64{}
 	err := o.projector.Rebuild(ctx, names, func(view string, done, total uint64) {
 		totals[view] = total
 		progress(view, done, total)
 	})
-	if errors.Is(err, projections.ErrBuilding) {
-		return ledger.Refuse("view_building", "One of these views is being built already.").About("views")
-	}
 	if err != nil {
-		return err
+		return refusedIfBuilding(err)
 	}
 	for view, total := range totals { // the log has grown while they caught up with it
 		progress(view, total, total)
 	}
 	return nil
+}
+
+func (o operator) Compare(ctx context.Context, names []string, show func(http.CompareLine)) error {
+	names, err := knownViews(names)
+	if err != nil {
+		return err
+	}
+	return o.compare(ctx, names, show)
 }
 
 func (o operator) Follow(ctx context.Context, after uint64, show func(events.Record) error) error {

@@ -31,6 +31,12 @@ func TestViewsAreBuiltAgainWhileTheServerServes(t *testing.T) {
 				}
 			}
 		}
+		for _, args := range [][]string{{"compare"}, {"compare", "accounts", "message_stats"}} {
+			out := runRebuild(t, data, exitDone, args...)
+			if strings.Count(out, ", 0 differ") < len(args)-1 || !strings.Contains(out, "accounts: ") {
+				t.Errorf("%v says %s", args, out)
+			}
+		}
 		out := runRebuild(t, data, exitFailed, "rebuild", "no_such_view")
 		if !strings.Contains(out, "no_such_view") || strings.Contains(out, "internal") {
 			t.Errorf("a view that there is not is answered with %s", out)

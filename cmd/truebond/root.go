@@ -20,7 +20,8 @@ One command starts all of it. Nothing else needs to be installed or set up.`,
   truebond serve --data ./data           run it for real
   truebond admin create --email eve@example.com --role admin < password.txt
   truebond trigger payment_intent.succeeded --intent pi_123
-  truebond tail                          read the log`,
+  truebond tail                          read the log
+  truebond verify --data ./data          check the log, while no server runs`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
@@ -37,7 +38,8 @@ One command starts all of it. Nothing else needs to be installed or set up.`,
 	}
 	group("run", "Run it:", serveCommand(), demoCommand())
 	group("people", "People and keys:", adminCommand(), apikeyCommand(), eraseCommand())
-	group("look", "Look and mend:", tailCommand(), rebuildCommand(), triggerCommand(), benchCommand())
+	group("look", "Look and mend:", tailCommand(), compareCommand(), rebuildCommand(), triggerCommand(), benchCommand())
+	group("keep", "Keep the log safe:", archiveCommand(), restoreCommand(), verifyCommand())
 	group("about", "About it:", versionCommand())
 	root.SetHelpCommandGroupID("about")
 	return root

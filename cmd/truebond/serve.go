@@ -13,14 +13,17 @@ import (
 
 // options are an operator's switches for a server.
 type options struct {
-	data      string // the data folder
-	listen    string // host:port; port 0 takes a free one
-	nats      string // URL of an outside cluster; empty: the log is in the data folder
-	replicas  int    // of the log on that cluster
-	proxies   []string
-	testClock bool
-	settings  *settings    // nil: those of the surroundings
-	logger    *slog.Logger // nil: silent
+	data         string // the data folder
+	listen       string // host:port; port 0 takes a free one
+	nats         string // URL of an outside cluster; empty: the log is in the data folder
+	replicas     int    // of the log on that cluster
+	proxies      []string
+	testClock    bool
+	compareEvery time.Duration // how often views are compared with the log; 0: never
+	archive      string        // where the archive is kept: a folder, inBucket, nowhere; empty: the bucket if there is one
+	archiveEvery time.Duration // how far the archive may be behind; 0: a minute
+	settings     *settings     // nil: those of the surroundings
+	logger       *slog.Logger  // nil: silent
 }
 
 // proxyNetworks are the proxies whose X-Forwarded-For is believed.
@@ -55,7 +58,8 @@ It stops in good order on SIGTERM and Ctrl-C: what is under way is answered firs
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.logger = newLogger(cmd.ErrOrStderr(), level)
 			return serve(cmd.Context(), o, func(r *server) error {
-				_, err := fmt.Fprintf(cmd.OutOrStdout(), "TrueBond serves on %s\n", r.url())
+				_, err := fmt.Fprintf(cmd.OutOrStdout(), "TrueBond serves on %s\nCheckpoints of its log are signed by %s\n",
+					r.url(), r.tree.Key())
 				return err
 			})
 		},
@@ -66,7 +70,12 @@ It stops in good order on SIGTERM and Ctrl-C: what is under way is answered firs
 	flags.StringVar(&o.nats, "nats", "", "URL of an outside NATS cluster for the log (sync_interval: always)")
 	flags.IntVar(&o.replicas, "replicas", 3, "copies of the log on that cluster")
 	flags.StringSliceVar(&o.proxies, "trust-proxy", nil, "network of proxies whose X-Forwarded-For is believed")
+	flags.StringVar(&o.archive, "archive", "",
+		"folder that an archive of the log is kept in, or bucket, or none (default: the bucket, if one is set)")
+	flags.DurationVar(&o.archiveEvery, "archive-every", archiveEvery, "how far the archive may be behind the log")
 	flags.BoolVar(&o.testClock, "test-clock", false, "a clock that stands still until it is moved (never with real money)")
+	flags.DurationVar(&o.compareEvery, "compare-every", 24*time.Hour,
+		"how often views are compared with the log, see \"truebond compare\"; 0: never")
 	flags.TextVar(&level, "log-level", level, "debug, info, warn or error")
 	return cmd
 }

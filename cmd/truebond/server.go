@@ -19,6 +19,7 @@ import (
 	"truebond/commands/token"
 	"truebond/commands/vault"
 	"truebond/events"
+	"truebond/events/checkpoints"
 	"truebond/events/jetstream"
 	"truebond/http"
 	"truebond/ledger"
@@ -38,6 +39,8 @@ type server struct {
 	projector *shown
 	views     *views
 	vault     *vault.Vault
+	tree      *checkpoints.Tree
+	archiver  *archiver // nil: no archive is kept
 	redis     goredis.UniversalClient
 	clock     *commands.Clock
 	writer    *commands.Seat
@@ -45,8 +48,10 @@ type server struct {
 	read      *queries.Service
 	timers    *commands.Timers
 	http      *http.Server
-	outside   net.Listener
-	socket    net.Listener
+
+	comparisons *comparisons
+	outside     net.Listener
+	socket      net.Listener
 	membership
 
 	failures chan error                    // what it cannot go on from
@@ -58,7 +63,9 @@ type server struct {
 // address and on the operator's socket of its data folder.
 func startServer(ctx context.Context, o options) (_ *server, err error) {
 	o.logger = cmp.Or(o.logger, slog.New(slog.DiscardHandler))
-	s := &server{options: o, failures: make(chan error, 8), writer: &commands.Seat{}}
+	s := &server{
+		options: o, failures: make(chan error, 8), comparisons: newComparisons(), writer: &commands.Seat{},
+	}
 	s.led = make(chan struct{}, 1)
 	defer func() {
 		if err != nil {
@@ -66,8 +73,8 @@ func startServer(ctx context.Context, o options) (_ *server, err error) {
 		}
 	}()
 	for _, step := range []func(context.Context) error{
-		s.openFolder, s.openLog, s.openStore, s.openVault, s.openRedis, s.join, s.putTogether, s.listen,
-		s.openLease, s.run,
+		s.openFolder, s.openLog, s.openStore, s.openVault, s.openTree, s.openArchive, s.openRedis, s.join,
+		s.putTogether, s.listen, s.openLease, s.run,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, err
@@ -110,7 +117,7 @@ func (s *server) openFolder(context.Context) (err error) {
 		return err
 	}
 	s.onClose(func(context.Context) error { return unlock() })
-	return nil
+	return s.folder.checkRestored()
 }
 
 // clusterTry is what one try to reach the log may take on outside servers: one that has
@@ -195,7 +202,7 @@ func (s *server) putTogether(ctx context.Context) error {
 	parts := commands.Parts{
 		Writer: s.writer, Vault: s.vault, Tokens: token.New(s.settings.JWTSecret, time.Now),
 		Attempts: redis.NewAttempts(s.redis, loginFailuresMax, loginLock), Presence: redis.NewPresence(s.redis),
-		Clock: s.clock, Logger: s.logger, Wait: s.views.Wait,
+		Clock: s.clock, Logger: s.logger, Wait: s.views.Wait, HashRequest: s.hashRequest,
 		VerifyWebhook: func(body []byte, signature string) (ledger.Announcement, error) {
 			return stripe.Verify(body, signature, s.settings.StripeWebhookSecret)
 		},
@@ -212,6 +219,7 @@ func (s *server) putTogether(ctx context.Context) error {
 	s.read = queries.NewService(queries.Parts{
 		Views: s.reader, Vault: s.vault, Now: s.clock.Now, Position: s.projector.Position,
 		Changes: s.projector.Changes,
+		Tree:    s.tree, Bodies: s.log,
 	})
 	s.timers = commands.NewTimers(s.do, s.views, s.logger)
 	return s.makeHTTP(last)
@@ -232,10 +240,8 @@ func (s *server) makeHTTP(logEnd uint64) error {
 		Routes: http.Routes(s.do, s.read, operator{s}),
 		Tokens: token.New(s.settings.JWTSecret, time.Now), Sessions: s.read, APIKeys: s.read,
 		Redis: s.redis, Log: s.logger,
-		HashRequest: func(route string, body []byte) []byte {
-			return s.vault.HashBytes("request", []byte(route), body)
-		},
-		Wait: s.wait, LogEnd: logEnd, Stored: s.projector.Position,
+		HashRequest: s.hashRequest,
+		Wait:        s.wait, LogEnd: logEnd, Stored: s.projector.Position,
 		Checks: s.checks(), Metrics: s.metrics(),
 		Frontend: s.settings.FrontendURL, Backend: s.settings.BackendURL, Version: versionLine(), Proxies: proxies,
 	}
@@ -244,6 +250,10 @@ func (s *server) makeHTTP(logEnd uint64) error {
 	}
 	s.http, err = http.New(config)
 	return err
+}
+
+func (s *server) hashRequest(route string, body []byte) []byte {
+	return s.vault.HashBytes("request", []byte(route), body)
 }
 
 // wait waits for the views to be at a position of the log.
@@ -292,12 +302,14 @@ func (s *server) run(ctx context.Context) error {
 	if s.projector.follower != nil {
 		s.work.start("follower", s.projector.follower.Run)
 	}
+	// Each server keeps the tree and signs for itself: the key is the vault's.
+	s.work.start("checkpoints", s.tree.Run)
 	if s.lease == nil {
 		s.work.start("ledger", s.lead)
 	} else {
 		s.work.start("lease", func(ctx context.Context) error { return s.lease.Run(ctx, s.lead) })
 	}
-	if err := unlessFailed(ctx, s.failures, s.awaitRole); err != nil {
+	if err := unlessFailed(ctx, s.failures, s.awaitRole, s.awaitCheckpoint); err != nil {
 		return err
 	}
 	serve := func(on func(net.Listener) error, l net.Listener) func(context.Context) error {

@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"os"
 	"strings"
+
+	"truebond/commands/blob"
 )
 
 // settings are what the surroundings say: fourteen names and no others. Each that is
@@ -22,7 +24,7 @@ type settings struct {
 	EmailProvider        string // empty: mail is shown on the console
 	EmailAPIKey          string
 	EmailFrom            string
-	CloudStorageProvider string // empty: pictures are kept in the data folder
+	CloudStorageProvider string // empty: nothing is kept in a bucket
 	CloudStorageKey      string
 	CloudStorageSecret   string
 	CloudStorageBucket   string
@@ -88,6 +90,9 @@ func readSettings() (settings, error) {
 		s.Warnings = append(s.Warnings, "STRIPE_SECRET_KEY is set and STRIPE_WEBHOOK_SECRET is not:"+
 			" no webhook of Stripe's can be verified, so no payment brings credits in")
 	}
+	if s.hasStorage() && s.storage().Open() {
+		s.Warnings = append(s.Warnings, "CLOUD_STORAGE_PROVIDER is not https: the archive can be read on its way")
+	}
 	return s, s.validate()
 }
 
@@ -136,6 +141,7 @@ func (s settings) validate() error {
 		validateURL("FRONTEND_URL", s.FrontendURL, "http", "https"),
 		validateURL("BACKEND_URL", s.BackendURL, "http", "https"),
 		s.validateSecrets(),
+		s.validateStorage(),
 	)
 }
 
@@ -147,6 +153,41 @@ func (s settings) validateSecrets() error {
 		return errors.New("STRIPE_SECRET_KEY is not a secret key of Stripe's: it begins with neither sk_ nor rk_")
 	}
 	return nil
+}
+
+// storage is where the cloud storage settings lead.
+func (s settings) storage() blob.Place {
+	return blob.Place{Provider: s.CloudStorageProvider, Key: s.CloudStorageKey, Secret: s.CloudStorageSecret,
+		Bucket: s.CloudStorageBucket}
+}
+
+// hasStorage tells whether any of them is set.
+func (s settings) hasStorage() bool { return s.storage() != blob.Place{} }
+
+func (s settings) validateStorage() error {
+	if !s.hasStorage() {
+		return nil
+	}
+	if err := s.storage().ValidateProvider(); s.CloudStorageProvider != "" && err != nil {
+		return fmt.Errorf("CLOUD_STORAGE_PROVIDER cannot work: %w", err)
+	}
+	for _, each := range s.table() {
+		if strings.HasPrefix(each.name, "CLOUD_STORAGE_") && *each.value == "" {
+			return fmt.Errorf("%s is missing: the four CLOUD_STORAGE settings go together", each.name)
+		}
+	}
+	if err := s.storage().Validate(); err != nil {
+		return fmt.Errorf("the CLOUD_STORAGE settings: %w", err)
+	}
+	return nil
+}
+
+// bucket opens the bucket of the cloud storage settings.
+func (s settings) bucket() (*blob.Bucket, error) {
+	if !s.hasStorage() {
+		return nil, errors.New("there is no bucket: the CLOUD_STORAGE settings are empty")
+	}
+	return blob.OpenBucket(s.storage())
 }
 
 // validateURL does not repeat the value, which may hold a password.
@@ -179,7 +220,7 @@ func (s settings) validateTestClock() error {
 func (s *settings) fillSecrets(data dataFolder) error {
 	var err error
 	if s.JWTSecret == "" {
-		if s.JWTSecret, err = data.secret("jwt-secret", ""); err != nil {
+		if s.JWTSecret, err = data.secret(jwtSecretFile, ""); err != nil {
 			return err
 		}
 	}

@@ -39,6 +39,8 @@ func TestEverySettingIsRead(t *testing.T) {
 		"STRIPE_SECRET_KEY": "sk_test_1",
 		"FRONTEND_URL":      "https://app.example.com",
 		"BACKEND_URL":       "https://api.example.com",
+
+		"CLOUD_STORAGE_PROVIDER": "https://s3.eu-central-1.amazonaws.com",
 	}
 	want := map[string]string{}
 	for _, each := range new(settings).table() {
@@ -86,6 +88,8 @@ func TestSettingsThatCannotWorkAreRefusedByNameAndNotRepeated(t *testing.T) {
 		"STRIPE_SECRET_KEY": "pk_test_pass1word",
 		"FRONTEND_URL":      "pass1word",
 		"BACKEND_URL":       "ftp://pass1word",
+
+		"CLOUD_STORAGE_PROVIDER": "pass1word",
 	} {
 		t.Run(name, func(t *testing.T) {
 			alone(t)

@@ -127,6 +127,16 @@ func (s *shown) Rebuild(ctx context.Context, names []string, progress func(strin
 	return p.Rebuild(ctx, names, progress)
 }
 
+// Compare compares a view with its fold. Only who leads can.
+func (s *shown) Compare(ctx context.Context, view string, progress func(done, total uint64)) (
+	projections.Comparison, error) {
+	p, _ := s.present()
+	if p == nil {
+		return projections.Comparison{}, commands.ErrNoLeader
+	}
+	return p.Compare(ctx, view, progress)
+}
+
 // sharedPositions are callers' last positions for all processes of a cluster. Either Redis
 // remembers a position, or the views show it before the command is answered; and who
 // cannot ask Redis waits for all that is in the log. So a read shows its caller's own

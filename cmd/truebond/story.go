@@ -19,10 +19,11 @@ const demoPassword = "throw-away-demo" //nolint:gosec // it opens nothing that i
 
 // A told story is what a demo has to show.
 type told struct {
-	URL, Data, Program, Password, Key, OpenIntent, Secret string
-	Ann, Bob, Admin, Finance                              actor
-	People                                                []actor
-	Done                                                  []string
+	URL, Data, Program, Password, Key, OpenIntent, Secret, AuditKey string
+
+	Ann, Bob, Admin, Finance actor
+	People                   []actor
+	Done                     []string
 }
 
 // An actor plays a part in the story.
@@ -43,7 +44,7 @@ type teller struct {
 // tellStory has people sign up, buy, write, call and dispute.
 func tellStory(ctx context.Context, r *server) (told, error) {
 	t := &teller{ctx: ctx, server: r, told: told{URL: r.url(), Password: demoPassword, Program: programName(),
-		Secret: r.settings.StripeWebhookSecret}}
+		Secret: r.settings.StripeWebhookSecret, AuditKey: r.tree.Key()}}
 	ann := t.signUp("ann@example.com", "Ann", "bought credits, writes and calls")
 	bob := t.signUp("bob@example.com", "Bob", "answers")
 	cleo := t.signUp("cleo@example.com", "Cleo", "disputed what she bought, and is in debt")

@@ -104,11 +104,17 @@ func (t *term) begin(ctx context.Context, failures <-chan error) error {
 		}
 		return t.writer.Run(ctx)
 	})
-	if err := unlessFailed(ctx, failures, t.do.Seed, t.finishErasures); err != nil {
+	if err := unlessFailed(ctx, failures, t.do.Seed, t.repeatErasures, t.finishErasures); err != nil {
 		return err
 	}
 	t.work.start("timers", t.timers.Run)
 	t.work.start("calls", commands.NewWatch(t.do, t.views, t.logger).Run)
+	if t.archiver != nil {
+		t.work.start("archiver", t.runArchiver)
+	}
+	if t.compareEvery > 0 {
+		t.work.start("comparisons", t.compareNowAndThen)
+	}
 	if t.shared == nil {
 		return nil
 	}

@@ -24,7 +24,7 @@ func (v *Vault) Hash(purpose, text string) string {
 // HashBytes is the HMAC-SHA256 of several parts, 32 bytes. Where one part ends and the
 // next begins counts.
 func (v *Vault) HashBytes(purpose string, parts ...[]byte) []byte {
-	mac := hmac.New(sha256.New, v.hmacKey)
+	mac := hmac.New(sha256.New, v.own.hmacKey)
 	write := func(part []byte) {
 		var length [8]byte
 		binary.BigEndian.PutUint64(length[:], uint64(len(part)))

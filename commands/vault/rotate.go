@@ -29,10 +29,13 @@ func (v *Vault) Rotate(ctx context.Context, secret string) error {
 }
 
 func (v *Vault) rotate(ctx context.Context, secret string) error {
+	if err := v.adopt(ctx); err != nil {
+		return err
+	}
 	if err := v.tryAll(ctx); err != nil {
 		return err
 	}
-	record, err := newRoot(secret, v.ring.generation+1, v.hmacKey, &v.ring)
+	record, err := newRoot(secret, v.ring.generation+1, v.own, &v.ring)
 	if err != nil {
 		return err
 	}

@@ -39,9 +39,9 @@ const Erased = "erased"
 // A Vault seals and opens personal text. It may be used by many goroutines, and its
 // store by many processes.
 type Vault struct {
-	store   Store
-	cache   *cache
-	hmacKey []byte
+	store Store
+	cache *cache
+	own   secrets // the signing key under wrapping
 
 	wrapping sync.RWMutex // held while keys are read or made; alone while they are wrapped anew
 	ring     ring
@@ -78,7 +78,7 @@ func Open(ctx context.Context, store Store, secret string, logEmpty bool, option
 	for _, option := range options {
 		option(v)
 	}
-	if v.ring, v.hmacKey, err = unlock(record, secret); err != nil {
+	if v.ring, v.own, err = unlock(record, secret); err != nil {
 		return nil, fmt.Errorf("open the vault: %w", err)
 	}
 	if v.ring.previous != nil {
@@ -91,7 +91,7 @@ func Open(ctx context.Context, store Store, secret string, logEmpty bool, option
 
 // found makes a new vault, or reads the one that another process has just made.
 func found(ctx context.Context, store Store, secret string) ([]byte, error) {
-	record, err := newRoot(secret, 1, randomBytes(keyBytes), nil)
+	record, err := newRoot(secret, 1, secrets{hmacKey: randomBytes(keyBytes)}, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -22,6 +22,9 @@ type root struct {
 	Generation uint32 `json:"generation"`
 	Salt       []byte `json:"salt"` // makes the wrapping key, together with the secret
 	HMACKey    []byte `json:"hmac_key"`
+	// SigningKey is the seed of the key that signs the log's checkpoints. A vault from
+	// before there were any lacks it until somebody asks.
+	SigningKey []byte `json:"signing_key,omitempty"`
 	// Previous is the wrapping key before this one, wrapped with this one. It is there
 	// while keys are still wrapped with it, until the rotation is done.
 	Previous []byte `json:"previous,omitempty"`
@@ -36,9 +39,15 @@ type ring struct {
 	previous   cipher.AEAD // nil unless a rotation is under way
 }
 
+// secrets are the vault's own, which a rotation wraps anew and never changes.
+type secrets struct {
+	hmacKey    []byte
+	signingKey []byte // nil: not made yet
+}
+
 // newRoot makes a root record for a secret. before is the ring that it follows, nil if
 // there is none.
-func newRoot(secret string, generation uint32, hmacKey []byte, before *ring) ([]byte, error) {
+func newRoot(secret string, generation uint32, own secrets, before *ring) ([]byte, error) {
 	r := root{Generation: generation, Salt: randomBytes(saltBytes)}
 	key, err := derive(secret, r.Salt)
 	if err != nil {
@@ -48,7 +57,10 @@ func newRoot(secret string, generation uint32, hmacKey []byte, before *ring) ([]
 	if err != nil {
 		return nil, err
 	}
-	r.HMACKey = wrapping.Seal(nil, nil, hmacKey, about("hmac", generation, ""))
+	r.HMACKey = wrapping.Seal(nil, nil, own.hmacKey, about("hmac", generation, ""))
+	if own.signingKey != nil {
+		r.SigningKey = wrapping.Seal(nil, nil, own.signingKey, about("signing", generation, ""))
+	}
 	if before != nil {
 		r.Previous = wrapping.Seal(nil, nil, before.key, about("previous", generation, ""))
 	}
@@ -66,32 +78,43 @@ func withoutPrevious(record []byte) ([]byte, error) {
 }
 
 // unlock opens a root record with a secret.
-func unlock(record []byte, secret string) (ring, []byte, error) {
+func unlock(record []byte, secret string) (made ring, own secrets, err error) {
 	var r root
 	if err := json.Unmarshal(record, &r); err != nil {
-		return ring{}, nil, fmt.Errorf("read the vault's root: %w", err)
+		return made, own, fmt.Errorf("read the vault's root: %w", err)
 	}
 	key, err := derive(secret, r.Salt)
 	if err != nil {
-		return ring{}, nil, err
+		return made, own, err
 	}
-	made := ring{record: record, generation: r.Generation, key: key}
+	made = ring{record: record, generation: r.Generation, key: key}
 	if made.current, err = newAEAD(key); err != nil {
-		return ring{}, nil, err
+		return made, own, err
 	}
-	hmacKey, err := made.current.Open(nil, nil, r.HMACKey, about("hmac", r.Generation, ""))
-	if err != nil {
-		return ring{}, nil, ErrSecret
+	if own.hmacKey, err = made.current.Open(nil, nil, r.HMACKey, about("hmac", r.Generation, "")); err != nil {
+		return made, own, ErrSecret
 	}
-	if r.Previous == nil {
-		return made, hmacKey, nil
+	if own.signingKey, err = made.signingKey(r); err != nil || r.Previous == nil {
+		return made, own, err
 	}
 	previous, err := made.current.Open(nil, nil, r.Previous, about("previous", r.Generation, ""))
 	if err != nil {
-		return ring{}, nil, fmt.Errorf("the wrapping key before: %w", ErrTampered)
+		return made, own, fmt.Errorf("the wrapping key before: %w", ErrTampered)
 	}
 	made.previous, err = newAEAD(previous)
-	return made, hmacKey, err
+	return made, own, err
+}
+
+// signingKey opens a root's key for checkpoints, nil if it has none.
+func (r *ring) signingKey(record root) ([]byte, error) {
+	if record.SigningKey == nil {
+		return nil, nil
+	}
+	key, err := r.current.Open(nil, nil, record.SigningKey, about("signing", record.Generation, ""))
+	if err != nil {
+		return nil, fmt.Errorf("the key that signs checkpoints: %w", ErrTampered)
+	}
+	return key, nil
 }
 
 // wrap wraps an owner's key.

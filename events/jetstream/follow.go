@@ -23,6 +23,45 @@ import (
 func (l *Log) Follow(
 	ctx context.Context, after uint64, max int, yield func([]events.Record) error,
 ) error {
+	return l.follow(ctx, after, max, yield, func(after uint64, bodies [][]byte) error {
+		records := make([]events.Record, 0, len(bodies))
+		var unreadable error
+		for i, body := range bodies {
+			var r events.Record
+			if r, unreadable = l.record(after+1+uint64(i), body); unreadable != nil {
+				break // those before it are good
+			}
+			records = append(records, r)
+		}
+		if len(records) > 0 {
+			if err := yield(records); err != nil {
+				return err
+			}
+		}
+		return unreadable
+	})
+}
+
+// FollowBodies is Follow for who needs the exact bytes alone: it decodes nothing. The
+// bodies are those of the events behind `after`.
+func (l *Log) FollowBodies(
+	ctx context.Context, after uint64, max int, yield func(after uint64, bodies [][]byte) error,
+) error {
+	appended := func(records []events.Record) error {
+		bodies := make([][]byte, len(records))
+		for i, r := range records {
+			bodies[i] = r.Body
+		}
+		return yield(records[0].Position-1, bodies)
+	}
+	return l.follow(ctx, after, max, appended, yield)
+}
+
+// follow yields what the tail has to appended, and what the server sends to sent.
+func (l *Log) follow(
+	ctx context.Context, after uint64, max int,
+	appended func([]events.Record) error, sent func(after uint64, bodies [][]byte) error,
+) error {
 	if max < 1 {
 		return fmt.Errorf("follow the log: %d events at a time", max)
 	}
@@ -31,9 +70,9 @@ func (l *Log) Follow(
 	short := 0
 	for pause := newPause(); ; {
 		before := after
-		err := l.tail.follow(ctx, &after, max, yield)
+		err := l.tail.follow(ctx, &after, max, appended)
 		if err == nil {
-			err = l.followOnce(ctx, &after, max, yield)
+			err = l.followOnce(ctx, &after, max, sent)
 		}
 		var final *finalError
 		switch {
@@ -66,7 +105,7 @@ func (e *finalError) Error() string { return e.err.Error() }
 
 // followOnce follows with one consumer until something goes wrong.
 func (l *Log) followOnce(
-	ctx context.Context, after *uint64, max int, yield func([]events.Record) error,
+	ctx context.Context, after *uint64, max int, yield func(after uint64, bodies [][]byte) error,
 ) error {
 	last, err := l.Last(ctx)
 	if err != nil {
@@ -81,14 +120,14 @@ func (l *Log) followOnce(
 	}
 	defer s.close()
 	for {
-		records, err := s.next(ctx, *after, max)
+		bodies, err := s.next(ctx, *after, max)
 		if err != nil {
 			return err
 		}
-		if err := yield(records); err != nil {
+		if err := yield(*after, bodies); err != nil {
 			return &finalError{err}
 		}
-		*after += uint64(len(records))
+		*after += uint64(len(bodies))
 		if _, known, _ := l.tail.after(*after, max); known {
 			return errTail
 		}
@@ -163,35 +202,35 @@ func (s *session) close() {
 
 // next waits for the event after a position and takes those with it that are at hand.
 // An error that comes behind events is kept until these are yielded.
-func (s *session) next(ctx context.Context, after uint64, max int) ([]events.Record, error) {
-	var records []events.Record
-	for more := true; more && s.failed == nil && len(records) < max; {
-		if s.owed == 0 && len(records) > 0 {
+func (s *session) next(ctx context.Context, after uint64, max int) ([][]byte, error) {
+	var bodies [][]byte
+	for more := true; more && s.failed == nil && len(bodies) < max; {
+		if s.owed == 0 && len(bodies) > 0 {
 			break
 		}
-		var r events.Record
-		r, more, s.failed = s.one(ctx, after+1+uint64(len(records)), max)
+		var body []byte
+		body, more, s.failed = s.one(ctx, after+1+uint64(len(bodies)), max)
 		if s.failed == nil {
-			records = append(records, r)
+			bodies = append(bodies, body)
 		}
 	}
-	if len(records) > 0 {
-		return records, nil
+	if len(bodies) > 0 {
+		return bodies, nil
 	}
 	return nil, s.failed
 }
 
 // one waits for the event at a position, and tells whether more are at hand.
-func (s *session) one(ctx context.Context, want uint64, max int) (r events.Record, more bool, err error) {
+func (s *session) one(ctx context.Context, want uint64, max int) (body []byte, more bool, err error) {
 	for {
 		if s.owed == 0 {
 			if err := s.ask(max); err != nil {
-				return r, false, err
+				return nil, false, err
 			}
 		}
 		msg, err := s.receive()
 		if err != nil {
-			return r, false, err
+			return nil, false, err
 		}
 		if msg == nil {
 			continue
@@ -199,16 +238,13 @@ func (s *session) one(ctx context.Context, want uint64, max int) (r events.Recor
 		position, waiting, err := placeOf(msg.Reply)
 		switch {
 		case err != nil:
-			return r, false, err
+			return nil, false, err
 		case position < want:
 			continue // a replica that lags behind began before the start
 		case position > want:
-			return r, false, s.log.missing(ctx, want, position)
+			return nil, false, s.log.missing(ctx, want, position)
 		}
-		if r, err = s.log.record(position, msg.Data); err != nil {
-			return r, false, &finalError{err}
-		}
-		return r, waiting > 0, nil
+		return msg.Data, waiting > 0, nil
 	}
 }
 

@@ -70,13 +70,22 @@ func (l *Log) ReadRange(ctx context.Context, after uint64, max int) ([]events.Re
 	if missing <= 0 {
 		return nil, nil
 	}
+	return gather(ctx, l, missing, func(ctx context.Context, take func([]events.Record) error) error {
+		return l.Follow(ctx, after, missing, take)
+	})
+}
+
+// gather takes so many from what follows the log.
+func gather[T any](
+	ctx context.Context, l *Log, missing int, follow func(ctx context.Context, take func([]T) error) error,
+) ([]T, error) {
 	ctx, cancel := l.reading(ctx)
 	defer cancel()
 	enough := errors.New("enough")
-	records := make([]events.Record, 0, missing)
-	err = l.Follow(ctx, after, missing, func(some []events.Record) error {
-		records = append(records, some...)
-		if len(records) >= missing {
+	all := make([]T, 0, missing)
+	err := follow(ctx, func(some []T) error {
+		all = append(all, some...)
+		if len(all) >= missing {
 			return enough
 		}
 		return nil
@@ -84,7 +93,31 @@ func (l *Log) ReadRange(ctx context.Context, after uint64, max int) ([]events.Re
 	if !errors.Is(err, enough) {
 		return nil, err
 	}
-	return records[:missing], nil
+	return all[:missing], nil
+}
+
+// ReadBodies reads the exact bytes of so many events behind a position, all of which the
+// caller knows to be there. It fails as ReadRange does.
+func (l *Log) ReadBodies(ctx context.Context, after uint64, count int) ([][]byte, error) {
+	return gather(ctx, l, count, func(ctx context.Context, take func([][]byte) error) error {
+		return l.FollowBodies(ctx, after, count, func(_ uint64, bodies [][]byte) error { return take(bodies) })
+	})
+}
+
+// Settled reads the exact bytes of the event at a position, once it and all before it are
+// on disk for certain: one that follows the log may see events that are not yet.
+func (l *Log) Settled(ctx context.Context, position uint64) ([]byte, error) {
+	body, err := l.body(ctx, position) // waits until the batch that it is in is whole and synced
+	if err != nil {
+		return nil, err
+	}
+	return body, l.healthy()
+}
+
+// Body reads the exact bytes of the event at a position. It fails with ErrNotFound when
+// there is none.
+func (l *Log) Body(ctx context.Context, position uint64) ([]byte, error) {
+	return l.body(ctx, position)
 }
 
 // Check looks, at a start, whether this is the log that it was: it begins with event

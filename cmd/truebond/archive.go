@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"truebond/events"
+	"truebond/events/archive"
+	"truebond/events/checkpoints"
+	"truebond/events/jetstream"
+)
+
+func archiveCommand() *cobra.Command {
+	var to target
+	var local options
+	var place string
+	cmd := &cobra.Command{
+		Use:   "archive",
+		Short: "Copy the log, up to now, to a folder or a bucket",
+		Long: `Copy the log to an archive: compressed segments with their hashes, and the newest signed
+checkpoint. It goes on where the archive ends, reads back what it writes, and refuses an
+archive of another log.
+
+A running server keeps an archive by itself (serve --archive); this has it bring that up to
+now. Where no server runs, --to says where: a folder, or "bucket" for that of the cloud
+storage settings. That is also what it takes when nothing is said.`,
+		Example: `  truebond archive
+  truebond archive --data ./data --to /mnt/backup/truebond`,
+		Args: exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			done, err := archiveLog(cmd.Context(), to, local, place)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "Archived up to position %d in %s\n", done.Position, done.Place)
+			return err
+		},
+	}
+	to.flags(cmd)
+	cmd.Flags().StringVar(&place, "to", "", `folder, or "bucket", where no server runs`)
+	serverFlags(cmd, &local)
+	return cmd
+}
+
+// archived is how far an archive is, and where.
+type archived struct {
+	Position uint64 `json:"position"`
+	Place    string `json:"place"`
+}
+
+// archiveLog asks the server of a data folder to archive, or does it where none runs.
+func archiveLog(ctx context.Context, to target, local options, place string) (done archived, err error) {
+	server, err := to.connect(ctx)
+	if errors.Is(err, errNoServer) {
+		return archiveAlone(ctx, to.data, local, place)
+	}
+	if err != nil {
+		return done, err
+	}
+	if place != "" {
+		return done, misused("--to is for when no server runs; this one archives where its own --archive says")
+	}
+	err = server.call(ctx, http.MethodPost, "/api/operator/archive", nil, &done)
+	return done, err
+}
+
+func archiveAlone(ctx context.Context, data string, local options, place string) (done archived, err error) {
+	s, err := readSettings()
+	if err != nil {
+		return done, err
+	}
+	store, err := archivePlace(place, s)
+	if err != nil {
+		return done, err
+	}
+	if store == nil {
+		return done, misused("no server runs on %s, and there is no bucket: --to says where to", data)
+	}
+	log, release, err := openLogAlone(ctx, data, local)
+	if err != nil {
+		return done, err
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	k, err := archive.Resume(ctx, store, log, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return done, err
+	}
+	signed, err := os.ReadFile(dataFolder{data}.join(checkpoints.File))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return done, err
+	}
+	if signed != nil {
+		if err := k.KeepSigned(ctx, signed); err != nil {
+			return done, err
+		}
+	}
+	last, err := log.Last(ctx)
+	if err != nil {
+		return done, err
+	}
+	if err := k.Keep(ctx, last); err != nil {
+		return done, err
+	}
+	return archived{k.Position(), store.String()}, nil
+}
+
+// openLogAlone opens the log of a data folder that no server runs on, and keeps servers
+// off until it is released.
+func openLogAlone(ctx context.Context, data string, o options) (*jetstream.Log, func() error, error) {
+	if _, err := os.Stat(data); err != nil {
+		return nil, nil, fmt.Errorf("there is no data folder %s", data) // a mistyped name makes no new one
+	}
+	folder, err := openDataFolder(data)
+	if err != nil {
+		return nil, nil, err
+	}
+	unlock, err := folder.lock()
+	if err != nil {
+		return nil, nil, err
+	}
+	log, err := openOnlyLog(ctx, folder, o)
+	if err != nil {
+		return nil, nil, errors.Join(err, unlock())
+	}
+	return log, func() error { return errors.Join(log.Close(), unlock()) }, nil
+}
+
+// openOnlyLog opens a log that is there already, in a folder that the caller has locked.
+func openOnlyLog(ctx context.Context, folder dataFolder, o options) (*jetstream.Log, error) {
+	if err := folder.checkRestored(); err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(folder.join(logFolder)); err != nil && o.nats == "" {
+		return nil, fmt.Errorf("there is no log in %s", folder.path)
+	}
+	return openLogIn(ctx, folder.path, o)
+}
+
+// openLogIn opens the log of a folder, or of a cluster.
+func openLogIn(ctx context.Context, path string, o options) (*jetstream.Log, error) {
+	codec, err := events.NewCodec()
+	if err != nil {
+		return nil, err
+	}
+	return jetstream.Open(ctx, jetstream.Options{
+		Dir: path, URL: o.nats, Replicas: o.replicas, Codec: codec, Logger: o.logger,
+	})
+}

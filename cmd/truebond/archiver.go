@@ -1,0 +1,198 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"truebond/commands/blob"
+	"truebond/events/archive"
+	"truebond/http"
+	"truebond/ledger"
+)
+
+// Where an archive can be, beside a folder.
+const (
+	inBucket = "bucket" // the one of the cloud storage settings
+	nowhere  = "none"
+)
+
+const (
+	archiveEvery = time.Minute      // how far an archive may be behind, unless the operator says otherwise
+	firstLookMax = 10 * time.Second // at a start; an archive that cannot be reached keeps nobody waiting
+)
+
+// archivePlace opens where an archive is kept; nil if nowhere. What an operator leaves
+// open is the bucket, where there is one.
+func archivePlace(place string, s settings) (blob.Store, error) {
+	switch {
+	case place == nowhere, place == "" && !s.hasStorage():
+		return nil, nil
+	case place == "", place == inBucket:
+		return s.bucket()
+	}
+	return blob.OpenFolder(place)
+}
+
+// An archiver keeps a server's archive as the log grows.
+type archiver struct {
+	store   blob.Store
+	log     archive.Log
+	signed  func() []byte // the newest signed checkpoint; nil if there is none
+	durable func() uint64 // the last position that is in the log for certain
+	logger  *slog.Logger
+
+	starting sync.Mutex
+	keeper   atomic.Pointer[archive.Keeper]
+	failing  atomic.Bool
+	failures atomic.Uint64
+	upToDate atomic.Int64 // Unix seconds
+}
+
+// begin looks at the archive before the server serves. It fails when the log has lost
+// what the archive has, or is another one. What else goes wrong is tried again later.
+func (a *archiver) begin(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, firstLookMax)
+	defer cancel()
+	_, err := a.resume(ctx)
+	if errors.Is(err, archive.ErrAhead) || errors.Is(err, archive.ErrOther) {
+		return err
+	}
+	if err != nil {
+		a.failed(ctx, err)
+	}
+	return nil
+}
+
+func (a *archiver) failed(ctx context.Context, err error) {
+	a.failures.Add(1)
+	a.failing.Store(true)
+	a.logger.ErrorContext(ctx, "the log cannot be archived; trying again", "error", err)
+}
+
+func (a *archiver) resume(ctx context.Context) (*archive.Keeper, error) {
+	a.starting.Lock()
+	defer a.starting.Unlock()
+	if k := a.keeper.Load(); k != nil {
+		return k, nil
+	}
+	k, err := archive.Resume(ctx, a.store, a.log, a.logger)
+	if err == nil {
+		a.keeper.Store(k)
+	}
+	return k, err
+}
+
+// run archives now and then until ctx ends.
+func (a *archiver) run(ctx context.Context, every time.Duration) error {
+	for {
+		if err := a.round(ctx); err != nil && ctx.Err() == nil {
+			a.failed(ctx, err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(every):
+		}
+	}
+}
+
+// round archives what the newest checkpoint covers; all that there is while there is none.
+func (a *archiver) round(ctx context.Context) error {
+	k, err := a.resume(ctx)
+	if err != nil {
+		return err
+	}
+	if signed := a.signed(); signed != nil {
+		err = k.KeepSigned(ctx, signed)
+	} else {
+		err = k.Keep(ctx, a.durable())
+	}
+	if err != nil {
+		return err
+	}
+	a.failing.Store(false)
+	a.upToDate.Store(time.Now().Unix())
+	return nil
+}
+
+func (a *archiver) position() uint64 {
+	if k := a.keeper.Load(); k != nil {
+		return k.Position()
+	}
+	return 0
+}
+
+func (a *archiver) behind() uint64 {
+	last, kept := a.durable(), a.position()
+	return last - min(kept, last)
+}
+
+// check tells all how the archive is doing. Its failing is no reason to send people away.
+func (a *archiver) check(context.Context) (string, error) {
+	detail := fmt.Sprintf("%d events behind", a.behind())
+	if a.failing.Load() {
+		detail += ", and failing"
+	}
+	return detail, nil
+}
+
+func (a *archiver) metrics() []prometheus.Collector {
+	return []prometheus.Collector{
+		gauge("archive_position", "Position of the last event that is archived for certain.",
+			func() float64 { return float64(a.position()) }),
+		gauge("archive_behind_events", "Events that the archive lacks.",
+			func() float64 { return float64(a.behind()) }),
+		gauge("archive_up_to_date_seconds", "When the archive last had all that was signed, in Unix time.",
+			func() float64 { return float64(a.upToDate.Load()) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "truebond", Name: "archive_failures_total",
+			Help: "Rounds of the archiver that have failed."},
+			func() float64 { return float64(a.failures.Load()) }),
+	}
+}
+
+// openArchive begins the archive, if one is to be kept. It is part of a server's start.
+func (s *server) openArchive(ctx context.Context) error {
+	store, err := archivePlace(s.archive, s.settings)
+	if err != nil || store == nil {
+		return err
+	}
+	s.archiver = &archiver{
+		store: store, log: s.log, logger: s.logger,
+		durable: func() uint64 { return s.writer.Last() },
+		signed: func() []byte {
+			if signed := s.tree.Signed(); signed != nil {
+				return signed.Note
+			}
+			return nil
+		},
+	}
+	return s.archiver.begin(ctx)
+}
+
+func (s *server) runArchiver(ctx context.Context) error {
+	return s.archiver.run(ctx, cmp.Or(s.archiveEvery, archiveEvery))
+}
+
+// Archive archives the log up to now.
+func (o operator) Archive(ctx context.Context) (http.Archived, error) {
+	a := o.archiver
+	if a == nil {
+		return http.Archived{}, ledger.Refuse("no_archive", "The server keeps no archive: start it with --archive.")
+	}
+	if err := o.tree.Await(ctx, a.durable()); err != nil {
+		return http.Archived{}, err
+	}
+	if err := a.round(ctx); err != nil {
+		a.failed(ctx, err)
+		return http.Archived{}, err
+	}
+	return http.Archived{Position: a.position(), Place: a.store.String()}, nil
+}

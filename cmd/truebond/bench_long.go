@@ -1,0 +1,200 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"truebond/events"
+	"truebond/events/jetstream"
+	"truebond/projections"
+)
+
+// A longBench is a data folder whose server runs in a process of its own, so that its
+// start and its memory can be measured.
+type longBench struct {
+	name   string // short or long
+	folder string
+	ledger *ledgerBench // without a server of its own
+
+	starts, commands []measured
+	mib              []float64
+}
+
+// longLog measures a server on a long log next to one on a short log, which has the
+// accounts alone: how long it takes to serve, what one caller waits, and its memory.
+func (b *bench) longLog(ctx context.Context) error {
+	return inFolder(func(folder string) error {
+		short := &longBench{name: "short", folder: filepath.Join(folder, "short")}
+		long := &longBench{name: "long", folder: filepath.Join(folder, "long")}
+		for _, l := range []*longBench{short, long} {
+			if err := l.prepare(ctx, b.accounts); err != nil {
+				return err
+			}
+		}
+		if err := b.lengthen(ctx, dataFolder{long.folder}); err != nil {
+			return fmt.Errorf("make a long log: %w", err)
+		}
+		for range b.rounds {
+			for _, l := range []*longBench{short, long} {
+				if err := l.round(ctx, b.burst()); err != nil {
+					return fmt.Errorf("%s log: %w", l.name, err)
+				}
+			}
+		}
+		for _, l := range []*longBench{short, long} {
+			l.rows(b)
+		}
+		return nil
+	})
+}
+
+// prepare makes the accounts and an API key.
+func (l *longBench) prepare(ctx context.Context, accounts int) error {
+	funded, err := openLedger(ctx, l.folder, accounts)
+	if err != nil {
+		return err
+	}
+	l.ledger = &ledgerBench{key: funded.key, accounts: accounts}
+	return funded.server.stop(context.WithoutCancel(ctx))
+}
+
+// lengthen appends charges to the log of a server that does not run, until there are as
+// many events as are wanted, and folds them into the views.
+func (b *bench) lengthen(ctx context.Context, folder dataFolder) (err error) {
+	codec, err := events.NewCodec()
+	if err != nil {
+		return err
+	}
+	log, err := jetstream.Open(ctx, jetstream.Options{Dir: folder.path, Codec: codec})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, log.Close()) }()
+	last, err := log.Last(ctx)
+	if err != nil {
+		return err
+	}
+	begun := time.Now()
+	for last < b.events {
+		records, err := sampleCharges(codec, b.accounts, last, int(min(jetstream.BatchMax, b.events-last)))
+		if err != nil {
+			return err
+		}
+		if err := log.Append(ctx, last, records); err != nil {
+			return err
+		}
+		last += uint64(len(records))
+	}
+	b.tell("a log of %d events was written in %s", last, time.Since(begun).Round(time.Second))
+	store, err := openViews(ctx, "", folder)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close(context.WithoutCancel(ctx))) }()
+	p := projections.NewProjector(store, log, projections.Catalogue(), slog.New(slog.DiscardHandler))
+	if err := p.Prepare(ctx); err != nil {
+		return err
+	}
+	begun = time.Now()
+	if _, err := fold(ctx, p, last); err != nil {
+		return err
+	}
+	b.tell("its views were folded in %s", time.Since(begun).Round(time.Second))
+	return nil
+}
+
+// round starts a server, charges accounts for a while and stops it.
+func (l *longBench) round(ctx context.Context, length time.Duration) error {
+	begun := time.Now()
+	process, url, err := spawnServer(ctx, l.folder)
+	if err != nil {
+		return err
+	}
+	l.starts = append(l.starts, measured{events: 1, took: time.Since(begun), waits: []time.Duration{time.Since(begun)}})
+	m, mib, err := l.measure(ctx, url, process.Process.Pid, length)
+	l.commands, l.mib = append(l.commands, m), append(l.mib, mib)
+	return errors.Join(err, process.Process.Signal(syscall.SIGTERM), process.Wait())
+}
+
+func (l *longBench) measure(
+	ctx context.Context, url string, pid int, length time.Duration,
+) (m measured, mib float64, err error) {
+	l.ledger.url = url
+	charge, err := l.ledger.overHTTP(ctx, l.ledger.anyAccount)
+	if err != nil {
+		return m, 0, err
+	}
+	if m, err = together(ctx, []caller{charge}, length); err != nil {
+		return m, 0, err
+	}
+	mib, err = residentMiB(pid)
+	return m, mib, err
+}
+
+func (l *longBench) rows(b *bench) {
+	b.add(row("start-"+l.name, 1, l.starts))
+	b.add(row("command-"+l.name, 1, l.commands))
+	b.rows = append(b.rows, benchRow{Case: "memory-" + l.name, Callers: 1, MiB: median(l.mib)})
+}
+
+// spawnServer starts this program as a server and returns once it serves.
+func spawnServer(ctx context.Context, folder string) (*exec.Cmd, string, error) {
+	program, err := os.Executable()
+	if err != nil {
+		return nil, "", err
+	}
+	cmd := exec.CommandContext(ctx, program, "serve", "--data", folder, //nolint:gosec // it is this program
+		"--listen", "127.0.0.1:0", "--log-level", "error")
+	cmd.Stderr = os.Stderr
+	cmd.Dir, cmd.Env = folder, withoutSettings(os.Environ())
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, "", err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, "", err
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		return nil, "", errors.Join(fmt.Errorf("the server did not come up: %w", err), cmd.Process.Kill(), cmd.Wait())
+	}
+	go io.Copy(io.Discard, out) //nolint:errcheck // until the process ends
+	return cmd, strings.TrimSpace(strings.TrimPrefix(line, "TrueBond serves on ")), nil
+}
+
+// withoutSettings is an environment in which everything is embedded.
+func withoutSettings(environment []string) []string {
+	return slices.DeleteFunc(environment, func(line string) bool {
+		return slices.ContainsFunc(new(settings).table(), func(s setting) bool { return strings.HasPrefix(line, s.name+"=") })
+	})
+}
+
+func median(values []float64) float64 {
+	slices.Sort(values)
+	return values[len(values)/2]
+}
+
+// residentMiB is the memory that a process has.
+func residentMiB(pid int) (float64, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
+	}
+	_, rest, found := strings.Cut(string(status), "VmRSS:")
+	var kib float64
+	if _, err := fmt.Sscan(rest, &kib); !found || err != nil {
+		return 0, fmt.Errorf("read the memory of process %d: %w", pid, err)
+	}
+	return kib / 1024, nil
+}

@@ -1,0 +1,225 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	nethttp "net/http"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spf13/cobra"
+
+	"truebond/http"
+	"truebond/ledger"
+	"truebond/projections"
+)
+
+func compareCommand() *cobra.Command {
+	var to target
+	var local options
+	cmd := &cobra.Command{
+		Use:   "compare [VIEW]…",
+		Short: "Hold views against the log, while the server goes on serving",
+		Long: `Build views again from the log, one after the other and beside the live ones, and compare
+each document with what follows from the log. Nothing is changed; what was built is dropped.
+Without a name, all views are compared. It works while the server runs and while not.
+
+It fails when a document differs, is lost or should not be there, and names it and its
+positions. Mend a view with "truebond rebuild VIEW" once you know how that came about.`,
+		Example: `  truebond compare
+  truebond compare balances history`,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, views []string) error {
+			return runAgainst(cmd.Context(), to, local, func(server *client) error {
+				return compare(cmd.Context(), server, views, cmd.OutOrStdout())
+			})
+		},
+	}
+	to.flags(cmd)
+	serverFlags(cmd, &local)
+	return cmd
+}
+
+// compare shows how the views are built anew, and then what differs.
+func compare(ctx context.Context, server *client, views []string, out io.Writer) error {
+	if views == nil {
+		views = []string{}
+	}
+	show, end := progressLines(out)
+	if isTerminal(out) {
+		show, end = progressBars(ctx, out)
+	}
+	var results []http.CompareLine
+	in := map[string]any{"views": views}
+	err := server.stream(ctx, nethttp.MethodPost, "/api/operator/compare", in, func(line json.RawMessage) error {
+		var l http.CompareLine
+		if err := json.Unmarshal(line, &l); err != nil {
+			return fmt.Errorf("read the server's answer: %w", err)
+		}
+		show(built{View: l.View, Done: int64(l.Done), Total: int64(l.Total)})
+		if l.Result != nil {
+			results = append(results, l)
+		}
+		return nil
+	})
+	end()
+	if err != nil {
+		return err
+	}
+	return report(out, results)
+}
+
+// report prints what comparing came to, and fails when there is drift.
+func report(out io.Writer, results []http.CompareLine) error {
+	if len(results) == 0 {
+		return fmt.Errorf("the server stopped before a view was compared")
+	}
+	var drifted []string
+	for _, l := range results {
+		fmt.Fprintf(out, "%s: %d documents compared up to position %d, %d differ\n",
+			oneLine(l.View), l.Result.Documents, l.Result.Position, l.Result.Drift)
+		for _, d := range l.Result.Differences {
+			fmt.Fprintf(out, "  %s %s: stored at position %d, follows at position %d\n",
+				oneLine(d.ID), oneLine(d.What), d.Stored, d.Built)
+		}
+		if more := int(l.Result.Drift) - len(l.Result.Differences); more > 0 {
+			fmt.Fprintf(out, "  and %d more\n", more)
+		}
+		if l.Result.Drift > 0 {
+			drifted = append(drifted, l.View)
+		}
+	}
+	if len(drifted) > 0 {
+		return fmt.Errorf("not what follows from the log: %s", strings.Join(drifted, ", "))
+	}
+	return nil
+}
+
+// comparisons are those that a server makes: one at a time, and the last one of each
+// view is a metric.
+type comparisons struct {
+	place               chan struct{} // has room for one
+	drift, position, at *prometheus.GaugeVec
+	failures            prometheus.Counter
+}
+
+func newComparisons() *comparisons {
+	gauge := func(name, help string) *prometheus.GaugeVec {
+		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "truebond", Name: name, Help: help}, []string{"view"})
+	}
+	return &comparisons{
+		place: make(chan struct{}, 1),
+		drift: gauge("view_drift_documents",
+			"Documents that are not what follows from the log, as of the last comparison."),
+		position: gauge("view_compared_position", "Position of the log up to which it was compared last."),
+		at:       gauge("view_compared_timestamp_seconds", "When it was compared last."),
+		failures: prometheus.NewCounter(prometheus.CounterOpts{Namespace: "truebond", Name: "view_compare_failures_total",
+			Help: "Comparisons that came to nothing."}),
+	}
+}
+
+func (c *comparisons) collectors() []prometheus.Collector {
+	return []prometheus.Collector{c.drift, c.position, c.at, c.failures}
+}
+
+// compare compares views, one after the other, and notes what it came to.
+func (s *server) compare(ctx context.Context, names []string, show func(http.CompareLine)) error {
+	select {
+	case s.comparisons.place <- struct{}{}:
+		defer func() { <-s.comparisons.place }()
+	default:
+		return ledger.Refuse("view_building", "Views are being compared already.")
+	}
+	for _, name := range names {
+		var total uint64
+		result, err := s.projector.Compare(ctx, name, func(done, all uint64) {
+			total = all
+			show(http.CompareLine{View: name, Done: min(done, all-1), Total: all})
+		})
+		if err != nil {
+			if ctx.Err() == nil {
+				s.comparisons.failures.Inc()
+			}
+			return refusedIfBuilding(err)
+		}
+		s.note(ctx, result)
+		line := http.CompareLine{View: name, Done: max(total, result.Position), Total: max(total, result.Position),
+			Result: &http.Compared{Position: result.Position, Documents: result.Documents, Drift: result.Drift}}
+		for _, d := range result.Differences {
+			line.Result.Differences = append(line.Result.Differences,
+				http.Difference{ID: d.ID, What: d.What, Stored: d.Stored, Built: d.Built})
+		}
+		show(line)
+	}
+	return nil
+}
+
+// refusedIfBuilding tells an operator that somebody else is at it.
+func refusedIfBuilding(err error) error {
+	if errors.Is(err, projections.ErrBuilding) {
+		return ledger.Refuse("view_building", "One of these views is being built or compared already.").About("views")
+	}
+	return err
+}
+
+// note makes a comparison known.
+func (s *server) note(ctx context.Context, result projections.Comparison) {
+	s.comparisons.drift.WithLabelValues(result.View).Set(float64(result.Drift))
+	s.comparisons.position.WithLabelValues(result.View).Set(float64(result.Position))
+	s.comparisons.at.WithLabelValues(result.View).SetToCurrentTime()
+	for _, d := range result.Differences {
+		s.logger.ErrorContext(ctx, "a stored document is not what follows from the log", "view", result.View,
+			"id", d.ID, "what", d.What, "stored_position", d.Stored, "built_position", d.Built)
+	}
+	s.logger.InfoContext(ctx, "a view was compared with the log", "view", result.View, "position", result.Position,
+		"documents", result.Documents, "drift", result.Drift)
+}
+
+// compareFirst is how soon after a start views are compared at the latest: a server that
+// starts more often than it compares would never do it.
+const compareFirst = 10 * time.Minute
+
+// compareNowAndThen compares all views again and again, until ctx ends. That it fails is
+// no reason to stop serving.
+func (s *server) compareNowAndThen(ctx context.Context) error {
+	for pause := min(s.compareEvery, compareFirst); ; pause = s.compareEvery {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(pause):
+		}
+		err := s.compare(ctx, viewNames(), func(http.CompareLine) {})
+		if err != nil && ctx.Err() == nil {
+			s.logger.ErrorContext(ctx, "views could not be compared", "error", err)
+		}
+	}
+}
+
+func viewNames() []string {
+	var names []string
+	for _, v := range projections.Catalogue() {
+		names = append(names, v.Name)
+	}
+	return names
+}
+
+// knownViews refuses names of views that there are not. No names are all of them.
+func knownViews(names []string) ([]string, error) {
+	if len(names) == 0 {
+		return viewNames(), nil
+	}
+	known := map[string]bool{}
+	for _, name := range viewNames() {
+		known[name] = true
+	}
+	for _, name := range names {
+		if !known[name] {
+			return nil, ledger.Refuse("unknown_view", "There is no view %q.", name).About("views")
+		}
+	}
+	return names, nil
+}

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"truebond/commands/vault"
+	"truebond/events/archive"
+	"truebond/events/merkle"
+)
+
+// damagedFolder is where a damaged log is read from: a copy, since a log's server changes
+// its files as it opens them.
+const damagedFolder = "restore-damaged"
+
+// repair compares a folder's log with the archive, and makes a new one if it is damaged.
+func (r *restore) repair(ctx context.Context) (err error) {
+	copied := r.folder.join(damagedFolder)
+	if err := os.RemoveAll(copied); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(copied)) }()
+	if err := os.CopyFS(dataFolder{copied}.join(logFolder), os.DirFS(r.folder.join(logFolder))); err != nil {
+		return fmt.Errorf("copy the damaged log: %w", err)
+	}
+	log, err := openLogIn(ctx, copied, options{})
+	if err != nil {
+		return fmt.Errorf("the log cannot be opened at all (%w): move %s away, and what only it has is lost",
+			err, r.folder.join(logFolder))
+	}
+	defer func() { err = errors.Join(err, log.Close()) }()
+	var found archive.Damage
+	err = r.show(ctx, "inspect", r.restorer.Archive.Last(), func() (err error) {
+		found, err = r.restorer.Inspect(ctx, log)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if found.None() {
+		fmt.Fprintf(r.out, "The log in %s is sound, up to position %d. Nothing was changed.\n", r.folder.path, found.Last)
+		return r.folder.remove(restoringFile)
+	}
+	if found.Bad > 0 {
+		fmt.Fprintf(r.out, "%d events are damaged, from event %d on: %v. The archive has them.\n",
+			found.Bad, found.First, found.Why)
+	}
+	if kept := found.Sound - r.restorer.Archive.Last(); kept > 0 {
+		fmt.Fprintf(r.out, "%d events are in the log alone, and sound: they are kept.\n", kept)
+	}
+	if found.Lost > 0 {
+		loss := fmt.Sprintf("the events %d to %d cannot be kept: %v", found.Sound+1, found.Sound+found.Lost, found.Cause)
+		if !r.acceptLoss {
+			return fmt.Errorf("%s; nothing was changed: --accept-loss goes on without them", loss)
+		}
+		fmt.Fprintf(r.out, "Lost: %s.\n", loss)
+	}
+	return r.intoFolder(ctx, archive.Until{}, found)
+}
+
+// verifierKey is the key that checkpoints must be signed with: the one that the operator
+// names, or the one in the folder's vault.
+func (r *restore) verifierKey(ctx context.Context, s settings) (string, error) {
+	if r.key != "" {
+		return r.key, nil
+	}
+	const hint = "--key names the key that the checkpoints are signed with, and --unsigned goes without"
+	if _, err := os.Stat(r.folder.join(vaultFile)); err != nil && s.MongoURL == "" {
+		return "", misused("there is no vault in %s: bring it and the secrets there, or %s", r.folder.path, hint)
+	}
+	if s.JWTSecret == "" {
+		var err error
+		if s.JWTSecret, err = r.folder.readSecret(jwtSecretFile); err != nil {
+			return "", misused("the vault in %s cannot be opened: %v; %s", r.folder.path, err, hint)
+		}
+	}
+	keys, err := openKeys(ctx, s.MongoURL, r.folder)
+	if err != nil {
+		return "", err
+	}
+	defer keys.Close(ctx) //nolint:errcheck // it was only read
+	v, err := vault.Open(ctx, keys, s.JWTSecret, false)
+	if err != nil {
+		return "", err
+	}
+	seed, err := v.SigningKey(ctx, true)
+	if err != nil {
+		return "", fmt.Errorf("%w; %s", err, hint)
+	}
+	signer, err := merkle.NewSigner(seed)
+	if err != nil {
+		return "", err
+	}
+	return signer.VerifierKey(), nil
+}

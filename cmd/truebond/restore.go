@@ -1,0 +1,311 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"truebond/commands/blob"
+	"truebond/events"
+	"truebond/events/archive"
+	"truebond/events/checkpoints"
+	"truebond/events/jetstream"
+	"truebond/events/merkle"
+)
+
+func restoreCommand() *cobra.Command {
+	var r restore
+	cmd := &cobra.Command{
+		Use:   "restore",
+		Short: "Make a new log from an archive, or repair a damaged one",
+		Long: `Make a log from an archive: the same events at the same positions, byte by byte. The archive
+is checked to its end, by its hashes and its signed checkpoint, and the new log is read back.
+A restore that was cut off leaves a folder that refuses to serve; run it again.
+
+Where the data folder has a log, that is compared with the archive. A sound one stays as it
+is. Of a damaged one, all that can be kept beyond the archive is kept; when something cannot,
+it says what, and does nothing without --accept-loss. The damaged log stays beside the new
+one, under another name.
+
+The signature is checked with --key, or with the key in the vault of the data folder: bring
+the vault and the secrets there first. People's keys are in no archive, and restoring brings
+none back: who was erased later than --until is erased again before the server serves.`,
+		Example: `  truebond restore --from /mnt/backup/truebond --data ./new
+  truebond restore --from bucket --data ./new --until 2026-11-25T12:00:00Z
+  truebond restore --from /mnt/backup/truebond --data ./data`,
+		Args: exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := demand(cmd, "from", "data"); err != nil {
+				return err
+			}
+			r.out = cmd.OutOrStdout()
+			return r.run(cmd.Context())
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&r.from, "from", "", `folder of the archive, or "bucket"`)
+	flags.StringVar(&r.data, "data", "", "data folder that gets the log")
+	flags.StringVar(&r.until, "until", "", "last position, or last moment (2026-11-25T12:00:00Z), that is wanted")
+	flags.StringVar(&r.key, "key", "", "key that the checkpoints are signed with, as the server prints it")
+	flags.BoolVar(&r.unsigned, "unsigned", false, "go without a signature that can be checked")
+	flags.BoolVar(&r.acceptLoss, "accept-loss", false, "go on although events are lost")
+	serverFlags(cmd, &r.options)
+	return cmd
+}
+
+// A restore is what an operator wants, and what was found out so far.
+type restore struct {
+	options
+	from, until, key     string
+	unsigned, acceptLoss bool
+	out                  io.Writer
+
+	folder   dataFolder
+	restorer *archive.Restorer
+	note     []byte             // the archive's signed checkpoint; nil if there is none
+	signed   merkle.Checkpoint  // what it says
+	own      *merkle.Checkpoint // the data folder's; nil if there is none
+}
+
+// parseUntil reads a position or a moment.
+func parseUntil(text string) (until archive.Until, err error) {
+	if text == "" {
+		return until, nil
+	}
+	if until.Position, err = strconv.ParseUint(text, 10, 64); err == nil && until.Position > 0 {
+		return until, nil
+	}
+	if until.Time, err = time.Parse(time.RFC3339Nano, text); err != nil {
+		return until, misused("--until takes a position or a moment such as 2026-11-25T12:00:00Z, not %s", text)
+	}
+	return until, nil
+}
+
+func (r *restore) run(ctx context.Context) (err error) {
+	until, err := parseUntil(r.until)
+	if err != nil {
+		return err
+	}
+	s, err := readSettings()
+	if err != nil {
+		return err
+	}
+	store, err := openArchivePlace(r.from, s)
+	if err != nil {
+		return err
+	}
+	if r.folder, err = openDataFolder(r.data); err != nil {
+		return err
+	}
+	unlock, err := r.folder.lock()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	state, err := r.folder.restoreState()
+	if err != nil {
+		return err
+	}
+	if state == restoreWhole { // one before was cut off at its very end
+		return r.place()
+	}
+	if err := r.open(ctx, store, s); err != nil {
+		return err
+	}
+	if r.nats != "" {
+		return r.intoCluster(ctx, until)
+	}
+	if _, err := os.Stat(r.folder.join(logFolder)); err == nil {
+		if r.until != "" {
+			return errors.New("there is a log: --until makes an earlier one, in a data folder of its own")
+		}
+		return r.repair(ctx)
+	}
+	return r.intoFolder(ctx, until, archive.Damage{})
+}
+
+// openArchivePlace opens an archive that is there already.
+func openArchivePlace(place string, s settings) (archive.Store, error) {
+	if place == inBucket {
+		return s.bucket()
+	}
+	return blob.ExistingFolder(place)
+}
+
+// open opens the archive, and checks who has signed its checkpoint.
+func (r *restore) open(ctx context.Context, store archive.Store, s settings) error {
+	codec, err := events.NewCodec()
+	if err != nil {
+		return err
+	}
+	a, err := archive.Open(ctx, store)
+	if err != nil {
+		return err
+	}
+	if a.Last() == 0 {
+		return fmt.Errorf("there is no archive in %s", store)
+	}
+	r.restorer = &archive.Restorer{Archive: a, Codec: codec}
+	if r.note, err = a.Checkpoint(ctx); err != nil {
+		return err
+	}
+	own, err := os.ReadFile(r.folder.join(checkpoints.File))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	open := merkle.ParseCheckpoint
+	if !r.unsigned {
+		key, err := r.verifierKey(ctx, s)
+		if err != nil {
+			return err
+		}
+		open = func(signed []byte) (merkle.Checkpoint, error) { return merkle.OpenCheckpoint(signed, key) }
+	}
+	switch {
+	case r.note == nil && !r.unsigned:
+		return errors.New("the archive has no signed checkpoint; --unsigned restores it all the same")
+	case r.note != nil:
+		if r.signed, err = open(r.note); err != nil {
+			return fmt.Errorf("the archive's checkpoint: %w", err)
+		}
+		r.restorer.Checkpoints = append(r.restorer.Checkpoints, r.signed)
+	}
+	if own != nil {
+		c, err := open(own)
+		if err != nil {
+			return fmt.Errorf("the data folder's checkpoint: %w", err)
+		}
+		r.own, r.restorer.Checkpoints = &c, append(r.restorer.Checkpoints, c)
+	}
+	return nil
+}
+
+// intoFolder makes the new log beside where it is to be, and puts it there when it is
+// whole and was read back. Until then the folder refuses to serve.
+func (r *restore) intoFolder(ctx context.Context, until archive.Until, found archive.Damage) error {
+	if err := r.folder.markRestore(restoreBegun); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(r.folder.join(restoringFolder)); err != nil { // what one before has left
+		return err
+	}
+	log, err := openLogIn(ctx, r.folder.join(restoringFolder), options{})
+	if err != nil {
+		return err
+	}
+	done, err := r.fill(ctx, log, until, found)
+	if err := errors.Join(err, log.Close()); err != nil {
+		return err
+	}
+	if err := r.prepare(done); err != nil {
+		return err
+	}
+	if err := r.folder.markRestore(restoreWhole); err != nil {
+		return err
+	}
+	return r.place()
+}
+
+// place puts a log that was restored whole where it belongs. It may be done again.
+func (r *restore) place() error {
+	aside, err := r.folder.placeRestored()
+	if err != nil {
+		return err
+	}
+	if aside != "" {
+		fmt.Fprintf(r.out, "The damaged log stays in %s.\n", aside)
+	}
+	fmt.Fprintf(r.out, "The log is in %s.\n", r.folder.path)
+	return nil
+}
+
+// intoCluster fills the log of a cluster, which must be empty.
+func (r *restore) intoCluster(ctx context.Context, until archive.Until) (err error) {
+	log, err := openLogIn(ctx, "", r.options)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, log.Close()) }()
+	last, err := log.Last(ctx)
+	if err != nil {
+		return err
+	}
+	if last > 0 {
+		return fmt.Errorf("the cluster has a log of %d events: a restore needs one that has none; "+
+			"delete its stream first", last)
+	}
+	if err := r.folder.markRestore(restoreBegun); err != nil {
+		return err
+	}
+	done, err := r.fill(ctx, log, until, archive.Damage{})
+	if err != nil {
+		return err
+	}
+	if err := r.prepare(done); err != nil {
+		return err
+	}
+	return r.folder.remove(restoringFile)
+}
+
+// fill makes the new log and reads it back.
+func (r *restore) fill(
+	ctx context.Context, log *jetstream.Log, until archive.Until, found archive.Damage,
+) (archive.Restored, error) {
+	total := max(r.restorer.Archive.Last(), found.Sound)
+	var done archive.Restored
+	err := r.show(ctx, "restore", total, func() (err error) {
+		done, err = r.restorer.Restore(ctx, log, until, found)
+		return err
+	})
+	if err != nil {
+		return done, err
+	}
+	return done, r.show(ctx, "verify", done.Last, func() error { return r.restorer.Verify(ctx, log, done) })
+}
+
+// show shows how far a step is.
+func (r *restore) show(ctx context.Context, step string, total uint64, do func() error) error {
+	show, end := progressLines(r.out)
+	if isTerminal(r.out) {
+		show, end = progressBars(ctx, r.out)
+	}
+	defer end()
+	r.restorer.Told = func(done uint64) {
+		show(built{View: step, Done: int64(min(done, total)), Total: int64(total)})
+	}
+	return do()
+}
+
+// prepare puts into the folder what goes with the new log.
+func (r *restore) prepare(done archive.Restored) error {
+	if err := r.folder.addEraseAgain(done.Erased); err != nil {
+		return err
+	}
+	if r.own != nil && r.own.Size > done.Last { // it speaks of a log that is no more
+		if _, err := r.folder.moveAside(checkpoints.File); err != nil {
+			return err
+		}
+	}
+	whole := done.Last >= r.signed.Size
+	if _, err := os.Stat(r.folder.join(checkpoints.File)); r.note != nil && whole && errors.Is(err, fs.ErrNotExist) {
+		if err := r.folder.replace(checkpoints.File, r.note); err != nil { // the new log is held to it
+			return err
+		}
+	}
+	fmt.Fprintf(r.out, "Restored and read back: %d events.\n", done.Last)
+	if !whole {
+		fmt.Fprintf(r.out, "%d events were signed: whoever keeps a checkpoint of more than %d will see that the log "+
+			"was set back.\nFrom here on it is another log, and needs an archive of its own.\n", r.signed.Size, done.Last)
+	}
+	if len(done.Erased) > 0 {
+		fmt.Fprintf(r.out, "%d people were erased later; they are erased again when the server starts.\n", len(done.Erased))
+	}
+	return nil
+}

@@ -1,0 +1,298 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// prepared is a data folder with some events, all but the last few archived.
+func prepared(t *testing.T) (k *keeper, archived uint64) {
+	t.Helper()
+	k = newKeeper(t)
+	k.serves("serve", k.data, func(w *world) {
+		w.signsUp()
+		w.grows()
+		archived = w.archives()
+		w.grows()
+	})
+	return k, archived
+}
+
+// damage flips one bit of an event's body in the log's files.
+func damage(t *testing.T, data string, body []byte) {
+	t.Helper()
+	done := false
+	err := filepath.WalkDir(filepath.Join(data, logFolder), func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || done || filepath.Ext(path) != ".blk" {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		at := bytes.Index(content, body)
+		if err != nil || at < 0 {
+			return err
+		}
+		content[at+len(body)/2] ^= 1
+		done = true
+		return os.WriteFile(path, content, 0o600)
+	})
+	if err != nil || !done {
+		t.Fatalf("the event is in no file: %v", err)
+	}
+}
+
+func TestALogIsRepairedOrMadeAnew(t *testing.T) {
+	t.Parallel() // it mostly waits
+	k, archived := prepared(t)
+	before := bodies(t, k.data)
+	if len(before) < int(archived)+2 {
+		t.Fatalf("the log ends at %d and its archive at %d", len(before), archived)
+	}
+	for name, test := range map[string]func(*testing.T, *keeper, [][]byte, int){
+		"a sound log stays as it is":          aSoundLogStaysAsItIs,
+		"a damaged log is repaired":           aDamagedLogIsRepaired,
+		"a loss is told of first":             aLossIsToldOfFirst,
+		"a restore that is cut off":           aRestoreThatIsCutOff,
+		"an archive is held to its signature": anArchiveIsHeldToItsSignature,
+		"a log that is gone":                  aLogThatIsGone,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			mine := &keeper{t: t, data: filepath.Join(t.TempDir(), "data"), archive: t.TempDir(), grown: k.grown}
+			if err := os.CopyFS(mine.data, os.DirFS(k.data)); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chmod(mine.data, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.CopyFS(mine.archive, os.DirFS(k.archive)); err != nil {
+				t.Fatal(err)
+			}
+			test(t, mine, before, int(archived))
+		})
+	}
+}
+
+func aSoundLogStaysAsItIs(t *testing.T, k *keeper, before [][]byte, _ int) {
+	k.restore(k.data).ends(t, exitDone, "Nothing was changed")
+	k.restore(k.data, "--until", "3").ends(t, exitFailed, "a data folder of its own")
+	same(t, bodies(t, k.data), before, len(before))
+}
+
+func (k *keeper) restore(data string, more ...string) said {
+	k.t.Helper()
+	return truebond(k.t, "", append([]string{"restore", "--from", k.archive, "--data", data}, more...)...)
+}
+
+func aDamagedLogIsRepaired(t *testing.T, k *keeper, before [][]byte, _ int) {
+	damage(t, k.data, before[4])
+	k.restore(k.data).ends(t, exitDone, "from event 5 on")
+	same(t, bodies(t, k.data), before, len(before))
+	if _, err := os.Stat(filepath.Join(k.data, logFolder+".damaged-1")); err != nil {
+		t.Errorf("the damaged log is not there any more: %v", err)
+	}
+	k.serves("go on", k.data, func(w *world) {
+		w.grows()
+		w.archives()
+	})
+}
+
+func aLossIsToldOfFirst(t *testing.T, k *keeper, before [][]byte, archived int) {
+	damage(t, k.data, before[archived])
+	k.restore(k.data).ends(t, exitFailed, fmt.Sprintf("the events %d to %d cannot be kept", archived+1, len(before)))
+	k.restore(k.data, "--accept-loss").ends(t, exitDone, "Lost: ")
+	same(t, bodies(t, k.data), before, archived)
+	_, err := startServer(t.Context(), options{data: k.data, listen: "127.0.0.1:0"})
+	if err == nil || !strings.Contains(err.Error(), "the log ends at") {
+		t.Errorf("with views that are ahead of the log it says %v", err)
+	}
+	for _, views := range []string{"views.db", "views.db-wal", "views.db-shm"} {
+		if err := os.Remove(filepath.Join(k.data, views)); err != nil && !os.IsNotExist(err) {
+			t.Fatal(err)
+		}
+	}
+	k.serves("go on", k.data, func(w *world) {
+		w.grows()
+		w.archives()
+	})
+	truebond(t, "", "verify", "--data", k.data).ends(t, exitDone, "sound")
+}
+
+func aLogThatIsGone(t *testing.T, k *keeper, before [][]byte, archived int) {
+	if err := os.RemoveAll(filepath.Join(k.data, logFolder, "jetstream")); err != nil {
+		t.Fatal(err)
+	}
+	k.restore(k.data).ends(t, exitFailed, fmt.Sprintf("the events %d to %d cannot be kept", archived+1, len(before)))
+	k.restore(k.data, "--accept-loss").ends(t, exitDone, "Lost: ")
+	same(t, bodies(t, k.data), before, archived)
+}
+
+func aRestoreThatIsCutOff(t *testing.T, k *keeper, before [][]byte, archived int) {
+	folder := dataFolder{newData(t, k.data)}
+	refuses := func(when string) {
+		t.Helper()
+		_, err := startServer(t.Context(), options{data: folder.path, listen: "127.0.0.1:0"})
+		if err == nil || !strings.Contains(err.Error(), "was cut off") {
+			t.Fatalf("%s a server says %v", when, err)
+		}
+		truebond(t, "", "archive", "--data", folder.path, "--to", t.TempDir()).ends(t, exitFailed, "was cut off")
+		truebond(t, "", "verify", "--data", folder.path).ends(t, exitFailed, "was cut off")
+	}
+	objects, err := filepath.Glob(filepath.Join(k.archive, "log", "*.zst"))
+	if err != nil || len(objects) == 0 {
+		t.Fatal("the archive is empty", err)
+	}
+	content, err := os.ReadFile(objects[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, harmed := range map[string][]byte{"flipped": append([]byte("x"), content[1:]...), "cut": content[:90]} {
+		if err := os.WriteFile(objects[0], harmed, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		k.restore(folder.path).ends(t, exitFailed, "damaged")
+		truebond(t, "", "verify", "--archive", k.archive).ends(t, exitFailed, "damaged")
+		refuses("after a restore from an archive that is " + what)
+	}
+	if err := os.WriteFile(objects[0], content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	k.restore(folder.path).ends(t, exitDone, "")
+	same(t, bodies(t, folder.path), before, archived)
+
+	// Cut off at the very end: whole, but not where it belongs.
+	if err := os.MkdirAll(folder.join(restoringFolder), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(folder.join(logFolder), filepath.Join(folder.join(restoringFolder), logFolder)); err != nil {
+		t.Fatal(err)
+	}
+	if err := folder.markRestore(restoreWhole); err != nil {
+		t.Fatal(err)
+	}
+	refuses("before the log is where it belongs")
+	k.restore(folder.path).ends(t, exitDone, "The log is in")
+	same(t, bodies(t, folder.path), before, archived)
+}
+
+func anArchiveIsHeldToItsSignature(t *testing.T, k *keeper, _ [][]byte, _ int) {
+	other := newKeeper(t)
+	other.serves("another", other.data, func(w *world) {
+		w.grows()
+		w.archives()
+	})
+	restored := newData(t, k.data) // with the key of k's log
+	other.restore(restored).ends(t, exitFailed, "not signed by this key")
+	k.restore(restored, "--until", "yesterday").ends(t, exitMisused, "--until")
+	k.restore(restored).ends(t, exitDone, "")
+	other.restore(restored, "--unsigned").ends(t, exitFailed, "no event is the same")
+}
+
+// erasure is a log in which somebody was erased, its archive, and the vault from before.
+func erasure(t *testing.T) (k *keeper, gone string, vaultBefore string, beforeErasure uint64) {
+	t.Helper()
+	k = newKeeper(t)
+	k.serves("sign up", k.data, func(w *world) {
+		p := plants(w, w.signsUp())
+		gone, beforeErasure = p.id, w.archives()
+	})
+	vaultBefore = newData(t, k.data)
+	k.serves("erase", k.data, func(w *world) {
+		w.operate("/api/operator/erase", map[string]any{"user_id": gone, "reason": "asked for"}).is(200)
+		w.archives()
+	})
+	return k, gone, vaultBefore, beforeErasure
+}
+
+// erasedFor demands that somebody is erased on a restored log, for all to see.
+func erasedFor(t *testing.T, data, gone string) {
+	t.Helper()
+	t.Run("serve", func(t *testing.T) {
+		w := serveFrom(t, options{data: data, listen: "127.0.0.1:0"})
+		w.logsIn(planted["email"], planted["password"]).is(401)
+		w.ask("GET", "/api/admin/audit?type=user.erased", w.staff("admin"), nil).is(200).says("data.0.subjects.0", gone)
+	})
+	keys, err := openKeys(t.Context(), "", dataFolder{data})
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, _, err := keys.Keys(t.Context(), []string{gone})
+	if err != nil || len(found) != 1 || !found[0].Erased || found[0].Wrapped != nil {
+		t.Errorf("the vault has %v: %v", found, err)
+	}
+	if err := keys.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	texts := plantedTexts(plantedBody)
+	searchFiles(t, data, texts)
+}
+
+func TestRestoringBringsNoErasedPersonBack(t *testing.T) {
+	t.Parallel() // it mostly waits
+	k, gone, vaultBefore, before := erasure(t)
+	until := fmt.Sprint(before)
+	t.Run("the new log beside an old vault", func(t *testing.T) {
+		t.Parallel()
+		data := newData(t, vaultBefore)
+		truebond(t, "", "restore", "--from", k.archive, "--data", data).ends(t, exitDone, "")
+		erasedFor(t, data, gone)
+	})
+	t.Run("an old log beside the new vault", func(t *testing.T) {
+		t.Parallel()
+		data := newData(t, k.data)
+		truebond(t, "", "restore", "--from", k.archive, "--data", data, "--until", until).ends(t, exitDone, "1 people were erased later")
+		erasedFor(t, data, gone)
+	})
+	t.Run("an old log beside an old vault", func(t *testing.T) {
+		t.Parallel()
+		data := newData(t, vaultBefore)
+		truebond(t, "", "restore", "--from", k.archive, "--data", data, "--until", until).ends(t, exitDone, "erased again")
+		erasedFor(t, data, gone)
+	})
+	t.Run("a log from before they came", func(t *testing.T) {
+		t.Parallel()
+		data := newData(t, vaultBefore)
+		truebond(t, "", "restore", "--from", k.archive, "--data", data, "--until", "2").ends(t, exitDone, "erased again")
+		t.Run("serve", func(t *testing.T) {
+			serveFrom(t, options{data: data, listen: "127.0.0.1:0"}).grows()
+		})
+		if _, err := os.Stat(dataFolder{data}.join(eraseAgainFile)); err == nil {
+			t.Error("the erasures are still to be done")
+		}
+	})
+}
+
+func TestALogIsRestoredUntilAMoment(t *testing.T) {
+	t.Parallel() // it mostly waits
+	k := newKeeper(t)
+	var moment time.Time
+	var email string
+	var position uint64
+	k.serves("serve", k.data, func(w *world) {
+		email = w.signsUp().email
+		position = w.archives()
+		time.Sleep(5 * time.Millisecond) // events have whole milliseconds
+		moment = time.Now()
+		time.Sleep(5 * time.Millisecond)
+		w.grows()
+		w.archives()
+	})
+	data := newData(t, k.data)
+	truebond(t, "", "restore", "--from", k.archive, "--data", data, "--until", moment.UTC().Format(time.RFC3339Nano)).
+		ends(t, exitDone, fmt.Sprintf("Restored and read back: %d events.", position))
+	same(t, bodies(t, data), bodies(t, k.data), int(position))
+	t.Run("its archive is another one", func(t *testing.T) {
+		_, err := startServer(t.Context(), options{data: data, listen: "127.0.0.1:0", archive: k.archive})
+		if err == nil || !strings.Contains(err.Error(), "the archive has more than the log") {
+			t.Errorf("beside the old archive it says %v", err)
+		}
+		w := serveFrom(t, options{data: data, listen: "127.0.0.1:0", archive: t.TempDir()})
+		w.logsIn(email, password).is(200)
+		w.archives()
+	})
+}

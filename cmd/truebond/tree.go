@@ -1,0 +1,43 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"truebond/events/checkpoints"
+	"truebond/events/merkle"
+)
+
+// openTree opens the log's Merkle tree, and refuses to go on with a log that is not the
+// one that the last checkpoint was signed for.
+func (s *server) openTree(ctx context.Context) error {
+	signedBefore, err := checkpoints.HasCheckpoint(s.folder.path)
+	if err != nil {
+		return err
+	}
+	seed, err := s.vault.SigningKey(ctx, signedBefore)
+	if err != nil {
+		return err
+	}
+	signer, err := merkle.NewSigner(seed)
+	if err != nil {
+		return err
+	}
+	if s.tree, err = checkpoints.Open(ctx, s.folder.path, signer, s.log, s.logger); err != nil {
+		return err
+	}
+	s.onClose(func(context.Context) error { return s.tree.Close() })
+	return nil
+}
+
+// awaitCheckpoint waits for the first checkpoint, unless the log is so long that its tree
+// has to be built while the server serves.
+func (s *server) awaitCheckpoint(ctx context.Context) error {
+	bounded, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	if err := s.tree.Await(bounded, 1); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return ctx.Err()
+}

@@ -1,0 +1,289 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"truebond/events"
+	"truebond/events/audit"
+	"truebond/events/checkpoints"
+	"truebond/events/jetstream"
+	"truebond/events/merkle"
+)
+
+// A verification is what an operator or auditor asks for.
+type verification struct {
+	options
+	checkpoints []string // files that the checker has kept
+	key         string   // that they are signed with
+	from        string   // folder of an archive, or inBucket; empty: the log of a data folder is checked
+}
+
+func verifyCommand() *cobra.Command {
+	var v verification
+	cmd := &cobra.Command{
+		Use:   "verify",
+		Short: "Check a whole log, an archive or a receipt, trusting nobody",
+		Long: `Reads every event of a log, while no server runs on it, and checks that each can be
+read, follows the one before without a gap, balances, and has a key that no other has;
+and that all of them together are what was signed. What is wrong is named with its place.
+
+Whoever can change a log can also change the checkpoint that stands beside it. So keep
+checkpoints somewhere else, and the key too: a checkpoint is what a server answers on
+/api/audit/checkpoint, and the key what it prints when it starts. With --checkpoint, the
+log is held against those. Checkpoints from several times narrow down where a change is.`,
+		Example: `  curl -s https://api.example.com/api/audit/checkpoint > 2026-11-25.checkpoint
+  truebond verify --data ./data --checkpoint 2026-11-25.checkpoint --key truebond/1f2e…+0a1b2c3d+AR…
+  truebond verify --archive /mnt/backup/truebond --checkpoint 2026-11-25.checkpoint
+  truebond verify receipt receipt.json --key truebond/1f2e…+0a1b2c3d+AR…`,
+		Args: exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if v.from != "" {
+				return verifyArchive(cmd.Context(), v, cmd.OutOrStdout())
+			}
+			return verifyLog(cmd.Context(), v, cmd.OutOrStdout())
+		},
+	}
+	cmd.Flags().StringVar(&v.data, "data", dataDefault, "data folder of the log; no server may run on it")
+	cmd.Flags().StringVar(&v.from, "archive", "", "folder of an archive to check instead, or \"bucket\"")
+	cmd.Flags().StringArrayVar(&v.checkpoints, "checkpoint", nil, "file with a checkpoint that you have kept; repeatable")
+	cmd.Flags().StringVar(&v.key, "key", "", "key that checkpoints must be signed with: name+hash+key")
+	serverFlags(cmd, &v.options)
+	cmd.AddCommand(verifyReceiptCommand())
+	return cmd
+}
+
+// A kept checkpoint is one that a log is held against.
+type keptCheckpoint struct {
+	merkle.Checkpoint
+	from string // where it was read
+}
+
+// verifyLog checks the log of a data folder.
+func verifyLog(ctx context.Context, v verification, out io.Writer) error {
+	against, err := v.readCheckpoints()
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(v.data); err != nil {
+		return fmt.Errorf("there is no data folder %s", v.data)
+	}
+	folder, err := openDataFolder(v.data)
+	if err != nil {
+		return err
+	}
+	unlock, err := folder.lock()
+	if err != nil {
+		return fmt.Errorf("%w: stop it first, or check from outside what it proves (docs/auditor.md)", err)
+	}
+	defer unlock() //nolint:errcheck // the process ends
+	if err := folder.checkRestored(); err != nil {
+		return err
+	}
+	own, err := v.ownCheckpoint(folder)
+	if err != nil {
+		return err
+	}
+	if own != nil {
+		against = append(against, *own)
+	}
+	slices.SortStableFunc(against, func(a, b keptCheckpoint) int { return cmp.Compare(a.Size, b.Size) })
+	log, codec, err := v.openLog(ctx, folder)
+	if err != nil {
+		return err
+	}
+	defer log.Close() //nolint:errcheck // it was only read
+	stored, err := checkpoints.ReadStored(folder.path)
+	if err != nil {
+		return err
+	}
+	defer stored.Close() //nolint:errcheck // it was only read
+	read, err := readWhole(ctx, log, codec, against, own, stored)
+	if err != nil {
+		return err
+	}
+	return v.report(out, "log", read, against)
+}
+
+// readCheckpoints reads the checkpoints that the checker has kept.
+func (v verification) readCheckpoints() ([]keptCheckpoint, error) {
+	var all []keptCheckpoint
+	for _, name := range v.checkpoints {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return nil, fmt.Errorf("read a checkpoint: %w", err)
+		}
+		c, err := v.openCheckpoint(text)
+		if err != nil {
+			return nil, fmt.Errorf("read the checkpoint %s: %w", name, err)
+		}
+		all = append(all, keptCheckpoint{c, name})
+	}
+	return all, nil
+}
+
+func (v verification) openCheckpoint(text []byte) (merkle.Checkpoint, error) {
+	if v.key == "" {
+		return merkle.ParseCheckpoint(text)
+	}
+	return merkle.OpenCheckpoint(text, v.key)
+}
+
+// ownCheckpoint is the last that the folder's server has signed; nil if there is none.
+func (v verification) ownCheckpoint(folder dataFolder) (*keptCheckpoint, error) {
+	signed, err := checkpoints.HasCheckpoint(folder.path)
+	if err != nil || !signed {
+		return nil, err
+	}
+	name := folder.join(checkpoints.File)
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	c, err := v.openCheckpoint(text)
+	if err != nil {
+		return nil, fmt.Errorf("read the checkpoint %s: %w", name, err)
+	}
+	return &keptCheckpoint{c, name}, nil
+}
+
+func (v verification) openLog(ctx context.Context, folder dataFolder) (*jetstream.Log, *events.Codec, error) {
+	if v.nats == "" {
+		if _, err := os.Stat(folder.join("log")); err != nil {
+			return nil, nil, fmt.Errorf("there is no log in %s", folder.path)
+		}
+	}
+	codec, err := events.NewCodec()
+	if err != nil {
+		return nil, nil, err
+	}
+	log, err := jetstream.Open(ctx, jetstream.Options{
+		Dir: folder.path, URL: v.nats, Replicas: v.replicas, Codec: codec, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := log.Check(ctx, nil); err != nil {
+		return nil, nil, errors.Join(err, log.Close())
+	}
+	return log, codec, nil
+}
+
+// verifyStall is how long the log may be silent before an event that should be there is
+// called unreadable.
+const verifyStall = time.Minute
+
+// readWhole reads the log to its end.
+func readWhole(ctx context.Context, log *jetstream.Log, codec *events.Codec, against []keptCheckpoint,
+	own *keptCheckpoint, stored *checkpoints.Stored) (*audit.Reader, error) {
+	last, err := log.Last(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]merkle.Checkpoint, len(against))
+	for i, c := range against {
+		list[i] = c.Checkpoint
+	}
+	checker, err := merkle.NewChecker(list...)
+	if err != nil {
+		return nil, err
+	}
+	differs := compareStored(checker, own, stored)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	reader := audit.NewReader(codec, checker, func(position uint64) ([]byte, error) { return log.Body(ctx, position) })
+	stall := errors.New("it cannot be read")
+	stalled := time.AfterFunc(verifyStall, func() { cancel(stall) })
+	defer stalled.Stop()
+	done := errors.New("done")
+	err = done
+	if last > 0 {
+		err = log.FollowBodies(ctx, 0, batchVerify, func(_ uint64, bodies [][]byte) error {
+			stalled.Reset(verifyStall)
+			for _, body := range bodies {
+				if err := reader.Add(body); err != nil {
+					return err
+				}
+			}
+			if reader.Read() >= last {
+				return done
+			}
+			return nil
+		})
+	}
+	switch {
+	case errors.Is(err, done):
+		err = reader.Done()
+	case errors.Is(err, stall):
+		err = &audit.Fault{Position: reader.Read() + 1, Err: stall}
+	}
+	if first := differs(); first != nil {
+		return nil, whichIsRight(err, *first, against, stored)
+	}
+	return reader, err
+}
+
+const batchVerify = 1000 // events at a time
+
+// compareStored holds the tree's files against what the log's events hash to. It gives
+// what tells the first node that differs.
+func compareStored(
+	checker *merkle.Checker, own *keptCheckpoint, stored *checkpoints.Stored,
+) (first func() *merkle.Node) {
+	var found *merkle.Node
+	checker.Told = func(n merkle.Node) {
+		if found != nil || own == nil || (n.Index+1)<<n.Level > own.Size {
+			return // behind the checkpoint, the files promise nothing
+		}
+		if hash, known := stored.Next(n); known && hash != n.Hash {
+			found = &n
+		}
+	}
+	return func() *merkle.Node { return found }
+}
+
+// whichIsRight tells, when the log and the tree's files differ, which of them it is that
+// was signed.
+func whichIsRight(failed error, first merkle.Node, against []keptCheckpoint, stored *checkpoints.Stored) error {
+	if failed == nil {
+		return fmt.Errorf("the log is right, but the Merkle tree in the data folder is not "+
+			"(from event %d on): remove the folder tree, and the server builds it again", first.Index<<first.Level+1)
+	}
+	signed := func(c keptCheckpoint) bool { return c.Size > first.Index && stored.SignedIn(c.Checkpoint) }
+	if first.Level > 0 || !slices.ContainsFunc(against, signed) {
+		return failed
+	}
+	position := first.Index + 1
+	var fault *audit.Fault
+	if errors.As(failed, &fault) && fault.Position > 0 && fault.Position <= position {
+		return failed
+	}
+	return &audit.Fault{Position: position, Err: fmt.Errorf("it is not the event that was signed (%w)", failed)}
+}
+
+func (v verification) report(out io.Writer, what string, read *audit.Reader, against []keptCheckpoint) error {
+	_, err := fmt.Fprintf(out, "The %s is sound: %d events, each read, in order and hashed.\nIts root is %v.\n",
+		what, read.Read(), read.Root())
+	for _, c := range against {
+		signature := ", whose signature was not checked: give --key"
+		if v.key != "" {
+			signature = ", signed by the key"
+		}
+		if err == nil {
+			_, err = fmt.Fprintf(out, "Its first %d events are those of the checkpoint %s%s.\n", c.Size, c.from, signature)
+		}
+	}
+	if len(v.checkpoints) == 0 && err == nil {
+		_, err = fmt.Fprintln(out, "Nothing was compared that is kept elsewhere: give --checkpoint.")
+	}
+	return err
+}

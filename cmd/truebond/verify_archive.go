@@ -1,0 +1,83 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"slices"
+
+	"truebond/events"
+	"truebond/events/archive"
+	"truebond/events/audit"
+	"truebond/events/merkle"
+)
+
+// verifyArchive reads every event of an archive, and checks what is checked of a log.
+func verifyArchive(ctx context.Context, v verification, out io.Writer) error {
+	against, err := v.readCheckpoints()
+	if err != nil {
+		return err
+	}
+	s, err := readSettings()
+	if err != nil {
+		return err
+	}
+	store, err := openArchivePlace(v.from, s)
+	if err != nil {
+		return err
+	}
+	a, err := archive.Open(ctx, store)
+	if err != nil {
+		return err
+	}
+	if a.Last() == 0 {
+		return fmt.Errorf("there is no archive in %s", store)
+	}
+	signed, err := a.Checkpoint(ctx)
+	if err != nil {
+		return err
+	}
+	if signed != nil {
+		c, err := v.openCheckpoint(signed)
+		if err != nil {
+			return fmt.Errorf("read the archive's checkpoint: %w", err)
+		}
+		against = append(against, keptCheckpoint{c, "in " + store.String()})
+	}
+	read, err := readArchive(ctx, a, against)
+	if err != nil {
+		return err
+	}
+	return v.report(out, "archive", read, against)
+}
+
+// readArchive reads the archive to its end.
+func readArchive(ctx context.Context, a *archive.Archive, against []keptCheckpoint) (*audit.Reader, error) {
+	codec, err := events.NewCodec()
+	if err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(against, func(a, b keptCheckpoint) int { return cmp.Compare(a.Size, b.Size) })
+	list := make([]merkle.Checkpoint, len(against))
+	for i, c := range against {
+		list[i] = c.Checkpoint
+	}
+	checker, err := merkle.NewChecker(list...)
+	if err != nil {
+		return nil, err
+	}
+	reader := audit.NewReader(codec, checker, func(position uint64) ([]byte, error) { return a.Body(ctx, position) })
+	err = a.Walk(ctx, func(s archive.Segment) error {
+		for _, body := range s.Bodies {
+			if err := reader.Add(body); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return reader, reader.Done()
+}

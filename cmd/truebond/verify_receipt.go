@@ -1,0 +1,120 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"truebond/events"
+	"truebond/events/merkle"
+	"truebond/queries"
+)
+
+func verifyReceiptCommand() *cobra.Command {
+	var key string
+	cmd := &cobra.Command{
+		Use:   "receipt FILE",
+		Short: "Check a receipt, without a server",
+		Long: `Checks that the event in a receipt is in the log whose key you have, and shows the event.
+A receipt is what a server answers on /api/audit/receipt/POSITION; - reads it from
+standard input. Nothing but the file and the key is needed.
+
+The key must come from somewhere you trust: the server prints it when it starts.`,
+		Example: `  truebond verify receipt receipt.json --key truebond/1f2e…+0a1b2c3d+AR…`,
+		Args:    exactly("FILE"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := demand(cmd, "key"); err != nil {
+				return err
+			}
+			text, err := readReceipt(args[0], cmd.InOrStdin())
+			if err != nil {
+				return err
+			}
+			return verifyReceipt(text, key, cmd.OutOrStdout())
+		},
+	}
+	cmd.Flags().StringVar(&key, "key", "", "key that the checkpoint must be signed with: name+hash+key")
+	return cmd
+}
+
+// receiptMax bounds a receipt: the longest event in base64, and its proof.
+const receiptMax = 1 << 20
+
+func readReceipt(name string, stdin io.Reader) ([]byte, error) {
+	from := stdin
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, fmt.Errorf("read the receipt: %w", err)
+		}
+		defer f.Close() //nolint:errcheck // it is only read
+		from = f
+	}
+	text, err := io.ReadAll(io.LimitReader(from, receiptMax+1))
+	if err == nil && len(text) > receiptMax {
+		err = fmt.Errorf("it has more than %d bytes", receiptMax)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the receipt: %w", err)
+	}
+	return text, nil
+}
+
+func verifyReceipt(text []byte, key string, out io.Writer) error {
+	var r queries.Receipt
+	if err := json.Unmarshal(text, &r); err != nil {
+		return fmt.Errorf("this is not a receipt: %w", err)
+	}
+	c, err := merkle.OpenCheckpoint([]byte(r.Checkpoint), key)
+	if err != nil {
+		return err
+	}
+	path := make([]merkle.Hash, len(r.Path))
+	for i, hash := range r.Path {
+		if len(hash) != len(path[i]) {
+			return fmt.Errorf("this is not a receipt: a hash of its path has %d bytes", len(hash))
+		}
+		copy(path[i][:], hash)
+	}
+	leaf := merkle.LeafHash(r.Event)
+	switch {
+	case r.Position == 0 || r.Index != r.Position-1:
+		return fmt.Errorf("the receipt is of position %d, and proves %d", r.Position, r.Index+1)
+	case r.Size != c.Size:
+		return fmt.Errorf("the receipt is of a log of %d events, and its checkpoint of %d", r.Size, c.Size)
+	case string(r.LeafHash) != string(leaf[:]):
+		return fmt.Errorf("the event in the receipt is not the one that it proves: its bytes were changed")
+	}
+	if err := merkle.CheckInclusion(c, r.Index, leaf, path); err != nil {
+		return err
+	}
+	return showReceipt(out, r, c)
+}
+
+func showReceipt(out io.Writer, r queries.Receipt, c merkle.Checkpoint) error {
+	_, err := fmt.Fprintf(out, "The receipt is good: event %d is in the log %s, which had %d events.\n",
+		r.Position, c.Origin, c.Size)
+	if err != nil {
+		return err
+	}
+	codec, err := events.NewCodec()
+	if err != nil {
+		return err
+	}
+	e, err := codec.Decode(r.Position, r.Event)
+	if err != nil { // of a later program: what was proved is proved
+		_, err = fmt.Fprintf(out, "%s\n", oneLine(string(r.Event)))
+		return err
+	}
+	_, err = fmt.Fprintf(out, "%s  %s  %s  %s\n", e.Time.Format(time.RFC3339), e.Data.Type(), e.Actor, oneLine(e.Key))
+	for _, m := range e.Moves {
+		if err == nil {
+			_, err = fmt.Fprintf(out, "  %d %s from %s to %s\n", m.Amount, m.Asset, m.From, m.To)
+		}
+	}
+	return err
+}
