@@ -70,11 +70,17 @@ func serveFrom(t *testing.T, o options) *world {
 			t.Errorf("the server does not stop in good order: %v", err)
 		}
 	})
-	secret, err := dataFolder{o.data}.readSecret(webhookSecretFile)
+	return visit(t, o.data)
+}
+
+// visit is the world of the server that runs on a data folder.
+func visit(t testing.TB, data string) *world {
+	t.Helper()
+	secret, err := dataFolder{data}.readSecret(webhookSecretFile)
 	if err != nil {
 		t.Fatal(err)
 	}
-	note, err := dataFolder{o.data}.readNote()
+	note, err := dataFolder{data}.readNote()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +89,7 @@ func serveFrom(t *testing.T, o options) *world {
 			return (&net.Dialer{}).DialContext(ctx, "unix", note.Socket)
 		},
 	}}
-	return &world{t: t, url: r.url(), secret: secret, socket: socket}
+	return &world{t: t, url: note.URL, secret: secret, socket: socket}
 }
 
 // An answer is what the server said.

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"truebond/cmd/truebond/disktest"
+	"truebond/events/jetstream/natstest"
+)
+
+// cutPower cuts the power of all disks, not at quite the same moment, and leaves the
+// processes some time to acknowledge what is not on a disk, if they do.
+func cutPower(r *trial) {
+	var all sync.WaitGroup
+	for _, d := range r.disks {
+		all.Go(func() { d.CutPower(r.t) })
+	}
+	all.Wait()
+	r.sleep(0, 60)
+}
+
+// killServer needs to do nothing: each round ends with that.
+func killServer(*trial) {}
+
+// killFollower kills a node that does not lead the stream.
+func killFollower(r *trial) {
+	r.killNode((r.nodes.Leader("EVENTS") + 1) % len(r.nodes.Stores()))
+}
+
+func killLeader(r *trial) { r.killNode(r.nodes.Leader("EVENTS")) }
+
+func (r *trial) killNode(i int) {
+	r.nodes.Kill(i)
+	r.goesOn() // with two of three
+	r.sleep(100, 500)
+	r.nodes.Start(i)
+	r.sleep(500, 1500)
+	r.goesOn()
+}
+
+func killMongo(r *trial) {
+	r.mongo.Kill()
+	r.sleep(200, 1000)
+	r.mongo.Start()
+	r.goesOn()
+}
+
+func freezeMongo(r *trial) {
+	r.mongo.Freeze()
+	r.sleep(1000, 4000)
+	r.mongo.Thaw()
+	r.goesOn()
+}
+
+// withSlowMongo is a server whose mongod is reached over a network that takes its time.
+func withSlowMongo(t *testing.T) *site {
+	s := withMongo(t)
+	s.mongo.Start()
+	proxy := natstest.NewProxy(t, "tcp://"+s.mongo.Addr())
+	proxy.Delay(30 * time.Millisecond)
+	s.mongoURL = strings.Replace(s.mongo.URL, s.mongo.Addr(), proxy.Addr(), 1)
+	return s
+}
+
+func slowMongo(r *trial) {
+	r.sleep(500, 1500)
+	r.goesOn()
+}
+
+func killRedis(r *trial) {
+	r.redis.Kill()
+	r.goesOn() // what an app and Stripe ask for has no limits
+	r.sleep(200, 1000)
+	r.redis.Start()
+	r.goesOn()
+}
+
+// fillDisk leaves some room only, waits until the server has used it up, and makes room
+// again. The server is to say what is wrong; it may stop, and whoever watches over it
+// starts it again.
+func fillDisk(r *trial) {
+	const leave = 4 << 20
+	r.disks[0].FillUp(r.t, leave)
+	r.isRefused()
+	r.saysWhy("no space left on device")
+	r.disks[0].MakeRoom(r.t)
+	r.load.stop()
+	r.server.kill(r.t)
+	r.callers.Wait()
+	r.start()
+	r.callers = r.load.run(r.server.url, 8)
+	r.goesOn()
+}
+
+func turnReadOnly(r *trial) {
+	r.disks[0].TurnReadOnly(r.t)
+	r.isRefused()
+	r.saysWhy("read-only file system")
+}
+
+// withStoreApart is a server whose views are on a disk apart from its log.
+func withStoreApart(t *testing.T) *site {
+	s := onFolders(t)
+	d := disktest.New(t, diskBytes)
+	s.disks = append(s.disks, d)
+	if err := os.Chmod(s.data, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(filepath.Join(d.Dir, "views.db"), filepath.Join(s.data, "views.db")); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// turnStoreReadOnly takes the views away, and not the log: commands go on.
+func turnStoreReadOnly(r *trial) {
+	r.disks[0].TurnReadOnly(r.t)
+	r.goesOn()
+	r.sleep(500, 1500)
+	r.saysWhy("readonly database", "disk I/O error")
+}
+
+// isRefused waits until nothing more is acknowledged.
+func (r *trial) isRefused() {
+	r.t.Helper()
+	const still, most = 2 * time.Second, time.Minute
+	before, since := r.load.promised(), time.Now()
+	for begun := time.Now(); time.Since(since) < still; time.Sleep(10 * time.Millisecond) {
+		if now := r.load.promised(); now != before {
+			before, since = now, time.Now()
+		}
+		if time.Since(begun) > most {
+			r.t.Fatal("the server still acknowledges")
+		}
+	}
+}
+
+// saysWhy demands that the server has named one of the causes.
+func (r *trial) saysWhy(causes ...string) {
+	r.t.Helper()
+	said, err := os.ReadFile(r.server.said)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for _, cause := range causes {
+		if strings.Contains(strings.ToLower(string(said)), strings.ToLower(cause)) {
+			return
+		}
+	}
+	r.t.Errorf("the server does not say %q, but\n%s", causes, r.server.hasSaid())
+}
