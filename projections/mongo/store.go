@@ -36,6 +36,7 @@ type Store struct {
 var _ projections.Store = (*Store)(nil)
 
 const (
+	appName         = "truebond"
 	defaultDatabase = "truebond"
 	connectionsMax  = 64
 
@@ -61,7 +62,7 @@ func Open(ctx context.Context, url string) (*Store, error) {
 	journaled := true
 	majority.Journal = &journaled
 	client, err := mongo.Connect(ctx, options.Client().ApplyURI(url).
-		SetAppName("truebond").
+		SetAppName(appName).
 		SetMaxPoolSize(connectionsMax).
 		SetServerSelectionTimeout(answerTimeout).
 		SetConnectTimeout(answerTimeout).
@@ -135,13 +136,17 @@ func (s *Store) Close(ctx context.Context) error {
 	return nil
 }
 
-// inTransaction does something all or nothing, durably on a majority. It may be done
-// several times, until it goes through.
+// inTransaction tries again when another transaction is in the way, until ctx ends.
 func (s *Store) inTransaction(ctx context.Context, do func(mongo.SessionContext) error) error {
+	looked := time.Now()
 	return s.client.UseSession(ctx, func(sc mongo.SessionContext) error {
 		_, err := sc.WithTransaction(sc, func(sc mongo.SessionContext) (any, error) {
 			if err := sc.Err(); err != nil {
 				return nil, err // or the driver would try again after the time is up
+			}
+			if time.Since(looked) > abandonedAfter {
+				looked = time.Now()
+				_ = s.endAbandoned(ctx) // who may not look waits until MongoDB ends them by itself
 			}
 			return nil, do(sc)
 		}, options.Transaction().SetReadConcern(readconcern.Snapshot()).SetMaxCommitTime(ptr(writeTimeout)))
