@@ -121,7 +121,7 @@ func turnStoreReadOnly(r *trial) {
 	r.disks[0].TurnReadOnly(r.t)
 	r.goesOn()
 	r.sleep(500, 1500)
-	r.saysWhy("readonly database", "disk I/O error")
+	r.saysWhy("readonly database", "disk i/o error")
 }
 
 // isRefused waits until nothing more is acknowledged.
@@ -139,16 +139,19 @@ func (r *trial) isRefused() {
 	}
 }
 
-// saysWhy demands that the server has named one of the causes.
+// saysWhy waits until the server names one of the causes.
 func (r *trial) saysWhy(causes ...string) {
 	r.t.Helper()
-	said, err := os.ReadFile(r.server.said)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	for _, cause := range causes {
-		if strings.Contains(strings.ToLower(string(said)), strings.ToLower(cause)) {
-			return
+	const most = 30 * time.Second
+	for begun := time.Now(); time.Since(begun) < most; time.Sleep(50 * time.Millisecond) {
+		said, err := os.ReadFile(r.server.said)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		for _, cause := range causes {
+			if strings.Contains(strings.ToLower(string(said)), cause) {
+				return
+			}
 		}
 	}
 	r.t.Errorf("the server does not say %q, but\n%s", causes, r.server.hasSaid())

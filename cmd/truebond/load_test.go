@@ -93,7 +93,7 @@ func (l *load) promised() int {
 func (l *load) pick(caller int) request {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if n := len(l.next); n > 0 {
+	if n := len(l.next); n > 0 && rand.IntN(2) == 0 { // what is refused for now keeps nobody from the rest
 		r := l.next[0]
 		l.next = l.next[1:]
 		return r
@@ -142,6 +142,7 @@ func (r request) send(client *nethttp.Client, url, secret string) (*nethttp.Resp
 	if err != nil {
 		return nil, nil, err
 	}
+	sent.GetBody = nil // or Go's client tries again by itself, seeing an Idempotency-Key
 	sent.Header.Set("Content-Type", "application/json")
 	if r.bearer == "" {
 		sent.Header.Set("Stripe-Signature", stripe.Sign([]byte(r.body), secret, time.Now()))

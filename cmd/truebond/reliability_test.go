@@ -26,25 +26,27 @@ type kind struct {
 	// strike does it to a server under load. When the server is to bear it, strike undoes
 	// it too, and sees that the load goes on.
 	strike func(r *trial)
+	// bears says that the server is to go on.
+	bears bool
 	// loses says that acknowledged events are lost. It shows that the others can fail.
 	loses bool
 }
 
 func kinds() []kind {
 	return []kind{
-		{"power cut, one node", 2, onOneNode, cutPower, false},
-		{"power cut, three NATS nodes", 1, onNodes(3, "always"), cutPower, false},
-		{"control: power cut, NATS with its default sync", 1, onNodes(1, ""), cutPower, true},
-		{"server killed", 3, onFolders, killServer, false},
-		{"NATS node killed", 0, onThreeNodes, killFollower, false},
-		{"NATS leader killed", 1, onThreeNodes, killLeader, false},
-		{"mongod killed", 1, withMongo, killMongo, false},
-		{"mongod frozen", 0, withMongo, freezeMongo, false},
-		{"mongod slow", 0, withSlowMongo, slowMongo, false},
-		{"Redis killed", 1, withRedis, killRedis, false},
-		{"disk full", 1, onOneNode, fillDisk, false},
-		{"disk turns read-only", 0, onOneNode, turnReadOnly, false},
-		{"SQLite's disk turns read-only", 1, withStoreApart, turnStoreReadOnly, false},
+		{"power cut, one node", 2, onOneNode, cutPower, false, false},
+		{"power cut, three NATS nodes", 1, onNodes(3, "always"), cutPower, false, false},
+		{"control: power cut, NATS with its default sync", 1, onNodes(1, ""), cutPower, false, true},
+		{"server killed", 3, onFolders, killServer, false, false},
+		{"NATS node killed", 0, onThreeNodes, killFollower, true, false},
+		{"NATS leader killed", 1, onThreeNodes, killLeader, true, false},
+		{"mongod killed", 1, withMongo, killMongo, true, false},
+		{"mongod frozen", 0, withMongo, freezeMongo, true, false},
+		{"mongod slow", 0, withSlowMongo, slowMongo, true, false},
+		{"Redis killed", 1, withRedis, killRedis, true, false},
+		{"disk full", 1, onOneNode, fillDisk, false, false},
+		{"disk turns read-only", 0, onOneNode, turnReadOnly, false, false},
+		{"SQLite's disk turns read-only", 1, withStoreApart, turnStoreReadOnly, true, false},
 	}
 }
 
@@ -140,6 +142,9 @@ func (r *trial) run() verdict {
 	}
 	// A lone publish each, a few of them, and batches.
 	callers := []int{1, 8, 64}[rand.IntN(3)]
+	if r.bears {
+		callers = max(callers, 16) // some of them wait for what has gone
+	}
 	r.callers = r.load.run(r.server.url, callers)
 	r.sleep(300, 1500)
 	r.strike(r)

@@ -69,7 +69,7 @@ func (d *Disk) format(bytes int64) error {
 	if err := os.Truncate(d.image, bytes); err != nil { // it takes no more room than what is written
 		return err
 	}
-	return run("mkfs.ext4", "-q", "-F", d.image)
+	return run("mkfs.ext4", "-q", "-F", "-m", "0", d.image)
 }
 
 // mount replays the journal, as the start after a power cut does. An error of the file
@@ -129,7 +129,7 @@ func (d *Disk) FillUp(t testing.TB, leave int64) {
 	if err := syscall.Statfs(d.Dir, &space); err != nil {
 		t.Fatal(err)
 	}
-	size := int64(space.Bfree)*space.Bsize - leave // root may take the reserve too
+	size := int64(space.Bavail)*space.Bsize - leave
 	if size <= 0 {
 		return
 	}
