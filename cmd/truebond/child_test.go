@@ -29,9 +29,11 @@ func TestMain(m *testing.M) {
 
 // A child is a server in a process of its own, which can be killed.
 type child struct {
-	cmd  *exec.Cmd
-	url  string
-	said string // the file that it writes its log to
+	cmd   *exec.Cmd
+	url   string
+	said  string        // the file that it writes its log to
+	ended chan struct{} // closed when it has ended, with
+	err   error
 }
 
 // spawn starts `truebond serve` on a data folder, and waits until it serves.
@@ -72,13 +74,18 @@ func launch(t testing.TB, o options, set ...string) (*child, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	c := &child{cmd: cmd, said: said.Name()}
-	line, err := bufio.NewReader(out).ReadString('\n')
+	c := &child{cmd: cmd, said: said.Name(), ended: make(chan struct{})}
+	reader := bufio.NewReader(out)
+	line, err := reader.ReadString('\n')
+	go func() {
+		defer close(c.ended)
+		_, _ = io.Copy(io.Discard, reader) // to the end of the process
+		c.err = cmd.Wait()
+	}()
 	if err != nil {
-		_ = cmd.Wait() // what it says is of more use
-		return nil, fmt.Errorf("the server did not come up: %w\n%s", err, c.hasSaid())
+		<-c.ended
+		return nil, fmt.Errorf("the server did not come up: %w\n%s", c.err, c.hasSaid())
 	}
-	go io.Copy(io.Discard, out) //nolint:errcheck // until the process ends
 	c.url = strings.TrimSpace(strings.TrimPrefix(line, "TrueBond serves on "))
 	return c, nil
 }
@@ -97,5 +104,5 @@ func (c *child) hasSaid() string {
 func (c *child) kill(t testing.TB) {
 	t.Helper()
 	_ = c.cmd.Process.Kill() // it has ended already, perhaps
-	_ = c.cmd.Wait()         // it was killed
+	<-c.ended
 }

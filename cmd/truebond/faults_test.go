@@ -61,7 +61,7 @@ func withSlowMongo(t *testing.T) *site {
 	s := withMongo(t)
 	s.mongo.Start()
 	proxy := natstest.NewProxy(t, "tcp://"+s.mongo.Addr())
-	proxy.Delay(30 * time.Millisecond)
+	proxy.Delay(10 * time.Millisecond)
 	s.mongoURL = strings.Replace(s.mongo.URL, s.mongo.Addr(), proxy.Addr(), 1)
 	return s
 }
@@ -79,27 +79,21 @@ func killRedis(r *trial) {
 	r.goesOn()
 }
 
-// fillDisk leaves some room only, waits until the server has used it up, and makes room
-// again. The server is to say what is wrong; it may stop, and whoever watches over it
-// starts it again.
+// fillDisk leaves some room only, which the server uses up. It is to say so and to stop, as
+// it knows no longer what is in the log; whoever watches over it starts it again.
 func fillDisk(r *trial) {
-	const leave = 4 << 20
+	const leave = 2 << 20
 	r.disks[0].FillUp(r.t, leave)
-	r.isRefused()
-	r.saysWhy("no space left on device")
+	r.stopsBecause("no space left on device")
 	r.disks[0].MakeRoom(r.t)
-	r.load.stop()
-	r.server.kill(r.t)
-	r.callers.Wait()
 	r.start()
-	r.callers = r.load.run(r.server.url, 8)
+	r.callers = r.load.run(r.server.url, 16)
 	r.goesOn()
 }
 
 func turnReadOnly(r *trial) {
 	r.disks[0].TurnReadOnly(r.t)
-	r.isRefused()
-	r.saysWhy("read-only file system")
+	r.stopsBecause("read-only file system")
 }
 
 // withStoreApart is a server whose views are on a disk apart from its log.
@@ -124,18 +118,19 @@ func turnStoreReadOnly(r *trial) {
 	r.saysWhy("readonly database", "disk i/o error")
 }
 
-// isRefused waits until nothing more is acknowledged.
-func (r *trial) isRefused() {
+// stopsBecause waits until the server has ended by itself, and demands that it says why.
+func (r *trial) stopsBecause(cause string) {
 	r.t.Helper()
-	const still, most = 2 * time.Second, time.Minute
-	before, since := r.load.promised(), time.Now()
-	for begun := time.Now(); time.Since(since) < still; time.Sleep(10 * time.Millisecond) {
-		if now := r.load.promised(); now != before {
-			before, since = now, time.Now()
-		}
-		if time.Since(begun) > most {
-			r.t.Fatal("the server still acknowledges")
-		}
+	const most = time.Minute
+	select {
+	case <-r.server.ended:
+	case <-time.After(most):
+		r.t.Fatalf("the server does not stop; it says\n%s", r.server.hasSaid())
+	}
+	r.callers.Wait()
+	_, last, _ := strings.Cut(r.server.hasSaid(), "\ntruebond: ")
+	if r.server.err == nil || !strings.Contains(last, cause) {
+		r.t.Errorf("the server ended with %v, and says at last\n%s", r.server.err, r.server.hasSaid())
 	}
 }
 

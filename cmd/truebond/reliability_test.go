@@ -4,7 +4,6 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -12,9 +11,9 @@ import (
 	"time"
 )
 
-// The long form, see docs/reliability.md: `task reliability -- --rounds 20`.
+// The long form, see docs/reliability.md.
 var (
-	rounds = flag.Int("rounds", 0, "rounds of each kind of fault; 0: the few of the normal tests")
+	rounds = flag.Int("rounds", 0, "rounds of the kinds of faults, of some a part of it; 0: the few of the normal tests")
 	faults = flag.String("faults", "", "kinds of faults whose names contain this; empty: all")
 )
 
@@ -22,31 +21,38 @@ var (
 type kind struct {
 	name  string
 	short int // rounds in the normal tests
+	part  int // in the long form, one of so many
 	site  func(t *testing.T) *site
 	// strike does it to a server under load. When the server is to bear it, strike undoes
 	// it too, and sees that the load goes on.
-	strike func(r *trial)
-	// bears says that the server is to go on.
-	bears bool
-	// loses says that acknowledged events are lost. It shows that the others can fail.
-	loses bool
+	strike func(*trial)
+	fate   fate
 }
+
+// fate is what a fault may come to.
+type fate int
+
+const (
+	ends  fate = iota // the server ends, and the next start goes on from the log
+	bears             // the server goes on
+	loses             // acknowledged events are lost: it shows that the others can fail
+)
 
 func kinds() []kind {
 	return []kind{
-		{"power cut, one node", 2, onOneNode, cutPower, false, false},
-		{"power cut, three NATS nodes", 1, onNodes(3, "always"), cutPower, false, false},
-		{"control: power cut, NATS with its default sync", 1, onNodes(1, ""), cutPower, false, true},
-		{"server killed", 3, onFolders, killServer, false, false},
-		{"NATS node killed", 0, onThreeNodes, killFollower, true, false},
-		{"NATS leader killed", 1, onThreeNodes, killLeader, true, false},
-		{"mongod killed", 1, withMongo, killMongo, true, false},
-		{"mongod frozen", 0, withMongo, freezeMongo, true, false},
-		{"mongod slow", 0, withSlowMongo, slowMongo, true, false},
-		{"Redis killed", 1, withRedis, killRedis, true, false},
-		{"disk full", 1, onOneNode, fillDisk, false, false},
-		{"disk turns read-only", 0, onOneNode, turnReadOnly, false, false},
-		{"SQLite's disk turns read-only", 1, withStoreApart, turnStoreReadOnly, true, false},
+		{"power cut, one node", 2, 1, onOneNode, cutPower, ends},
+		{"power cut, three NATS nodes", 1, 2, onNodes(3, "always"), cutPower, ends},
+		{"control: power cut, NATS as it syncs by default", 1, 4, onNodes(1, ""), cutPower, loses},
+		{"server killed", 3, 1, onFolders, killServer, ends},
+		{"NATS node killed", 0, 4, onThreeNodes, killFollower, bears},
+		{"NATS leader killed", 1, 4, onThreeNodes, killLeader, bears},
+		{"mongod killed", 1, 4, withMongo, killMongo, bears},
+		{"mongod frozen", 0, 4, withMongo, freezeMongo, bears},
+		{"mongod slow", 0, 4, withSlowMongo, slowMongo, bears},
+		{"Redis killed", 1, 4, withRedis, killRedis, bears},
+		{"disk full", 1, 4, onOneNode, fillDisk, ends},
+		{"disk turns read-only", 0, 4, onOneNode, turnReadOnly, ends},
+		{"SQLite's disk turns read-only", 1, 4, withStoreApart, turnStoreReadOnly, bears},
 	}
 }
 
@@ -66,9 +72,9 @@ func TestNothingAcknowledgedIsLost(t *testing.T) {
 		if !strings.Contains(k.name, *faults) {
 			continue
 		}
-		times := *rounds
-		if times == 0 {
-			times = k.short
+		times := k.short
+		if *rounds > 0 {
+			times = max(1, *rounds/k.part)
 		}
 		if times == 0 {
 			continue
@@ -86,14 +92,14 @@ func (k kind) run(t *testing.T, times int) tally {
 	l := &load{t: t, acked: map[string]promise{}}
 	result := tally{kind: k}
 	for n := range times {
-		if k.loses && n > 0 { // it has lost everything
+		if k.fate == loses && n > 0 { // it has lost everything
 			s, l = k.site(t), &load{t: t, acked: map[string]promise{}}
 		}
 		r := &trial{kind: k, site: s, load: l, t: t}
 		v := r.run()
 		result.rounds++
 		result.resumed = max(result.resumed, r.resumed)
-		if k.loses {
+		if k.fate == loses {
 			result.events.acknowledged += v.acknowledged
 			result.events.lost = append(result.events.lost, v.lost...)
 			continue
@@ -110,7 +116,7 @@ func (k kind) run(t *testing.T, times int) tally {
 	if result.events.acknowledged < 10*times {
 		t.Errorf("only %d commands were acknowledged; that shows nothing", result.events.acknowledged)
 	}
-	if k.loses && len(result.events.lost) == 0 {
+	if k.fate == loses && len(result.events.lost) == 0 {
 		t.Error("nothing was lost where something had to be: these rounds cannot fail")
 	}
 	t.Logf("%d rounds, %d asked, %d acknowledged, %d lost, %d doubled; %d batches of %d events",
@@ -142,7 +148,7 @@ func (r *trial) run() verdict {
 	}
 	// A lone publish each, a few of them, and batches.
 	callers := []int{1, 8, 64}[rand.IntN(3)]
-	if r.bears {
+	if r.fate == bears {
 		callers = max(callers, 16) // some of them wait for what has gone
 	}
 	r.callers = r.load.run(r.server.url, callers)
@@ -152,7 +158,7 @@ func (r *trial) run() verdict {
 	r.killAll()
 	r.callers.Wait()
 	r.restartDisks()
-	if r.loses {
+	if r.fate == loses {
 		return r.checkLog(r.load)
 	}
 	return r.check(r.load)
@@ -180,8 +186,6 @@ func (r *trial) goesOn() {
 // tableOf is the rows as a table of docs/reliability.md.
 func tableOf(rows []tally) string {
 	var b strings.Builder
-	machine, _ := os.Hostname()
-	_ = machine
 	w := tabwriter.NewWriter(&b, 0, 0, 1, ' ', 0)
 	fmt.Fprintln(w, "| kind\t| rounds\t| acknowledged\t| lost\t| doubled\t| wrong\t| batches (events in them)\t| went on after\t|")
 	fmt.Fprintln(w, "| ---\t| ---\t| ---\t| ---\t| ---\t| ---\t| ---\t| ---\t|")

@@ -19,8 +19,8 @@ func TestAServerThatIsToldToStopAnswersWhatItHasTaken(t *testing.T) {
 			t.Fatal(err)
 		}
 		callers.Wait()
-		if err := server.cmd.Wait(); err != nil {
-			t.Errorf("the server ended with %v", err)
+		if <-server.ended; server.err != nil {
+			t.Errorf("the server ended with %v", server.err)
 		}
 		if _, err := os.Stat(dataFolder{data}.join(runtimeFile)); !os.IsNotExist(err) {
 			t.Errorf("the note of where the server is was left behind: %v", err)
