@@ -154,6 +154,15 @@ func (d *Disk) Restart(t testing.TB) {
 	if err := unmount(d.Dir); err != nil {
 		t.Fatal(err)
 	}
+	// Another mount namespace, as of `ip netns exec`, may have a copy of the mount, which
+	// keeps the old file system alive, without power. Its image is done with.
+	fresh := d.image + "-fresh"
+	if err := run("cp", "--sparse=always", d.image, fresh); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(fresh, d.image); err != nil {
+		t.Fatal(err)
+	}
 	// A file system that has found an error is looked through before it is mounted again.
 	if err := run("e2fsck", "-p", d.image); err != nil && exitCode(err) > 1 {
 		t.Fatalf("look through the disk: %v", err)
