@@ -12,15 +12,14 @@ import (
 	"truebond/events/jetstream/natstest"
 )
 
-// cutPower cuts the power of all disks, not at quite the same moment, and leaves the
-// processes some time to acknowledge what is not on a disk, if they do.
+// cutPower cuts the power of all disks, not at quite the same moment.
 func cutPower(r *trial) {
+	r.load.powerless()
 	var all sync.WaitGroup
 	for _, d := range r.disks {
 		all.Go(func() { d.CutPower(r.t) })
 	}
 	all.Wait()
-	r.sleep(0, 60)
 }
 
 // killServer needs to do nothing: each round ends with that.

@@ -73,6 +73,7 @@ func recordHistory(t *testing.T) []porcupine.Operation {
 			}
 		})
 	}
+	time.Sleep(historyTime / 4) // what is known for certain, before anything goes wrong
 	for n := 0; time.Now().Before(end); n++ {
 		time.Sleep(200*time.Millisecond + rand.N(500*time.Millisecond))
 		switch n % 3 {
