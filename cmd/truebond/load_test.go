@@ -120,16 +120,16 @@ func (l *load) pick(caller int) request {
 	l.asked++
 	id := fmt.Sprintf("load-%d", l.asked)
 	someone := l.people[rand.IntN(len(l.people))]
-	switch kind := (caller + l.asked) % 8; {
-	case kind == 1 || kind == 5:
-		to := l.people[(1+rand.IntN(len(l.people)-1))%len(l.people)]
-		if to == someone {
-			someone = l.people[0]
+	switch (caller + l.asked) % 8 {
+	case 1, 5:
+		to := l.people[rand.IntN(len(l.people))]
+		for to == someone {
+			to = l.people[rand.IntN(len(l.people))]
 		}
 		return request{id, "/api/v2/messages/send", fmt.Sprintf(`{"to":%q,"body":"hello"}`, to.id), someone.token}
-	case kind == 2:
+	case 2:
 		return paymentOf(l.t, "evt_"+id, "pi_none", 100)
-	case kind == 6:
+	case 6:
 		return request{id, "/api/credits/purchase", `{"package":"xlarge"}`, someone.token}
 	}
 	return request{id, "/api/credits/deduct", fmt.Sprintf(`{"user_id":%q,"credits":1,"reason":"load"}`, someone.id), l.key}

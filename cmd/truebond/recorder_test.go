@@ -162,7 +162,7 @@ func (r *recorder) do(caller int, d deed) bool {
 	for before := r.newest.Load(); before < out.position && !r.newest.CompareAndSwap(before, out.position); {
 		before = r.newest.Load()
 	}
-	if counts && !(out.unknown && d.what == reads) { // nothing follows from a read without an answer
+	if counts && (!out.unknown || d.what != reads) { // nothing follows from a read without an answer
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.history = append(r.history, o)
