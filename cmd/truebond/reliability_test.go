@@ -67,7 +67,10 @@ type tally struct {
 }
 
 func TestNothingAcknowledgedIsLost(t *testing.T) {
-	var rows []tally
+	var (
+		mu   sync.Mutex
+		rows []tally
+	)
 	for _, k := range kinds() {
 		if !strings.Contains(k.name, *faults) {
 			continue
@@ -79,7 +82,15 @@ func TestNothingAcknowledgedIsLost(t *testing.T) {
 		if times == 0 {
 			continue
 		}
-		t.Run(k.name, func(t *testing.T) { rows = append(rows, k.run(t, times)) })
+		t.Run(k.name, func(t *testing.T) {
+			if *rounds == 0 {
+				t.Parallel() // they mostly wait, and nobody wants their figures
+			}
+			row := k.run(t, times)
+			mu.Lock()
+			defer mu.Unlock()
+			rows = append(rows, row)
+		})
 	}
 	if *rounds > 0 {
 		fmt.Print(tableOf(rows))
@@ -153,6 +164,7 @@ func (r *trial) run() verdict {
 	}
 	r.callers = r.load.run(r.server.url, callers)
 	r.sleep(300, 1500)
+	r.awaitMore() // on a busy machine, too, there is something to lose
 	r.strike(r)
 	r.load.stop()
 	r.killAll()
@@ -172,6 +184,14 @@ func (r *trial) sleep(leastMillis, mostMillis int) {
 // goesOn waits until the server acknowledges again, and some more.
 func (r *trial) goesOn() {
 	r.t.Helper()
+	begun := time.Now()
+	r.awaitMore()
+	r.resumed = max(r.resumed, time.Since(begun))
+}
+
+// awaitMore waits until some more is acknowledged.
+func (r *trial) awaitMore() {
+	r.t.Helper()
 	const more, most = 10, time.Minute
 	begun, before := time.Now(), r.load.promised()
 	for r.load.promised() < before+more {
@@ -180,7 +200,6 @@ func (r *trial) goesOn() {
 		}
 		time.Sleep(time.Millisecond)
 	}
-	r.resumed = max(r.resumed, time.Since(begun))
 }
 
 // tableOf is the rows as a table of docs/reliability.md.
