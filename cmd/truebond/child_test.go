@@ -37,18 +37,18 @@ type child struct {
 }
 
 // spawn starts `truebond serve` on a data folder, and waits until it serves.
-func spawn(t *testing.T, data string) *child {
+func spawn(t *testing.T, data string, more ...string) *child {
 	t.Helper()
-	c, err := launch(t, options{data: data, listen: "127.0.0.1:0"})
+	c, err := launch(t, options{data: data, listen: "127.0.0.1:0"}, nil, more...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return c
 }
 
-// launch is spawn for any options, with settings on top of those of the environment. Its
+// launch is spawn for any options and flags, with settings on top of those of the environment. Its
 // error is what the server says when it does not come up.
-func launch(t testing.TB, o options, set ...string) (*child, error) {
+func launch(t testing.TB, o options, set []string, more ...string) (*child, error) {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
@@ -58,7 +58,7 @@ func launch(t testing.TB, o options, set ...string) (*child, error) {
 	if o.nats != "" {
 		args = append(args, "--nats", o.nats, "--replicas", strconv.Itoa(o.replicas))
 	}
-	cmd := exec.Command(exe, args...)
+	cmd := exec.Command(exe, append(args, more...)...)
 	cmd.Env = append(append(os.Environ(), asProgram+"=1"), set...)
 	said, err := os.Create(filepath.Join(t.TempDir(), "said"))
 	if err != nil {

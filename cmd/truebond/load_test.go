@@ -115,7 +115,9 @@ func (l *load) pick(caller int) request {
 		return r
 	}
 	if len(l.keys) > 0 && rand.IntN(replayOneIn) == 0 {
-		return l.acked[l.keys[rand.IntN(len(l.keys))]].request
+		if r := l.acked[l.keys[rand.IntN(len(l.keys))]].request; r.path != bulkPath {
+			return r
+		}
 	}
 	l.asked++
 	id := fmt.Sprintf("load-%d", l.asked)
@@ -129,10 +131,49 @@ func (l *load) pick(caller int) request {
 		return request{id, "/api/v2/messages/send", fmt.Sprintf(`{"to":%q,"body":"hello"}`, to.id), someone.token}
 	case 2:
 		return paymentOf(l.t, "evt_"+id, "pi_none", 100)
+	case 3:
+		return request{id, bulkPath, l.bulk(id), l.key}
 	case 6:
 		return request{id, "/api/credits/purchase", `{"package":"xlarge"}`, someone.token}
 	}
 	return request{id, "/api/credits/deduct", fmt.Sprintf(`{"user_id":%q,"credits":1,"reason":"load"}`, someone.id), l.key}
+}
+
+const bulkPath = "/api/credits/deduct/bulk"
+
+// bulk asks for a charge of each person, all in one call.
+func (l *load) bulk(id string) string {
+	var items []string
+	for i, p := range l.people {
+		items = append(items, fmt.Sprintf(`{"idempotency_key":"%s-%d","user_id":%q,"credits":1,"reason":"load"}`, id, i, p.id))
+	}
+	return `{"items":[` + strings.Join(items, ",") + `]}`
+}
+
+// rememberAll notes what was promised of the charges of a call.
+func (l *load) rememberAll(r request, said []byte) {
+	var all struct {
+		Results []struct {
+			Status    int
+			Position  uint64
+			Available int64
+		}
+	}
+	if err := json.Unmarshal(said, &all); err != nil || len(all.Results) != len(l.people) {
+		l.notice("read %q: %v", said, err)
+		return
+	}
+	for i, result := range all.Results {
+		if result.Status != nethttp.StatusCreated {
+			continue
+		}
+		one := r
+		one.id = fmt.Sprintf("%s-%d", r.id, i)
+		p := promise{one, result.Position, strconv.FormatInt(result.Available, 10)}
+		if before := l.keep(p); before.position != p.position || before.left != p.left {
+			l.notice("%s was promised as %+v, and then as %+v", one.id, before, p)
+		}
+	}
 }
 
 // paymentOf is Stripe's event that an intent was paid.
@@ -183,6 +224,8 @@ func (l *load) one(client *nethttp.Client, url string, caller int) bool {
 	case err != nil, l.isDark():
 		l.askAgain(r)
 		return false
+	case answer.StatusCode/100 == 2 && r.path == bulkPath:
+		l.rememberAll(r, said)
 	case answer.StatusCode/100 == 2:
 		l.remember(r, answer, said)
 	case answer.StatusCode == nethttp.StatusServiceUnavailable, answer.StatusCode == nethttp.StatusConflict:

@@ -51,7 +51,7 @@ func recordHistory(t *testing.T) []porcupine.Operation {
 	t.Helper()
 	address := "127.0.0.1:" + freePort(t)
 	o := options{data: t.TempDir(), listen: address}
-	server, err := launch(t, o)
+	server, err := launch(t, o, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +86,7 @@ func recordHistory(t *testing.T) []porcupine.Operation {
 		case 2:
 			r.up.Store(false)
 			server.kill(t)
-			if server, err = launch(t, o); err != nil {
+			if server, err = launch(t, o, nil); err != nil {
 				t.Fatal(err)
 			}
 			r.up.Store(true)

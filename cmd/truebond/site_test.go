@@ -131,7 +131,7 @@ func (s *site) start() {
 		set = append(set, name+"="+value)
 	}
 	var err error
-	if s.server, err = launch(s.t, s.options(s.t), set...); err != nil {
+	if s.server, err = launch(s.t, s.options(s.t), set); err != nil {
 		s.t.Fatal(err)
 	}
 }
