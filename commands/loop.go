@@ -47,8 +47,8 @@ type loop struct {
 	sent     *batch     // its append is under way; nil if none is
 	sentAt   time.Time
 	appended chan error
-	company  int                       // commands that the next batch waits for
-	patience <-chan time.Time          // how long it does
+	company  int                       // commands that make a good batch; 0 if nobody knows
+	patience <-chan time.Time          // for so long they are waited for; nil: no more
 	fetching map[ledger.Ref][]*waiting // who waits for a document
 	wanted   []ledger.Ref              // of those, what no look-up has been started for yet
 	lookUps  int                       // under way
@@ -116,7 +116,7 @@ func (w *Writer) loop(ctx context.Context) error {
 				return err
 			}
 		case <-l.patience:
-			l.company, l.patience = 0, nil
+			l.patience = nil
 		case <-stop:
 			stop = nil
 			w.refuseMore()
@@ -170,7 +170,8 @@ func (l *loop) send(ctx context.Context) {
 	if l.sent != nil || len(l.next.commands) == 0 {
 		return
 	}
-	if more := len(l.ready) > 0 || len(l.next.commands) < l.company; more && !l.next.full() {
+	enough := l.next.full() || l.company > 0 && len(l.next.commands) >= l.company
+	if !enough && (len(l.ready) > 0 || l.patience != nil) {
 		return
 	}
 	l.company, l.patience = 0, nil
@@ -201,21 +202,25 @@ func (l *loop) stage() {
 }
 
 // expect has the next batch wait a little for those who are just being answered: many of
-// them ask again at once. Without it, two halves of the callers take turns, and each
-// append's fixed cost is paid twice. A batch is in time if it waits for a part of what
-// its append takes.
+// them ask again at once. Few make one batch, since an append's fixed cost is worth
+// sharing. Many make two of a size that take turns: one is decided, and taken in by the
+// log, while the other is appended. A batch is in time if it waits for a part of what its
+// append takes.
 func (l *loop) expect(b *batch) {
-	all := len(b.commands) + len(l.next.commands)
-	if len(b.records) < companyMin || all > companyMax {
+	if len(b.records) < companyMin {
 		return
 	}
-	l.company = all
+	l.company = len(b.commands) + len(l.next.commands)
+	if l.company > companyMax {
+		l.company = l.company * 7 / 16 // nearly half
+	}
 	l.patience = time.After(min(time.Since(l.sentAt)/patiencePart, patienceMax))
 }
 
 // settleSent answers those whose events are in the log. If the append was beaten, what
 // was decided is decided again. If nobody knows, the same is tried again at the same
-// place, which alone can tell: it may still get there.
+// place, which alone can tell: it may still get there. A log that takes nothing any more
+// ends the writer.
 func (l *loop) settleSent(ctx context.Context, err error) error {
 	b := l.sent
 	switch {
@@ -230,7 +235,7 @@ func (l *loop) settleSent(ctx context.Context, err error) error {
 		return nil
 	case errors.Is(err, events.ErrBeaten):
 		return l.readAgain(ctx)
-	case ctx.Err() != nil:
+	case ctx.Err() != nil, errors.Is(err, events.ErrBroken):
 		return fmt.Errorf("the outcome of %d events is unknown: %w", len(b.records), err)
 	}
 	l.logger.ErrorContext(ctx, "append failed, trying the same again", "events", len(b.records), "error", err)

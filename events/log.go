@@ -13,3 +13,7 @@ var ErrGap = errors.New("the log lacks an event")
 // ErrUnreadable says that an event is not one, or that this program is too old for it.
 // Trying again does not help.
 var ErrUnreadable = errors.New("an event in the log cannot be read")
+
+// ErrBroken says that a log takes nothing any more until it is opened again: its disk is
+// full, read-only or broken. Whether what was under way is in it shows then.
+var ErrBroken = errors.New("the log takes nothing until it is opened again")

@@ -172,7 +172,11 @@ func problemOf(err error) *problem {
 	case errors.As(err, &known):
 		return known
 	case errors.As(err, &refusal):
-		return refused(refusal)
+		p := refused(refusal)
+		if _, plain := err.(*ledger.Refusal); !plain { //nolint:errorlint // what is wrapped around it is for the log
+			p.cause = err
+		}
+		return p
 	case errors.As(err, &routing) && routing.Code == nethttp.StatusNotFound:
 		return newProblem("not_found", "There is nothing at this address.")
 	case errors.As(err, &routing) && routing.Code == nethttp.StatusMethodNotAllowed:

@@ -313,7 +313,8 @@ func (c *comparing) steady(ctx context.Context) error {
 
 // restAfter leaves the processor and the store to others for longer than was worked.
 func restAfter(ctx context.Context, begun time.Time) error {
-	return rest(ctx, min(breathPart*time.Since(begun), breathMax))
+	const times, most = 2, 400 * time.Millisecond
+	return rest(ctx, min(times*time.Since(begun), most))
 }
 
 func rest(ctx context.Context, d time.Duration) error {

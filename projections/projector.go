@@ -153,24 +153,13 @@ func (p *Projector) Run(ctx context.Context) error {
 }
 
 // Commands go first: nobody is answered sooner because a view is, unless he waits for it.
+// When much comes at once, views are left alone for a while and then catch up; so they are
+// hardly more than that behind, as long as they are able to follow at all.
 const (
-	gatherBelow = 500                    // events in a batch; a transaction costs as much as folding some hundred
-	gatherMax   = 10 * time.Millisecond  // for so long the next few are gathered
-	breathPart  = 4                      // so many times what a large batch took the processor is left to commands
-	breathMax   = 800 * time.Millisecond // but no longer than this
-	behindMax   = 50_000                 // events; further behind there is no rest. Half of the writer's limit
+	gatherBelow = 500                   // events at once are few; a transaction costs as much as folding some hundred
+	gatherMax   = 10 * time.Millisecond // for so long the next few are gathered
+	restMax     = time.Second           // for so long many are
 )
-
-// breath is how long to rest after a batch, as long as nobody waits for what comes next.
-func (p *Projector) breath(ctx context.Context, events int, took time.Duration) time.Duration {
-	if events < gatherBelow {
-		return gatherMax
-	}
-	if behind, err := p.Behind(ctx); err != nil || behind > behindMax {
-		return 0
-	}
-	return min(breathPart*took, breathMax)
-}
 
 // serve folds the log into the live tables until something fails or the tables change.
 // Tables that are behind are built meanwhile. It tells whether it got anywhere.
@@ -196,14 +185,17 @@ func (p *Projector) serve(ctx context.Context) (moved bool, err error) {
 	defer feed.stop()
 	p.state.serve(true)
 	defer p.state.serve(false)
-	for {
+	for caughtUp := true; ; {
 		select {
 		case records := <-feed.batches:
-			begun := time.Now()
+			few := len(records) < gatherBelow
+			if caughtUp && !few {
+				p.state.rest(ctx, restMax)
+			}
 			err = p.fold(ctx, front, records)
 			p.state.advance(front.position, front.written)
-			if err == nil {
-				p.state.rest(ctx, p.breath(ctx, len(records), time.Since(begun)))
+			if caughtUp = few; few && err == nil {
+				p.state.rest(ctx, gatherMax)
 			}
 		case err = <-feed.ended:
 		case err = <-built:

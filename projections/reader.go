@@ -9,11 +9,15 @@ import (
 	"sync"
 
 	"truebond/events"
+	"truebond/ledger"
 )
 
 // ErrNotBuilt says that a view cannot be read yet: none of its tables is live, or none
 // of the version that is asked for. It will be, when it is built.
 var ErrNotBuilt = errors.New("the view is not built yet")
+
+// ErrUnavailable says that the store does not answer, or not as it should.
+var ErrUnavailable = ledger.Refuse("store_unavailable", "This cannot be read at the moment. Try again in a moment.")
 
 // A Reader reads views, whichever tables they are in at the moment.
 type Reader struct {
@@ -74,13 +78,22 @@ func (r *Reader) read(
 			return docs, nil
 		}
 		if !errors.Is(err, ErrNoTable) {
-			return nil, fmt.Errorf("read view %s: %w", view, err)
+			return nil, fmt.Errorf("read view %s: %w", view, unavailable(ctx, err))
 		}
 		if table, err = r.lookUp(ctx, view); err != nil {
 			return nil, err
 		}
 	}
 	return nil, fmt.Errorf("read view %s: its table changes again and again", view)
+}
+
+// unavailable tells a store that failed from a question that it does not take, and from
+// a caller who does not wait for the answer.
+func unavailable(ctx context.Context, err error) error {
+	if ctx.Err() != nil || errors.Is(err, ErrBadQuery) {
+		return err
+	}
+	return errors.Join(ErrUnavailable, err)
 }
 
 // table is the live table of a view, as far as is known.
@@ -111,7 +124,7 @@ func (r *Reader) lookUp(ctx context.Context, view string) (string, error) {
 func (r *Reader) tables(ctx context.Context) (map[string]Progress, error) {
 	all, err := r.store.Tables(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("list the tables: %w", err)
+		return nil, fmt.Errorf("list the tables: %w", unavailable(ctx, err))
 	}
 	live := map[string]Progress{}
 	names := map[string]string{}

@@ -290,7 +290,7 @@ func TestALogIsArchivedAsItGrowsAndTheServerIsKilled(t *testing.T) {
 	grown := 0
 	for range rounds {
 		server := spawn(t, data, "--archive", store, "--archive-every", "20ms")
-		callers := l.run(server.url)
+		callers := l.run(server.url, 16)
 		time.Sleep(time.Duration(200+rand.IntN(500)) * time.Millisecond) //nolint:gosec // any moment will do
 		server.kill(t)
 		callers.Wait()

@@ -12,7 +12,7 @@ import (
 func TestDriftIsFoundNamedAndMeasured(t *testing.T) {
 	data := t.TempDir()
 	l := prepareLoad(t, data)
-	victim := l.users[1]
+	victim := l.people[1].id
 	db, err := sql.Open("sqlite", filepath.Join(data, "views.db"))
 	if err != nil {
 		t.Fatal(err)

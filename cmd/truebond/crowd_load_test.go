@@ -30,7 +30,7 @@ type clusterLoad struct {
 	stale   int
 }
 
-const loadPeople = 6
+const crowdPeople = 6
 
 func startLoad(t *testing.T, s *stage) *clusterLoad {
 	t.Helper()
@@ -40,7 +40,7 @@ func startLoad(t *testing.T, s *stage) *clusterLoad {
 	l.key = leader.operate("/api/operator/api-keys", map[string]any{"name": "load", "scopes": []string{"credits:deduct"}}).
 		is(201).get("key")
 	w := leader.world()
-	for range loadPeople {
+	for range crowdPeople {
 		p := w.signsUp()
 		for range 6 {
 			intent := p.post("/api/payments/intent/create", map[string]any{"package": "xlarge"}).is(201).get("intent_id")
@@ -49,7 +49,7 @@ func startLoad(t *testing.T, s *stage) *clusterLoad {
 		l.people = append(l.people, p)
 	}
 	l.lastAck = time.Now()
-	for caller := range loadPeople {
+	for caller := range crowdPeople {
 		l.callers.Go(func() { l.run(caller) })
 	}
 	return l
@@ -162,7 +162,7 @@ func (l *clusterLoad) read(client *nethttp.Client, caller int, position uint64) 
 func (l *clusterLoad) goesOn(t *testing.T) {
 	t.Helper()
 	l.mu.Lock()
-	want := len(l.acked) + 3*loadPeople
+	want := len(l.acked) + 3*crowdPeople
 	l.mu.Unlock()
 	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		l.mu.Lock()

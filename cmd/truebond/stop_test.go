@@ -13,14 +13,14 @@ func TestAServerThatIsToldToStopAnswersWhatItHasTaken(t *testing.T) {
 	l := prepareLoad(t, data)
 	for range 3 {
 		server := spawn(t, data)
-		callers := l.run(server.url)
+		callers := l.run(server.url, 16)
 		time.Sleep(300 * time.Millisecond)
 		if err := server.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 			t.Fatal(err)
 		}
 		callers.Wait()
-		if err := server.cmd.Wait(); err != nil {
-			t.Errorf("the server ended with %v", err)
+		if <-server.ended; server.err != nil {
+			t.Errorf("the server ended with %v", server.err)
 		}
 		if _, err := os.Stat(dataFolder{data}.join(runtimeFile)); !os.IsNotExist(err) {
 			t.Errorf("the note of where the server is was left behind: %v", err)
@@ -42,12 +42,11 @@ func TestAServerThatIsToldToStopAnswersWhatItHasTaken(t *testing.T) {
 func (l *load) taken(t *testing.T, data string) (n int) {
 	t.Helper()
 	t.Run("count", func(t *testing.T) {
-		s := openParts(t, data)
-		last, err := s.log.Last(t.Context())
+		history, err := readHistory(t.Context(), openParts(t, options{data: data, listen: "127.0.0.1:0"}).log)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, e := range readAll(t, s, last) {
+		for _, e := range history {
 			if strings.Contains(e.Key, "/load-") || strings.HasPrefix(e.Key, "stripe/evt_load-") {
 				n++
 			}

@@ -70,15 +70,21 @@ func serveFrom(t *testing.T, o options) *world {
 			t.Errorf("the server does not stop in good order: %v", err)
 		}
 	})
-	secret, err := dataFolder{o.data}.readSecret(webhookSecretFile)
+	return visit(t, o.data)
+}
+
+// visit is the world of the server that runs on a data folder.
+func visit(t testing.TB, data string) *world {
+	t.Helper()
+	secret, err := dataFolder{data}.readSecret(webhookSecretFile)
 	if err != nil {
 		t.Fatal(err)
 	}
-	note, err := dataFolder{o.data}.readNote()
+	note, err := dataFolder{data}.readNote()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &world{t: t, url: r.url(), secret: secret, socket: socketClient(note.Socket)}
+	return &world{t: t, url: note.URL, secret: secret, socket: socketClient(note.Socket)}
 }
 
 // socketClient talks over an operator's socket.

@@ -67,8 +67,9 @@ func (e *PartialError) Unwrap() error { return e.Err }
 // event holds their position, so that none of them is in or ever will be. ErrShort
 // means that the log ends before `after`. When the outcome is unknown, Append tries
 // the same records at the same position until one of these is certain; only when ctx
-// ends, or the log is closed, does it answer ErrUnknown. A PartialError says the same
-// of all but the first records. Other errors come before anything was sent.
+// ends, or the log is closed, does it answer ErrUnknown; and when the embedded server
+// cannot write any more, together with events.ErrBroken. A PartialError says the same of
+// all but the first records. Other errors come before anything was sent.
 //
 // Many records go as one atomic batch, which costs one sync; few go one by one where
 // that is faster. One append is under way at a time; others wait.
@@ -131,21 +132,34 @@ const triesQuiet = 3
 
 // settle publishes until the outcome is certain, and tells how many are in. What it
 // cannot conclude from the server's answer it reads from the log. What was sent ahead
-// counts for the first try only.
+// counts for the first try only. A server that has no room to put a batch together may
+// still take events one by one, or says then why it does not.
 func (l *Log) settle(
 	ctx context.Context, after uint64, records []events.Record, ahead *ahead,
 ) (in int, err error) {
 	var doubts doubts
+	batched := true
 	for tries, pause := 1, newPause(); ; tries++ {
-		tried := l.try(ctx, after+uint64(in), records[in:], ahead)
+		end := len(records)
+		if !batched {
+			end = in + 1
+		}
+		tried := l.try(ctx, after+uint64(in), records[in:end], ahead)
 		ahead = nil
 		if tried == nil {
 			if l.server != nil {
-				l.tail.grow(records[in:])
+				l.tail.grow(records[in:end])
 			}
-			return len(records), nil
+			if in = end; in == len(records) {
+				return in, nil
+			}
+			continue
 		}
 		l.tail.forget() // where the log ends is not certain any more
+		if err := l.healthy(); err != nil && ctx.Err() == nil {
+			return in, fmt.Errorf("%w: %w: %w", ErrUnknown, events.ErrBroken, err)
+		}
+		batched = batched && (tries < triesQuiet || !isIncomplete(tried))
 		ours, beaten, err := l.find(ctx, records[in:])
 		in += ours
 		switch {

@@ -18,6 +18,7 @@ const (
 	codeStreamNotFound = 10059
 	codeWrongLast      = 10071
 	codeWrongLastToo   = 10164
+	codeIncomplete     = 10176
 	codeDuplicate      = 10201
 )
 

@@ -138,13 +138,17 @@ func (s *Store) Close(ctx context.Context) error {
 	return nil
 }
 
-// inTransaction does something all or nothing, durably on a majority. It may be done
-// several times, until it goes through.
+// inTransaction tries again when another transaction is in the way, until ctx ends.
 func (s *Store) inTransaction(ctx context.Context, do func(mongo.SessionContext) error) error {
+	looked := time.Now()
 	return s.client.UseSession(ctx, func(sc mongo.SessionContext) error {
 		_, err := sc.WithTransaction(sc, func(sc mongo.SessionContext) (any, error) {
 			if err := sc.Err(); err != nil {
 				return nil, err // or the driver would try again after the time is up
+			}
+			if time.Since(looked) > abandonedAfter {
+				looked = time.Now()
+				_ = s.endOthers(ctx, abandonedAfter) // who may not look waits until MongoDB ends them by itself
 			}
 			return nil, do(sc)
 		}, options.Transaction().SetReadConcern(readconcern.Snapshot()).SetMaxCommitTime(ptr(writeTimeout)))

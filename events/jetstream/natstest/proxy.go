@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // A Proxy stands between a client and a server and does what networks do.
@@ -15,6 +16,7 @@ type Proxy struct {
 	mu     sync.Mutex
 	change *sync.Cond // mood or conns changed
 	mood   mood
+	delay  time.Duration
 	conns  map[net.Conn]bool
 }
 
@@ -26,14 +28,14 @@ const (
 	frozen
 )
 
-// NewProxy starts a proxy in front of a server's client URL.
+// NewProxy starts a proxy in front of a server's client URL; any server on TCP will do.
 func NewProxy(t testing.TB, clientURL string) *Proxy {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Proxy{target: strings.TrimPrefix(clientURL, "nats://"), listen: l, conns: map[net.Conn]bool{}}
+	p := &Proxy{target: clientURL[strings.LastIndex(clientURL, "/")+1:], listen: l, conns: map[net.Conn]bool{}}
 	p.change = sync.NewCond(&p.mu)
 	var all sync.WaitGroup
 	all.Go(func() { p.accept(&all) })
@@ -46,7 +48,17 @@ func NewProxy(t testing.TB, clientURL string) *Proxy {
 }
 
 // URL is where clients connect to.
-func (p *Proxy) URL() string { return "nats://" + p.listen.Addr().String() }
+func (p *Proxy) URL() string { return "nats://" + p.Addr() }
+
+// Addr is the same without a scheme.
+func (p *Proxy) Addr() string { return p.listen.Addr().String() }
+
+// Delay holds back whatever passes for so long, both ways.
+func (p *Proxy) Delay(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.delay = d
+}
 
 // LoseAnswers passes on what clients say and loses what the server answers.
 func (p *Proxy) LoseAnswers() { p.feel(deaf) }
@@ -128,6 +140,11 @@ func (p *Proxy) carry(from, to net.Conn, answers bool) {
 func (p *Proxy) mayPass(from net.Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.delay > 0 {
+		p.mu.Unlock()
+		time.Sleep(p.delay)
+		p.mu.Lock()
+	}
 	for p.mood == frozen && p.conns[from] {
 		p.change.Wait()
 	}

@@ -1,0 +1,33 @@
+package main
+
+import (
+	"math/rand/v2"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+)
+
+func TestWhatWasSignedBeforeAKillStandsAfterIt(t *testing.T) {
+	const kills = 5
+	data := t.TempDir()
+	l := prepareLoad(t, data)
+	kept := []string{"verify", "--data", data}
+	for round := range kills {
+		server := spawn(t, data)
+		callers := l.run(server.url, 16)
+		time.Sleep(time.Duration(50+rand.IntN(400)) * time.Millisecond)
+		checkpoint := filepath.Join(t.TempDir(), strconv.Itoa(round))
+		write(t, checkpoint, (&world{t: t, url: server.url}).ask("GET", "/api/audit/checkpoint", "", nil).is(200).body)
+		kept = append(kept, "--checkpoint", checkpoint)
+		server.kill(t)
+		callers.Wait()
+	}
+	if len(l.acked) < 10*kills {
+		t.Fatalf("only %d commands were acknowledged; that shows nothing", len(l.acked))
+	}
+	if code, said := runs(t, kept...); code != exitDone {
+		t.Errorf("the log is not what was signed before the kills:\n%s", said)
+	}
+	checkPromises(t, data, l)
+}
