@@ -17,7 +17,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nuid"
 
-	"truebond/cluster"
+	"truebond/commands/cluster"
 	"truebond/commands/redis"
 	"truebond/ledger"
 	"truebond/projections"

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"time"
 
-	"truebond/cluster"
 	"truebond/commands"
+	"truebond/commands/cluster"
 	"truebond/events"
 	"truebond/events/jetstream"
 	"truebond/projections"
