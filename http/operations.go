@@ -62,7 +62,11 @@ func (s *Server) addOperations(e *echo.Echo) error {
 		"/readyz":  s.readyz,
 		"/metrics": metrics,
 		"/openapi.json": func(c echo.Context) error {
-			return c.Blob(nethttp.StatusOK, jsonType, s.openAPI)
+			document, err := s.openAPI()
+			if err != nil {
+				return err
+			}
+			return c.Blob(nethttp.StatusOK, jsonType, document)
 		},
 		"/docs":   docs.serve,
 		"/docs/*": docs.serve,

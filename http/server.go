@@ -9,6 +9,7 @@ import (
 	"net"
 	nethttp "net/http"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -78,7 +79,7 @@ type Server struct {
 	origins []string
 	limits  *limits
 	metrics *metrics
-	openAPI []byte
+	openAPI func() ([]byte, error) // made when it is first asked for: it takes a while
 	places  chan struct{}
 
 	outside  *nethttp.Server
@@ -108,9 +109,7 @@ func New(cfg Config) (*Server, error) {
 	if err = s.addRoutes(); err != nil {
 		return nil, err
 	}
-	if s.openAPI, err = describe(cfg); err != nil {
-		return nil, err
-	}
+	s.openAPI = sync.OnceValues(func() ([]byte, error) { return describe(cfg) })
 	s.outside, s.socket = s.newListening(), s.newListening()
 	s.socket.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
 		return context.WithValue(s.kept.opened(ctx, c), operatorConn{}, true)
@@ -196,7 +195,7 @@ func (s *Server) newListening() *nethttp.Server {
 func (s *Server) Handler() nethttp.Handler { return s.echo }
 
 // OpenAPI is the document that describes the API, as JSON.
-func (s *Server) OpenAPI() []byte { return s.openAPI }
+func (s *Server) OpenAPI() ([]byte, error) { return s.openAPI() }
 
 // Serve serves the world outside on a listener until Shutdown. It may be called for
 // several. Whatever error it gives, the listener is closed.

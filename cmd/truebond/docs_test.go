@@ -80,7 +80,11 @@ func openAPI(t *testing.T) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return append(server.OpenAPI(), '\n')
+	document, err := server.OpenAPI()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(document, '\n')
 }
 
 // eventSchema describes an event's body as the log keeps it.

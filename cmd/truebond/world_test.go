@@ -64,6 +64,7 @@ func serveFrom(t *testing.T, o options) *world {
 		t.Fatalf("the server does not start: %v", err)
 	}
 	t.Cleanup(func() {
+		nethttp.DefaultClient.CloseIdleConnections() // a server that stops waits a while for who keeps one
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := r.stop(ctx); err != nil {
