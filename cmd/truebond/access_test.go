@@ -59,7 +59,7 @@ var access = map[string][]string{
 	"POST /api/operator/staff": operators, "POST /api/operator/api-keys": operators,
 	"POST /api/operator/api-keys/revoke": operators,
 	"POST /api/operator/erase":           operators, "POST /api/operator/rebuild": operators,
-	"POST /api/operator/compare":     operators, "POST /api/operator/archive": operators,
+	"POST /api/operator/compare": operators, "POST /api/operator/archive": operators,
 	"GET /api/operator/intents/{id}": operators, "GET /api/operator/tail": operators,
 
 	"POST /api/test-clock/advance": anybody,
