@@ -151,5 +151,6 @@ func openLogIn(ctx context.Context, path string, o options) (*jetstream.Log, err
 	}
 	return jetstream.Open(ctx, jetstream.Options{
 		Dir: path, URL: o.nats, Replicas: o.replicas, Codec: codec, Logger: o.logger,
+		Durable: signedSize(dataFolder{path}), Damaged: o.damaged,
 	})
 }

@@ -134,6 +134,10 @@ func (s *server) compare(ctx context.Context, names []string, show func(http.Com
 	default:
 		return ledger.Refuse("view_building", "Views are being compared already.")
 	}
+	if err := s.scrub(ctx); err != nil { // views are read from what is known to be whole
+		s.comparisons.failures.Inc()
+		return err
+	}
 	for _, name := range names {
 		var total uint64
 		result, err := s.projector.Compare(ctx, name, func(done, all uint64) {

@@ -16,7 +16,7 @@ func (s *server) checks() []http.Check {
 		return func(ctx context.Context) (string, error) { return "", do(ctx) }
 	}
 	checks := []http.Check{
-		{Name: "log", Check: ping(s.log.Ping)},
+		{Name: "log", Check: s.checkLog},
 		{Name: "store", Check: ping(s.store.Ping)},
 		{Name: "redis", Check: ping(func(ctx context.Context) error { return s.redis.Ping(ctx).Err() })},
 		{Name: "views", Check: s.checkViews},
@@ -59,7 +59,7 @@ func gauge(name, help string, value func() float64) prometheus.Collector {
 }
 
 func (s *server) metrics() []prometheus.Collector {
-	all := append(s.comparisons.collectors(),
+	all := append(append(s.comparisons.collectors(), s.scrubs.collectors()...),
 		gauge("log_position", "Position of the last event that is in the log for certain.",
 			func() float64 { return float64(s.last()) }),
 		gauge("views_position", "Position that all views are folded to.",

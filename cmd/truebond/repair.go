@@ -25,7 +25,7 @@ func (r *restore) repair(ctx context.Context) (err error) {
 	if err := os.CopyFS(dataFolder{copied}.join(logFolder), os.DirFS(r.folder.join(logFolder))); err != nil {
 		return fmt.Errorf("copy the damaged log: %w", err)
 	}
-	log, err := openLogIn(ctx, copied, options{})
+	log, err := openLogIn(ctx, copied, options{damaged: true})
 	if err != nil {
 		return fmt.Errorf("the log cannot be opened at all (%w): move %s away, and what only it has is lost",
 			err, r.folder.join(logFolder))

@@ -22,6 +22,7 @@ type options struct {
 	compareEvery time.Duration // how often views are compared with the log; 0: never
 	archive      string        // where the archive is kept: a folder, inBucket, nowhere; empty: the bucket if there is one
 	archiveEvery time.Duration // how far the archive may be behind; 0: a minute
+	damaged      bool          // open the log although it is, to mend it
 	settings     *settings     // nil: those of the surroundings
 	logger       *slog.Logger  // nil: silent
 }

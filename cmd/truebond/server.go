@@ -50,6 +50,7 @@ type server struct {
 	http      *http.Server
 
 	comparisons *comparisons
+	scrubs      scrubs
 	outside     net.Listener
 	socket      net.Listener
 	membership
@@ -128,7 +129,8 @@ func (s *server) openLog(ctx context.Context) (err error) {
 	if s.codec, err = events.NewCodec(); err != nil {
 		return err
 	}
-	o := jetstream.Options{Dir: s.folder.path, URL: s.nats, Replicas: s.replicas, Codec: s.codec, Logger: s.logger}
+	o := jetstream.Options{Dir: s.folder.path, URL: s.nats, Replicas: s.replicas, Codec: s.codec, Logger: s.logger,
+		Durable: signedSize(s.folder)}
 	if s.nats != "" {
 		o.AppendTimeout = clusterTry
 	}
@@ -304,6 +306,9 @@ func (s *server) run(ctx context.Context) error {
 	}
 	// Each server keeps the tree and signs for itself: the key is the vault's.
 	s.work.start("checkpoints", s.tree.Run)
+	if s.nats == "" {
+		s.work.start("scrub", s.scrubNowAndThen)
+	}
 	if s.lease == nil {
 		s.work.start("ledger", s.lead)
 	} else {

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"math"
+	"os"
 	"time"
 
 	"truebond/events/checkpoints"
@@ -40,4 +42,18 @@ func (s *server) awaitCheckpoint(ctx context.Context) error {
 		return err
 	}
 	return ctx.Err()
+}
+
+// signedSize is how many events the last checkpoint in a folder was signed for, as far as can be
+// told before the vault is open. One that cannot be read is refused later.
+func signedSize(folder dataFolder) uint64 {
+	note, err := os.ReadFile(folder.join(checkpoints.File))
+	if err != nil {
+		return 0
+	}
+	signed, err := merkle.ParseCheckpoint(note)
+	if err != nil {
+		return math.MaxUint64
+	}
+	return signed.Size
 }

@@ -168,11 +168,16 @@ func (v verification) openLog(ctx context.Context, folder dataFolder) (*jetstrea
 	}
 	log, err := jetstream.Open(ctx, jetstream.Options{
 		Dir: folder.path, URL: v.nats, Replicas: v.replicas, Codec: codec, Logger: slog.New(slog.DiscardHandler),
+		Durable: signedSize(folder),
 	})
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := log.Check(ctx, nil); err != nil {
+	err = log.Scrub(ctx) // before its server reads what it cannot bear
+	if err == nil {
+		err = log.Check(ctx, nil)
+	}
+	if err != nil {
 		return nil, nil, errors.Join(err, log.Close())
 	}
 	return log, codec, nil

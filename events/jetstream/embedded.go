@@ -20,22 +20,30 @@ import (
 // An embedded is a NATS server inside this process, which nobody else can reach, and
 // the lock on its folder.
 type embedded struct {
-	nats *server.Server
-	lock *os.File
+	nats   *server.Server
+	lock   *os.File
+	blocks blocks
 }
 
-// startEmbedded starts a server on dir/log. Every write is synced before it is
+// startEmbedded starts a server on o.Dir/log. Every write is synced before it is
 // acknowledged, and a whole batch with one sync.
-func startEmbedded(ctx context.Context, dir string, logger *slog.Logger) (*embedded, error) {
+func startEmbedded(ctx context.Context, o Options, logger *slog.Logger) (*embedded, error) {
+	dir := o.Dir
 	if dir == "" {
 		return nil, errors.New("no data folder")
 	}
+	written := blocksIn(dir)
 	dir = filepath.Join(dir, "log")
 	lock, err := lockFolder(dir)
 	if err != nil {
 		return nil, err
 	}
-	e := &embedded{lock: lock}
+	e := &embedded{lock: lock, blocks: written}
+	if !o.Damaged {
+		if err := written.beforeStart(ctx, o.Durable); err != nil {
+			return nil, errors.Join(err, e.stop())
+		}
+	}
 	noises := &serverNoises{logger: logger}
 	e.nats, err = server.NewServer(&server.Options{
 		ServerName: "truebond",

@@ -30,6 +30,9 @@ type Options struct {
 	Codec    *events.Codec
 	Logger   *slog.Logger // nil: silent
 
+	Durable uint64 // an embedded log had this event on disk for certain: what is damaged up to it was not left by a crash
+	Damaged bool   // open an embedded log although it is, to mend it
+
 	OpenTimeout   time.Duration // for the server and the stream to be there; 30 s
 	AppendTimeout time.Duration // for one try of an append to be acknowledged; 5 s
 	ReadTimeout   time.Duration // for a read to be answered, with its retries; 10 s
@@ -115,7 +118,7 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 func (l *Log) open(ctx context.Context) error {
 	var err error
 	if l.opts.URL == "" {
-		if l.server, err = startEmbedded(ctx, l.opts.Dir, l.logger); err != nil {
+		if l.server, err = startEmbedded(ctx, l.opts, l.logger); err != nil {
 			return err
 		}
 	}

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"truebond/events/jetstream"
+)
+
+// scrubEvery is how often the log's files are read from one end to the other, where views
+// are not compared with the log.
+const scrubEvery = 24 * time.Hour
+
+// scrubs are what the server knows of bits that have flipped on its disk.
+type scrubs struct {
+	rot atomic.Pointer[jetstream.Rot] // nil: none was found
+	at  atomic.Int64                  // Unix seconds; 0: never
+}
+
+// scrub reads the log's files. Rot that it finds makes the server not ready for good: it
+// is to be stopped and mended.
+func (s *server) scrub(ctx context.Context) error {
+	err := s.log.Scrub(ctx)
+	if rot := new(jetstream.Rot); errors.As(err, &rot) {
+		s.scrubs.rot.Store(rot)
+		s.logger.ErrorContext(ctx, "the log is damaged on disk", "error", err)
+	}
+	if err == nil {
+		s.scrubs.at.Store(time.Now().Unix())
+	}
+	return err
+}
+
+// scrubNowAndThen reads the log's files again and again, until ctx ends.
+func (s *server) scrubNowAndThen(ctx context.Context) error {
+	for {
+		if err := s.scrub(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, jetstream.ErrRotten) {
+			s.logger.ErrorContext(ctx, "the log's files could not be looked at", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(cmp.Or(s.compareEvery, scrubEvery)):
+		}
+	}
+}
+
+// checkLog tells whether the log can be read and written, and is whole.
+func (s *server) checkLog(ctx context.Context) (string, error) {
+	if rot := s.scrubs.rot.Load(); rot != nil {
+		return "damaged on disk", rot
+	}
+	return "", s.log.Ping(ctx)
+}
+
+func (s *scrubs) collectors() []prometheus.Collector {
+	return []prometheus.Collector{
+		gauge("log_damaged_position", "Position of the first event that is damaged on disk; 0: none was found.",
+			func() float64 {
+				if rot := s.rot.Load(); rot != nil {
+					return float64(rot.Position)
+				}
+				return 0
+			}),
+		gauge("log_scrubbed_timestamp_seconds", "When the log's files were last read and found sound, in Unix time; 0: never.",
+			func() float64 { return float64(s.at.Load()) }),
+	}
+}

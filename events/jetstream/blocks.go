@@ -1,0 +1,256 @@
+package jetstream
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/minio/highwayhash"
+)
+
+// ErrRotten says that a file of the log is not as it was written.
+var ErrRotten = errors.New("the log's files are damaged; `truebond restore` mends them from an archive")
+
+// The server's own form of a block: records, each of which is its length (4 bytes; the
+// highest bit says that there are headers), position (8), time (8), length of its subject
+// (2), subject, length of its headers (4), headers, body, and a hash (8) of all of this but lengths.
+const (
+	recordHead  = 22
+	recordHash  = 8
+	headersSize = 4
+	headersBit  = 1 << 31
+	removedBits = 3 << 62 // of a position, where something was deleted
+)
+
+// A blocks is the path of the folder of an embedded log's blocks. The server looks at a record's hash
+// when somebody reads it. When it finds a wrong one at a start, it cuts the rest of the block off; a
+// wrong position makes it take all memory that there is. So we look first.
+type blocks string
+
+func blocksIn(data string) blocks {
+	return blocks(filepath.Join(data, "log", "jetstream", "$G", "streams", streamName, "msgs"))
+}
+
+// beforeStart looks at what the server will read at its start: the last block; and all of
+// them, when it will build its index anew. What a crash has left half written at the log's
+// end, behind the durable events, is the server's to cut off.
+func (b blocks) beforeStart(ctx context.Context, durable uint64) error {
+	numbers, err := b.numbers()
+	if err != nil || len(numbers) == 0 {
+		return err
+	}
+	last := numbers[len(numbers)-1]
+	trusted, err := b.indexed(last)
+	if err != nil {
+		return err
+	}
+	if trusted { // it was stopped in good order
+		numbers, durable = numbers[len(numbers)-1:], math.MaxUint64
+	}
+	return b.check(ctx, numbers, last, durable, 0)
+}
+
+// scrubRest is the time between two blocks of 8 MB: it is not to be felt.
+const scrubRest = 100 * time.Millisecond
+
+// Scrub looks whether an embedded log is on disk as it was written. It reads the files alone, and
+// slowly. The error wraps a *Rot. What outside servers have on their disks is not looked at.
+func (l *Log) Scrub(ctx context.Context) error {
+	if l.server == nil {
+		return nil
+	}
+	last, err := l.Last(ctx)
+	if err != nil || last == 0 {
+		return err
+	}
+	if _, err := l.Settled(ctx, last); err != nil {
+		return err
+	}
+	numbers, err := l.server.blocks.numbers()
+	if err != nil || len(numbers) == 0 {
+		return err
+	}
+	return l.server.blocks.check(ctx, numbers, numbers[len(numbers)-1], last, scrubRest)
+}
+
+// check looks at blocks. Behind the durable events, the last block may be half written.
+func (b blocks) check(ctx context.Context, numbers []int, last int, durable uint64, rest time.Duration) error {
+	for _, n := range numbers {
+		damage, err := b.damage(n)
+		if err != nil {
+			return err
+		}
+		if damage != nil && (n != last || damage.Position <= durable) {
+			return damage
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(rest):
+		}
+	}
+	return nil
+}
+
+func (b blocks) numbers() ([]int, error) {
+	entries, err := os.ReadDir(string(b))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil // a new log
+	}
+	if err != nil {
+		return nil, err
+	}
+	var all []int
+	for _, e := range entries {
+		name, isBlock := strings.CutSuffix(e.Name(), ".blk")
+		if n, err := strconv.Atoi(name); isBlock && err == nil {
+			all = append(all, n)
+		}
+	}
+	slices.Sort(all)
+	return all, nil
+}
+
+func (b blocks) name(number int) string { return filepath.Join(string(b), strconv.Itoa(number)+".blk") }
+
+// indexed tells whether the server will trust its index: it must be whole, and end with
+// the hash of the last record.
+func (b blocks) indexed(last int) (bool, error) {
+	index, err := os.ReadFile(filepath.Join(string(b), "index.db"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	block, err := os.ReadFile(b.name(last))
+	if err != nil {
+		return false, err
+	}
+	if len(index) < 2*recordHash || len(block) < recordHash {
+		return false, nil
+	}
+	sum := len(index) - recordHash
+	h, err := hasher(streamName)
+	if err != nil {
+		return false, err
+	}
+	_, _ = h.Write(index[:sum])
+	return bytes.Equal(h.Sum(nil), index[sum:]) &&
+		bytes.Equal(index[sum-recordHash:sum], block[len(block)-recordHash:]), nil
+}
+
+func hasher(name string) (hash.Hash, error) {
+	key := sha256.Sum256([]byte(name))
+	return highwayhash.New64(key[:])
+}
+
+// A Rot is where a file of the log is not as it was written.
+type Rot struct {
+	File     string
+	Offset   int    // of the record that is damaged
+	Position uint64 // of the event that should be there
+}
+
+func (r *Rot) Error() string {
+	return fmt.Sprintf("event %d: %v (%s, from byte %d on)", r.Position, ErrRotten, r.File, r.Offset)
+}
+
+// Unwrap is ErrRotten.
+func (r *Rot) Unwrap() error { return ErrRotten }
+
+// damage reads a block. It tells the first record that is not as it was written.
+func (b blocks) damage(number int) (*Rot, error) {
+	block, err := os.ReadFile(b.name(number))
+	if err != nil {
+		return nil, err
+	}
+	h, err := hasher(streamName + "-" + strconv.Itoa(number))
+	if err != nil {
+		return nil, err
+	}
+	next := uint64(1)
+	for at := 0; at < len(block); {
+		length, position := soundRecord(block[at:], h)
+		if length == 0 {
+			if at == 0 {
+				next = b.firstOf(number)
+			}
+			return &Rot{b.name(number), at, next}, nil
+		}
+		if position&removedBits == 0 {
+			next = position + 1
+		}
+		at += length
+	}
+	return nil, nil
+}
+
+// firstOf is the position that a block begins with: behind the last one of the block before.
+func (b blocks) firstOf(number int) uint64 {
+	next := uint64(1)
+	block, err := os.ReadFile(b.name(number - 1))
+	if err != nil {
+		return next // it is the first one
+	}
+	h, err := hasher(streamName + "-" + strconv.Itoa(number-1))
+	if err != nil {
+		return next
+	}
+	for at := 0; at < len(block); {
+		length, position := soundRecord(block[at:], h)
+		if length == 0 {
+			break
+		}
+		next, at = position+1, at+length
+	}
+	return next
+}
+
+// soundRecord is the length and the position of the record that bytes begin with; no
+// length if it is not as it was written.
+func soundRecord(block []byte, h hash.Hash) (length int, position uint64) {
+	if len(block) < recordHead+recordHash {
+		return 0, 0
+	}
+	length = int(binary.LittleEndian.Uint32(block) &^ headersBit)
+	subject := int(binary.LittleEndian.Uint16(block[20:]))
+	rest := recordHead + subject
+	hasHeaders := binary.LittleEndian.Uint32(block)&headersBit != 0
+	if hasHeaders {
+		rest += headersSize
+	}
+	if length > len(block) || rest+recordHash > length {
+		return 0, 0
+	}
+	end := length - recordHash
+	if hasHeaders && !endsHeaders(block[rest:end], int(binary.LittleEndian.Uint32(block[rest-headersSize:]))) {
+		return 0, 0
+	}
+	h.Reset()
+	_, _ = h.Write(block[4:20])
+	_, _ = h.Write(block[recordHead : recordHead+subject])
+	_, _ = h.Write(block[rest:end])
+	if !bytes.Equal(h.Sum(nil), block[end:length]) {
+		return 0, 0
+	}
+	return length, binary.LittleEndian.Uint64(block[4:])
+}
+
+// endsHeaders tells whether headers are as long as is said, which no hash is taken of.
+func endsHeaders(text []byte, size int) bool {
+	end := []byte("\r\n\r\n")
+	return size >= len(end) && size <= len(text) && bytes.Index(text, end) == size-len(end)
+}
