@@ -10,6 +10,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"truebond/events/jetstream"
+	"truebond/ledger"
+	"truebond/projections"
 )
 
 // scrubEvery is how often the log's files are read from one end to the other, where views
@@ -28,7 +30,6 @@ func (s *server) scrub(ctx context.Context) error {
 	err := s.log.Scrub(ctx)
 	if rot := new(jetstream.Rot); errors.As(err, &rot) {
 		s.scrubs.rot.Store(rot)
-		s.logger.ErrorContext(ctx, "the log is damaged on disk", "error", err)
 	}
 	if err == nil {
 		s.scrubs.at.Store(time.Now().Unix())
@@ -36,11 +37,24 @@ func (s *server) scrub(ctx context.Context) error {
 	return err
 }
 
+// checkFiles looks whether the files of log and views are as they were written.
+func (s *server) checkFiles(ctx context.Context) error {
+	err := s.scrub(ctx)
+	if checked, ok := s.store.(interface{ Check(context.Context) error }); ok && err == nil {
+		err = checked.Check(ctx)
+	}
+	if errors.Is(err, jetstream.ErrRotten) || errors.Is(err, projections.ErrStoreDamaged) {
+		s.logger.ErrorContext(ctx, "a file is damaged", "error", err)
+		return ledger.Refuse("damaged", "%v", err)
+	}
+	return err
+}
+
 // scrubNowAndThen reads the log's files again and again, until ctx ends.
 func (s *server) scrubNowAndThen(ctx context.Context) error {
 	for {
-		if err := s.scrub(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, jetstream.ErrRotten) {
-			s.logger.ErrorContext(ctx, "the log's files could not be looked at", "error", err)
+		if err := s.scrub(ctx); err != nil && ctx.Err() == nil {
+			s.logger.ErrorContext(ctx, "the log's files cannot be read, or are damaged", "error", err)
 		}
 		select {
 		case <-ctx.Done():

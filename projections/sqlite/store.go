@@ -120,6 +120,19 @@ func (s *Store) Ping(ctx context.Context) error {
 	return nil
 }
 
+// Check reads the whole file, and fails when it is not as SQLite has written it, as far as that can
+// be told: its indexes must be those of its tables. It does not know what a document should be.
+func (s *Store) Check(ctx context.Context) error {
+	var found string
+	if err := s.reader.db.QueryRowContext(ctx, "PRAGMA integrity_check(1)").Scan(&found); err != nil {
+		return fmt.Errorf("check the views' file: %w", err)
+	}
+	if found != "ok" {
+		return fmt.Errorf("%w: %s", projections.ErrStoreDamaged, found)
+	}
+	return nil
+}
+
 // Close ends all connections. The file is whole by itself then.
 func (s *Store) Close(context.Context) error {
 	// The readers first: the last connection folds the write-ahead log into the file.
