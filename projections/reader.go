@@ -17,7 +17,7 @@ import (
 var ErrNotBuilt = errors.New("the view is not built yet")
 
 // ErrStoreDamaged says that the store's file is not as it was written.
-var ErrStoreDamaged = errors.New("the views' file is damaged: stop the server, move it away, and the views are built again")
+var ErrStoreDamaged = errors.New("the views' file is damaged: stop the server, move it away, and they are built again")
 
 // ErrUnavailable says that the store does not answer, or not as it should.
 var ErrUnavailable = ledger.Refuse("store_unavailable", "This cannot be read at the moment. Try again in a moment.")

@@ -92,7 +92,9 @@ type flip struct {
 	killed bool // the server was killed: NATS has no index that it trusts
 }
 
-func (f flip) String() string { return fmt.Sprintf("%s, %s at %d", f.what, filepath.Base(f.file), f.offset) }
+func (f flip) String() string {
+	return fmt.Sprintf("%s, %s at %d", f.what, filepath.Base(f.file), f.offset)
+}
 
 func (f flip) do(t *testing.T, data string) {
 	t.Helper()

@@ -81,7 +81,7 @@ func (s *scrubs) collectors() []prometheus.Collector {
 				}
 				return 0
 			}),
-		gauge("log_scrubbed_timestamp_seconds", "When the log's files were last read and found sound, in Unix time; 0: never.",
+		gauge("log_scrubbed_timestamp_seconds", "When the log's files were last found sound, in Unix time; 0: never.",
 			func() float64 { return float64(s.at.Load()) }),
 	}
 }

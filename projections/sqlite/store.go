@@ -10,7 +10,8 @@ import (
 	"path/filepath"
 	"sync"
 
-	_ "modernc.org/sqlite" // the driver
+	driver "modernc.org/sqlite"
+	lib "modernc.org/sqlite/lib"
 
 	"truebond/projections"
 )
@@ -124,7 +125,12 @@ func (s *Store) Ping(ctx context.Context) error {
 // be told: its indexes must be those of its tables. It does not know what a document should be.
 func (s *Store) Check(ctx context.Context) error {
 	var found string
-	if err := s.reader.db.QueryRowContext(ctx, "PRAGMA integrity_check(1)").Scan(&found); err != nil {
+	err := s.reader.db.QueryRowContext(ctx, "PRAGMA integrity_check(1)").Scan(&found)
+	var refused *driver.Error
+	if errors.As(err, &refused) && (refused.Code() == lib.SQLITE_CORRUPT || refused.Code() == lib.SQLITE_NOTADB) {
+		return fmt.Errorf("%w: %w", projections.ErrStoreDamaged, err)
+	}
+	if err != nil {
 		return fmt.Errorf("check the views' file: %w", err)
 	}
 	if found != "ok" {
