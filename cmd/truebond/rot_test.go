@@ -23,6 +23,7 @@ var rotFlips = flag.Int("flips", 1, "bits flipped at random in each file, and ro
 type soundFolder struct {
 	data   string
 	kept   string // a file with a checkpoint of its last event
+	backup string // folder of an archive of it
 	secret string // of its webhooks
 	people []*person
 	last   int               // position of its last event
@@ -51,7 +52,8 @@ func (f *soundFolder) show(w *world, note func(what string, a answer)) {
 func laySoundFolder(t *testing.T) *soundFolder {
 	t.Helper()
 	home := t.TempDir()
-	f := &soundFolder{data: filepath.Join(home, "data"), kept: filepath.Join(home, "kept"), shown: map[string]string{}}
+	f := &soundFolder{data: filepath.Join(home, "data"), kept: filepath.Join(home, "kept"),
+		backup: filepath.Join(home, "backup"), shown: map[string]string{}}
 	t.Run("lay a log", func(t *testing.T) { // its end stops the server
 		w := serveFrom(t, options{data: f.data, listen: "127.0.0.1:0"})
 		l := &load{t: t, acked: map[string]promise{}}
@@ -68,6 +70,9 @@ func laySoundFolder(t *testing.T) *soundFolder {
 		write(t, f.kept, w.ask("GET", "/api/audit/checkpoint", "", nil, "Ledger-Position", w.position()).is(200).body)
 		f.show(w, func(what string, a answer) { f.shown[what] = string(a.is(200).body) })
 	})
+	if code, said := runs(t, "archive", "--data", f.data, "--to", f.backup); code != exitDone {
+		t.Fatalf("no archive: %s", said)
+	}
 	return f
 }
 
@@ -230,6 +235,9 @@ func (f *soundFolder) suffers(t *testing.T, flip flip) string {
 		if after, err := os.ReadFile(filepath.Join(data, flip.file)); flip.log && (err != nil || string(after) != string(before)) {
 			t.Errorf("it has changed what is damaged: %v", err)
 		}
+		if flip.log && strings.HasPrefix(flip.what, "middle") {
+			f.mended(t, data)
+		}
 		return "refuses to start"
 	}
 	defer server.kill(t)
@@ -256,6 +264,18 @@ func (f *soundFolder) suffers(t *testing.T, flip flip) string {
 		return "serves, and refuses what it cannot read"
 	}
 	return "all answers are right"
+}
+
+// mended demands that a damaged log can be restored from the archive.
+func (f *soundFolder) mended(t *testing.T, data string) {
+	t.Helper()
+	code, said := runs(t, "restore", "--from", f.backup, "--data", data)
+	if code != exitDone || !strings.Contains(said, "1 events are damaged") {
+		t.Fatalf("it is not restored: %d %s", code, said)
+	}
+	if code, said := runs(t, "verify", "--data", data, "--checkpoint", f.kept); code != exitDone {
+		t.Errorf("it was not mended: %s", said)
+	}
 }
 
 // differences asks for all, and tells what is answered otherwise, and what is not answered.

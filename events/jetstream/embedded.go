@@ -39,10 +39,12 @@ func startEmbedded(ctx context.Context, o Options, logger *slog.Logger) (*embedd
 		return nil, err
 	}
 	e := &embedded{lock: lock, blocks: written}
-	if !o.Damaged {
-		if err := written.beforeStart(ctx, o.Durable); err != nil {
-			return nil, errors.Join(err, e.stop())
-		}
+	look := func() error { return written.beforeStart(ctx, o.Durable) }
+	if o.Damaged {
+		look = written.tame
+	}
+	if err := look(); err != nil {
+		return nil, errors.Join(err, e.stop())
 	}
 	noises := &serverNoises{logger: logger}
 	e.nats, err = server.NewServer(&server.Options{

@@ -31,7 +31,7 @@ type Options struct {
 	Logger   *slog.Logger // nil: silent
 
 	Durable uint64 // an embedded log had this event on disk for certain: what is damaged up to it was not left by a crash
-	Damaged bool   // open an embedded log although it is, to mend it
+	Damaged bool   // open an embedded log although it is, and lose nothing but what is damaged; it changes its files
 
 	OpenTimeout   time.Duration // for the server and the stream to be there; 30 s
 	AppendTimeout time.Duration // for one try of an append to be acknowledged; 5 s

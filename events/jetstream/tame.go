@@ -1,0 +1,68 @@
+package jetstream
+
+import (
+	"encoding/binary"
+	"os"
+	"path/filepath"
+	"strconv"
+)
+
+// tame puts a mark that an event was removed where one is damaged, so that the server takes the
+// rest of a log that is to be mended: what stands behind an event that is lost is not lost itself.
+func (b blocks) tame() error {
+	numbers, err := b.numbers()
+	if err != nil || len(numbers) == 0 {
+		return err
+	}
+	for _, n := range numbers {
+		if err := b.tameBlock(n); err != nil {
+			return err
+		}
+	}
+	// The index tells of blocks that are not these any more.
+	return os.RemoveAll(filepath.Join(string(b), "index.db"))
+}
+
+func (b blocks) tameBlock(number int) error {
+	damage, err := b.damage(number)
+	if err != nil || damage == nil {
+		return err
+	}
+	block, err := os.ReadFile(damage.File)
+	if err != nil {
+		return err
+	}
+	h, err := hasher(streamName + "-" + strconv.Itoa(number))
+	if err != nil {
+		return err
+	}
+	for next, at := damage.Position, damage.Offset; at < len(block); {
+		length, position := soundRecord(block[at:], h)
+		if length > 0 {
+			next, at = position+1, at+length
+			continue
+		}
+		end := at + recordHead + recordHash
+		for ; end < len(block); end++ {
+			if end+12 <= len(block) && binary.LittleEndian.Uint64(block[end+4:]) == next+1 {
+				if length, _ := soundRecord(block[end:], h); length > 0 {
+					break
+				}
+			}
+		}
+		if end >= len(block) { // nothing sound follows
+			block = block[:at]
+			break
+		}
+		mark := block[at:end]
+		binary.LittleEndian.PutUint32(mark, uint32(len(mark))) //nolint:gosec // a block has 8 MB
+		binary.LittleEndian.PutUint64(mark[4:], next|1<<63)
+		binary.LittleEndian.PutUint16(mark[20:], 0)
+		h.Reset()
+		_, _ = h.Write(mark[4:20])
+		_, _ = h.Write(mark[recordHead : len(mark)-recordHash])
+		copy(mark[len(mark)-recordHash:], h.Sum(nil))
+		next, at = next+1, end
+	}
+	return os.WriteFile(damage.File, block, 0o600)
+}
