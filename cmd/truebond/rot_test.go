@@ -59,7 +59,7 @@ func laySoundFolder(t *testing.T) *soundFolder {
 		l := &load{t: t, acked: map[string]promise{}}
 		l.prepare(w, 3)
 		f.secret, f.people = w.secret, l.people
-		for i := range 60 {
+		for i := range 30 {
 			id := fmt.Sprint("rot-", i)
 			w.ask("POST", bulkPath, l.key, []byte(l.bulk(id)), "Idempotency-Key", id).is(200)
 		}
@@ -145,7 +145,10 @@ func (f *soundFolder) flips(t *testing.T) (all []flip) {
 			}
 			return nil
 		}
-		all = append(all, flip{what: "first byte", file: name}, flip{what: "last byte", file: name, offset: info.Size() - 1})
+		all = append(all, flip{what: "first byte", file: name})
+		if *rotFlips > 1 {
+			all = append(all, flip{what: "last byte", file: name, offset: info.Size() - 1})
+		}
 		for range *rotFlips {
 			all = append(all, flip{what: "any byte", file: name, offset: rand.Int64N(info.Size())})
 		}
@@ -184,6 +187,9 @@ func blockFlips(t *testing.T, data, name string) (all []flip) {
 			"body": body + rand.Int64N(length-8-body), "hash": length - 8 + rand.Int64N(8),
 		} {
 			for _, killed := range []bool{false, true} {
+				if *rotFlips == 1 && killed == (offset%2 == 0) {
+					continue // one of the two will do
+				}
 				what := where + " record's " + part
 				if killed {
 					what += " after a kill"
