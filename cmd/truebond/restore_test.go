@@ -108,7 +108,7 @@ func aLossIsToldOfFirst(t *testing.T, k *keeper, before [][]byte, archived int) 
 	k.restore(k.data, "--accept-loss").ends(t, exitDone, "Lost: ")
 	same(t, bodies(t, k.data), before, archived)
 	_, err := startServer(t.Context(), options{data: k.data, listen: "127.0.0.1:0"})
-	if err == nil || !strings.Contains(err.Error(), "the log ends at") {
+	if err == nil || !strings.Contains(err.Error(), "it ends at") {
 		t.Errorf("with views that are ahead of the log it says %v", err)
 	}
 	for _, views := range []string{"views.db", "views.db-wal", "views.db-shm"} {
