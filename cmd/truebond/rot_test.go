@@ -322,6 +322,9 @@ func TestRotIsFoundWhileServing(t *testing.T) {
 		t.Error("the metric does not say where")
 	}
 	code, said := runs(t, "compare", "--data", data)
+	for try := 0; strings.Contains(said, "being compared already") && try < 100; try++ { // as it is every 20 ms
+		code, said = runs(t, "compare", "--data", data)
+	}
 	if code == exitDone || !strings.Contains(said, "damaged") {
 		t.Errorf("compare reads a damaged log: %d %s", code, said)
 	}
