@@ -75,14 +75,15 @@ func (l *Log) Scrub(ctx context.Context) error {
 	if err != nil || last == 0 {
 		return err
 	}
-	if _, err := l.Settled(ctx, last); err != nil {
-		return err
-	}
+	_, unsettled := l.Settled(ctx, last) // it may be the last event that is damaged
 	numbers, err := l.server.blocks.numbers()
 	if err != nil || len(numbers) == 0 {
+		return errors.Join(err, unsettled)
+	}
+	if err := l.server.blocks.check(ctx, numbers, numbers[len(numbers)-1], last, scrubRest); err != nil {
 		return err
 	}
-	return l.server.blocks.check(ctx, numbers, numbers[len(numbers)-1], last, scrubRest)
+	return unsettled
 }
 
 // check looks at blocks. Behind the durable events, the last block may be half written.
