@@ -149,6 +149,7 @@ func (l *Log) settle(
 		if tried == nil {
 			if l.server != nil {
 				l.tail.grow(records[in:end])
+				l.sure.Store(records[end-1].Position)
 			}
 			if in = end; in == len(records) {
 				return in, nil

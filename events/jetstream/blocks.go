@@ -75,15 +75,34 @@ func (l *Log) Scrub(ctx context.Context) error {
 	if err != nil || last == 0 {
 		return err
 	}
+	durable := l.sure.Load()
 	_, unsettled := l.Settled(ctx, last) // it may be the last event that is damaged
+	if unsettled == nil {
+		durable = max(durable, last)
+	}
 	numbers, err := l.server.blocks.numbers()
 	if err != nil || len(numbers) == 0 {
 		return errors.Join(err, unsettled)
 	}
-	if err := l.server.blocks.check(ctx, numbers, numbers[len(numbers)-1], last, scrubRest); err != nil {
+	newest := numbers[len(numbers)-1]
+	if err := l.server.blocks.check(ctx, numbers, newest, durable, scrubRest); err != nil {
 		return err
 	}
+	// A server that has met damage cuts it off, with all behind it, and says that the log ends there.
+	if end := l.server.blocks.end(numbers); end < durable {
+		return &Rot{l.server.blocks.name(newest), 0, end + 1}
+	}
 	return unsettled
+}
+
+// end is the position of the last event that stands in blocks.
+func (b blocks) end(numbers []int) uint64 {
+	for _, n := range slices.Backward(numbers) {
+		if next := b.firstOf(n + 1); next > 1 {
+			return next - 1
+		}
+	}
+	return 0
 }
 
 // check looks at blocks. Behind the durable events, the last block may be half written.

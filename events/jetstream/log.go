@@ -68,7 +68,8 @@ type Log struct {
 	appending sync.Mutex // one append at a time: pipelined ones get round the fence
 	draft     draft      // guarded by appending
 	staging   staging
-	tail      *tail // stays empty with URL
+	tail      *tail         // stays empty with URL
+	sure      atomic.Uint64 // an embedded log has had this event on disk for certain
 
 	life context.Context // ends with Close
 	end  context.CancelCauseFunc

@@ -135,6 +135,7 @@ func (l *Log) Check(ctx context.Context, stored map[uint64][]byte) error {
 		return fmt.Errorf("%w: it has %d events, and the last one is event %d",
 			events.ErrGap, state.Msgs, state.LastSeq)
 	}
+	l.sure.Store(state.LastSeq)
 	for _, position := range slices.Sorted(maps.Keys(stored)) {
 		if position == 0 {
 			continue // nothing was read yet
