@@ -87,7 +87,7 @@ func aFollowerSeesAllHoweverItIsAppended(t *testing.T, l *Log) {
 
 func TestATailKnowsNothingOfWhatItForgot(t *testing.T) {
 	w := newWriting(t, "a")
-	records := w.next(t, 0, 30)
+	records := w.next(t, 0, 2*pageRecords)
 	tail := newTail()
 	knows := func(position uint64, want int, wantKnown bool) {
 		t.Helper()
@@ -97,17 +97,19 @@ func TestATailKnowsNothingOfWhatItForgot(t *testing.T) {
 		}
 	}
 	knows(0, 0, false)
-	tail.max = 10 * len(records[29].Body)
+	tail.max = 10 * len(records[0].Body)
 	tail.grow(records[:5])
 	knows(0, 4, true)
 	knows(5, 0, true)
 	knows(6, 0, false) // it ends before
-	tail.grow(records[5:20])
+	tail.grow(records[5 : pageRecords+2])
 	knows(5, 0, false) // too old
-	knows(18, 2, true)
-	tail.grow(records[25:30]) // somebody does not know what became of five
-	knows(20, 0, false)
-	knows(25, 4, true)
+	knows(pageRecords, 2, true)
+	tail.grow(records[pageRecords+2 : pageRecords+4])
+	knows(pageRecords+1, 3, true)
+	tail.grow(records[pageRecords+9 : pageRecords+14]) // somebody does not know what became of five
+	knows(pageRecords+4, 0, false)
+	knows(pageRecords+9, 4, true)
 	tail.forget()
-	knows(30, 0, false)
+	knows(pageRecords+14, 0, false)
 }
