@@ -114,7 +114,7 @@ func (l *loop) accept(c *waiting, e events.Event, missing []ledger.Ref) []ledger
 		return fail(err)
 	}
 	for _, t := range l.touched {
-		if l.memory.docs[t.ref] == nil {
+		if t.entry == nil {
 			missing = append(missing, t.ref)
 		}
 	}

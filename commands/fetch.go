@@ -176,13 +176,13 @@ func (w *Writer) readMore(ctx context.Context, after uint64) (int, error) {
 	if room == 0 {
 		return 0, errBehind
 	}
-	touched := make([][]touch, len(records))
+	var touched []touch
 	var missing []ledger.Ref
 	asked := map[ledger.Ref]bool{}
-	for i, r := range records {
-		touched[i] = w.memory.touches(r.Event, nil)
-		for _, t := range touched[i] {
-			if w.memory.docs[t.ref] == nil && !asked[t.ref] {
+	for _, r := range records {
+		touched = w.memory.touches(r.Event, touched[:0])
+		for _, t := range touched {
+			if t.entry == nil && !asked[t.ref] {
 				asked[t.ref] = true
 				missing = append(missing, t.ref)
 			}
@@ -198,8 +198,9 @@ func (w *Writer) readMore(ctx context.Context, after uint64) (int, error) {
 			return 0, fmt.Errorf("read stored document %s/%s: %w", ref.Fold, ref.Key, err)
 		}
 	}
-	for i, r := range records {
-		w.memory.apply(r.Event, touched[i], nil)
+	for _, r := range records {
+		touched = w.memory.touches(r.Event, touched[:0])
+		w.memory.apply(r.Event, touched, nil)
 		w.lastTime = later(w.lastTime, r.Time)
 	}
 	return len(records), nil

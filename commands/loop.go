@@ -67,9 +67,6 @@ const (
 	readyMax = 2 * batchMax
 	// companyMin is from how many events on an append has a fixed cost worth sharing.
 	companyMin = 16
-	// companyMax is from how many commands on two batches that take turns are faster than
-	// one for all: the log takes one in while the other is decided.
-	companyMax = 512
 	// decideMax is how many commands are decided at a time, before the loop looks around.
 	decideMax = 64
 	// patiencePart of an append's time, and patienceMax, bound what a batch waits.
@@ -202,18 +199,13 @@ func (l *loop) stage() {
 }
 
 // expect has the next batch wait a little for those who are just being answered: many of
-// them ask again at once. Few make one batch, since an append's fixed cost is worth
-// sharing. Many make two of a size that take turns: one is decided, and taken in by the
-// log, while the other is appended. A batch is in time if it waits for a part of what its
-// append takes.
+// them ask again at once, and an append's fixed cost is worth sharing. So that it is in time,
+// it waits for a part of what its append takes.
 func (l *loop) expect(b *batch) {
 	if len(b.records) < companyMin {
 		return
 	}
 	l.company = len(b.commands) + len(l.next.commands)
-	if l.company > companyMax {
-		l.company = l.company * 7 / 16 // nearly half
-	}
 	l.patience = time.After(min(time.Since(l.sentAt)/patiencePart, patienceMax))
 }
 

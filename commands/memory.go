@@ -27,8 +27,9 @@ type entry struct {
 
 // A touch is a document that an event touches.
 type touch struct {
-	fold int
-	ref  ledger.Ref
+	fold  int
+	ref   ledger.Ref
+	entry *entry // nil: it is not at hand
 }
 
 func newMemory(folds []events.Folding) *memory {
@@ -65,7 +66,8 @@ func (m *memory) keep(ref ledger.Ref, e *entry) {
 func (m *memory) touches(e events.Event, into []touch) []touch {
 	for i, f := range m.folds {
 		for _, key := range f.Keys(e) {
-			into = append(into, touch{i, ledger.Ref{Fold: f.Name, Key: key}})
+			ref := ledger.Ref{Fold: f.Name, Key: key}
+			into = append(into, touch{i, ref, m.docs[ref]})
 		}
 	}
 	return into
@@ -78,7 +80,7 @@ func (m *memory) apply(e events.Event, touched []touch, undo *[]before) {
 		if t.ref.Fold == ledger.Keys.Name {
 			m.known.add(t.ref.Key)
 		}
-		at := m.docs[t.ref]
+		at := t.entry
 		if at.position >= e.Position {
 			continue // stored with this event already
 		}
