@@ -108,6 +108,7 @@ func (w *Writer) loop(ctx context.Context) error {
 			l.receive(work, f)
 		case l.memory.known.now = <-w.filled:
 			l.memory.known.next = nil
+			l.warm.Store(true)
 		case err := <-l.appended:
 			if err := l.settleSent(work, err); err != nil {
 				return err

@@ -97,3 +97,9 @@ func (s *Seat) UnderWay() int {
 	}
 	return 0
 }
+
+// Warm is the writer's; false while nobody sits here.
+func (s *Seat) Warm() bool {
+	w := s.writer.Load()
+	return w != nil && w.Warm()
+}

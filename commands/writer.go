@@ -110,6 +110,7 @@ type Writer struct {
 	looks   atomic.Uint64
 	deposed atomic.Bool // Run ended with ErrDeposed
 	behind  atomic.Bool // the stored documents are too far behind the log to catch up with
+	warm    atomic.Bool // see Warm
 
 	mu       sync.Mutex
 	underWay map[string]*waiting
@@ -322,6 +323,10 @@ func (w *Writer) settle(commands ...*waiting) {
 
 // Last is the last position that is in the log for certain.
 func (w *Writer) Last() uint64 { return w.last.Load() }
+
+// Warm is true once the writer knows of nearly every new key by itself that it was never
+// used. Until then, after a start, each command waits for the store to say so.
+func (w *Writer) Warm() bool { return w.warm.Load() }
 
 // UnderWay is how many commands wait for their outcome.
 func (w *Writer) UnderWay() int {

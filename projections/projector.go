@@ -157,7 +157,7 @@ func (p *Projector) Run(ctx context.Context) error {
 // hardly more than that behind, as long as they are able to follow at all.
 const (
 	gatherBelow = 500                   // events at once are few; a transaction costs as much as folding some hundred
-	gatherMax   = 10 * time.Millisecond // for so long the next few are gathered
+	gatherMax   = 50 * time.Millisecond // for so long the next few are gathered
 	restMax     = time.Second           // for so long many are
 )
 

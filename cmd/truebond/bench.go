@@ -40,7 +40,8 @@ documents ready-made, and what a reader waits while the projector is idle and bu
 With --postgres, one SQL function that does the same is called in the same run, over
 Postgres's own protocol: with many accounts, with one hot account, and with one row of
 revenue for all. With --events, a server on a long log is measured next to one on a short
-log, and nothing else: its start, a command, its memory.
+log, and nothing else: its start, a command (the first ones after the start, and those when
+it is warm), its memory.
 
 A case is first measured in bursts: short enough for the views to lag behind. What ends
 in -sustained is a minute long: then the writer goes as fast as the views follow.

@@ -58,6 +58,13 @@ func gauge(name, help string, value func() float64) prometheus.Collector {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "truebond", Name: name, Help: help}, value)
 }
 
+func oneIf(is bool) float64 {
+	if is {
+		return 1
+	}
+	return 0
+}
+
 func (s *server) metrics() []prometheus.Collector {
 	all := append(append(s.comparisons.collectors(), s.scrubs.collectors()...),
 		gauge("log_position", "Position of the last event that is in the log for certain.",
@@ -75,12 +82,9 @@ func (s *server) metrics() []prometheus.Collector {
 			}),
 		gauge("commands_under_way", "Commands that wait for their outcome.",
 			func() float64 { return float64(s.writer.UnderWay()) }),
-		gauge("leads", "1 while this server decides commands and stores views.", func() float64 {
-			if s.Leads() {
-				return 1
-			}
-			return 0
-		}),
+		gauge("leads", "1 while this server decides commands and stores views.", func() float64 { return oneIf(s.Leads()) }),
+		gauge("writer_warm", "1 once new commands need not ask the store whether their key was used.",
+			func() float64 { return oneIf(s.writer.Warm()) }),
 		gauge("terms_total", "How often this server has begun to lead.", func() float64 {
 			return float64(s.terms.Load())
 		}),
