@@ -1,7 +1,6 @@
 package http
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -91,25 +90,25 @@ func (s *Server) serve(ctx context.Context, c echo.Context, r *Route, caller led
 	if err != nil {
 		return nil, err
 	}
-	if r.command() && !r.raw {
-		caller.Request = s.cfg.HashRequest(req.Method+" "+req.URL.RequestURI(), canonical(body))
-	}
-	out, err := r.call(ledger.WithCaller(ctx, caller), func(in any) error {
+	out, err := r.call(func(in any) (context.Context, error) {
 		if err := r.bind(in, req, params, body); err != nil {
-			return err
+			return nil, err
 		}
 		if r.command() {
-			return nil
+			if caller.IdempotencyKey != "" && !r.raw {
+				caller.Request = s.cfg.HashRequest(req.Method+" "+req.URL.RequestURI(), canonical(body))
+			}
+			return ledger.WithCaller(ctx, caller), nil
 		}
 		wanted, err := wantedPosition(req)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		own, err := s.cfg.Positions.Of(ctx, actorName(caller.Actor))
 		if err != nil {
-			return err
+			return nil, err
 		}
-		return s.awaitViews(ctx, max(wanted, own))
+		return ledger.WithCaller(ctx, caller), s.awaitViews(ctx, max(wanted, own))
 	})
 	return out, r.inShape.placed(err)
 }
@@ -133,38 +132,6 @@ func paramsOf(c echo.Context, r *Route) (map[string]string, error) {
 		params[name] = value
 	}
 	return params, nil
-}
-
-// canonical writes a JSON body in one way, so that white space, escapes and the order of
-// names make no other request. What is not JSON stays as it is; it will be refused.
-func canonical(body []byte) []byte {
-	if bytes.IndexByte(body, '\\') >= 0 {
-		return unescaped(body)
-	}
-	var members map[string]json.RawMessage
-	if json.Unmarshal(body, &members) != nil {
-		return body
-	}
-	plain, err := json.Marshal(members) // in the order of names, and compact
-	if err != nil {
-		return body
-	}
-	return plain
-}
-
-// unescaped is canonical for a body with escapes, of which JSON has more than it needs.
-func unescaped(body []byte) []byte {
-	var members map[string]any
-	decoder := json.NewDecoder(bytes.NewReader(body))
-	decoder.UseNumber()
-	if decoder.Decode(&members) != nil || decoder.More() {
-		return body
-	}
-	plain, err := json.Marshal(members)
-	if err != nil {
-		return body
-	}
-	return plain
 }
 
 // A receipt is what a command's answer says of its event.

@@ -37,9 +37,8 @@ func decodeStrictly(body []byte, fields map[string]*shape, into any) error {
 	if err := wellFormed(body); err != nil {
 		return err
 	}
-	d := strict{dec: json.NewDecoder(bytes.NewReader(body))}
-	d.dec.UseNumber()
-	d.value(&shape{kind: shapeObject, fields: fields}, "#", 0)
+	d := strict{cursor: cursor{text: body}}
+	d.value(&shape{kind: shapeObject, fields: fields}, 0)
 	if d.tooDeep {
 		return badRequest("malformed_json", fmt.Sprintf("The body has more than %d levels.", depthMax))
 	}
@@ -65,102 +64,141 @@ func wellFormed(body []byte) error {
 	return badRequest("malformed_json", detail)
 }
 
+// strict walks over a body and notes what is wrong with it.
 type strict struct {
-	dec     *json.Decoder
+	cursor
+	path    []step // to where it is
 	faults  []fieldError
 	tooDeep bool
 }
 
-func (d *strict) fault(pointer, detail string) {
+// A step leads into a member, or into an element if it has no name.
+type step struct {
+	name  []byte
+	index int
+}
+
+func (d *strict) fault(detail string) {
 	if len(d.faults) < fieldErrorsMax {
-		d.faults = append(d.faults, fieldError{Pointer: pointer, Detail: detail})
+		d.faults = append(d.faults, fieldError{Pointer: d.pointer(), Detail: detail})
 	}
 }
 
-// value walks over one value. The body is known to be JSON, so that no token can fail.
-func (d *strict) value(s *shape, pointer string, depth int) {
+func (d *strict) pointer() string {
+	pointer := "#"
+	for _, s := range d.path {
+		if s.name == nil {
+			pointer += "/" + strconv.Itoa(s.index)
+			continue
+		}
+		pointer += "/" + pointerPart(string(s.name))
+	}
+	return pointer
+}
+
+// anything is the shape of what may be whatever it is.
+var anything = &shape{kind: shapeAny, nullable: true}
+
+func (d *strict) value(s *shape, depth int) {
 	if d.tooDeep = d.tooDeep || depth > depthMax; d.tooDeep {
 		return
 	}
-	if s.kind == shapeCustom {
-		d.custom(s, pointer)
-		return
-	}
-	token, _ := d.dec.Token()
-	switch token {
-	case json.Delim('{'):
-		d.object(s, pointer, depth)
-	case json.Delim('['):
-		d.list(s, pointer, depth)
-	case nil:
-		if !s.nullable {
-			d.fault(pointer, wanted(s))
-		}
+	switch first := d.next(); {
+	case s.kind == shapeCustom:
+		d.custom(s)
+	case first == '{':
+		d.object(s, depth)
+	case first == '[':
+		d.list(s, depth)
 	default:
-		if detail := scalarFault(s, token); detail != "" {
-			d.fault(pointer, detail)
+		if detail := scalarFault(s, d.scalar()); detail != "" {
+			d.fault(detail)
 		}
 	}
 }
 
-func (d *strict) object(s *shape, pointer string, depth int) {
+func (d *strict) object(s *shape, depth int) {
 	ok := s.kind == shapeObject || s.kind == shapeMap || s.kind == shapeAny
 	if !ok {
-		d.fault(pointer, wanted(s))
+		d.fault(wanted(s))
 	}
-	seen := map[string]bool{}
-	for d.dec.More() && !d.tooDeep {
-		token, _ := d.dec.Token()
-		name, _ := token.(string)
-		at, inner := pointer+"/"+pointerPart(name), &shape{kind: shapeAny, nullable: true}
+	var seen names
+	for d.enters(); !d.tooDeep && d.more(); {
+		name := d.name()
+		inner := anything
+		d.path = append(d.path, step{name: name})
 		switch {
-		case seen[name]:
-			d.fault(at, "comes twice")
+		case seen.add(name):
+			d.fault("comes twice")
 		case s.kind == shapeMap:
 			inner = s.elem
-		case s.kind == shapeObject && s.fields[name] == nil:
-			d.fault(at, "is not known here")
+		case s.kind == shapeObject && s.fields[string(name)] == nil:
+			d.fault("is not known here")
 		case s.kind == shapeObject:
-			inner = s.fields[name]
+			inner = s.fields[string(name)]
 		}
-		seen[name] = true
-		d.value(inner, at, depth+1)
+		d.value(inner, depth+1)
+		d.path = d.path[:len(d.path)-1]
 	}
-	_, _ = d.dec.Token()
 }
 
-func (d *strict) list(s *shape, pointer string, depth int) {
-	inner := &shape{kind: shapeAny, nullable: true}
+func (d *strict) list(s *shape, depth int) {
+	inner := anything
 	switch s.kind {
 	case shapeAny:
 	case shapeList:
 		inner = s.elem
 	default:
-		d.fault(pointer, wanted(s))
+		d.fault(wanted(s))
 	}
-	for i := 0; d.dec.More() && !d.tooDeep; i++ {
-		d.value(inner, pointer+"/"+strconv.Itoa(i), depth+1)
+	d.enters()
+	for i := 0; !d.tooDeep && d.more(); i++ {
+		d.path = append(d.path, step{index: i})
+		d.value(inner, depth+1)
+		d.path = d.path[:len(d.path)-1]
 	}
-	_, _ = d.dec.Token()
 }
 
-// custom lets a type read itself. What it was given is walked over once more, since
-// names that come twice and depth are ours to judge.
-func (d *strict) custom(s *shape, pointer string) {
-	var raw json.RawMessage
-	_ = d.dec.Decode(&raw)
-	if string(raw) == "null" {
-		if !s.nullable {
-			d.fault(pointer, wanted(s))
+// names are those that an object has. A few are looked through sooner than a map is made.
+type names struct {
+	few  [8][]byte
+	n    int
+	many map[string]bool
+}
+
+// add tells whether the name is there already.
+func (n *names) add(name []byte) (again bool) {
+	for _, other := range n.few[:n.n] {
+		if bytes.Equal(other, name) {
+			return true
 		}
+	}
+	if n.n < len(n.few) {
+		n.few[n.n] = name
+		n.n++
+		return false
+	}
+	if n.many == nil {
+		n.many = map[string]bool{}
+	}
+	again = n.many[string(name)]
+	n.many[string(name)] = true
+	return again
+}
+
+// custom lets a type read itself. What it is given is walked over all the same, since
+// names that come twice and depth are ours to judge.
+func (d *strict) custom(s *shape) {
+	begun := d.at
+	d.value(anything, 1)
+	if d.tooDeep {
 		return
 	}
-	within := strict{dec: json.NewDecoder(bytes.NewReader(raw))}
-	within.dec.UseNumber()
-	within.value(&shape{kind: shapeAny, nullable: true}, pointer, 1)
-	d.tooDeep = d.tooDeep || within.tooDeep
-	d.faults = append(d.faults, within.faults...)
-	if within.tooDeep {
+	raw := d.text[begun:d.at]
+	if string(raw) == "null" {
+		if !s.nullable {
+			d.fault(wanted(s))
+		}
 		return
 	}
 	t := s.typ
@@ -168,27 +206,31 @@ func (d *strict) custom(s *shape, pointer string) {
 		t = t.Elem()
 	}
 	if err := json.Unmarshal(raw, reflect.New(t).Interface()); err != nil {
-		d.fault(pointer, wanted(s))
+		d.fault(wanted(s))
 	}
 }
 
-// scalarFault says what is wrong with a string, number or truth value.
-func scalarFault(s *shape, token json.Token) string {
-	switch v := token.(type) {
-	case string:
+// scalarFault says what is wrong with a string, number or word.
+func scalarFault(s *shape, text []byte) string {
+	switch text[0] {
+	case 'n':
+		if s.nullable {
+			return ""
+		}
+	case '"':
 		if s.kind == shapeText || s.kind == shapeAny {
 			return ""
 		}
-	case bool:
+	case 't', 'f':
 		if s.kind == shapeTruth || s.kind == shapeAny {
 			return ""
 		}
-	case json.Number:
+	default:
 		if s.kind == shapeWhole {
-			return wholeFault(s.typ, v.String())
+			return wholeFault(s.typ, string(text))
 		}
 		if s.kind == shapeReal || s.kind == shapeAny {
-			if _, err := v.Float64(); err != nil {
+			if _, err := strconv.ParseFloat(string(text), 64); err != nil {
 				return "is a number too great"
 			}
 			return ""
@@ -244,6 +286,9 @@ func pointerPart(name string) string {
 // loneSurrogate tells whether an escape names half a character: encoding/json would
 // read it as something else than was sent.
 func loneSurrogate(body []byte) bool {
+	if bytes.IndexByte(body, '\\') < 0 {
+		return false
+	}
 	unit := func(i int) rune { // the UTF-16 unit of the escape at i, or -1
 		if i+6 > len(body) || body[i] != '\\' || body[i+1] != 'u' {
 			return -1

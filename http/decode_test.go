@@ -9,7 +9,7 @@ import (
 )
 
 // Whatever is sent: nothing panics, what is refused changes nothing, and what is taken
-// is taken by encoding/json, too, to the same values.
+// is taken by encoding/json, too, to the same values. Its canonical form is encoding/json's.
 func FuzzDecodeStrictly(f *testing.F) {
 	for _, seed := range []string{
 		`{}`, `null`, `[]`, `{"text":"a"}`, `{"TEXT":"a"}`, `{"text":"a","text":"b"}`, `{"whole":1e3}`, `{"whole":-0}`,
@@ -17,6 +17,8 @@ func FuzzDecodeStrictly(f *testing.F) {
 		`{"place":{"city":"\ud83d\ude00","zip":null}}`, `{"places":[{"zip":1},{"city":"\ud800"}]}`, "{\"text\":\"\xff\"}",
 		`{"Hidden":"x"}`, `{"nobody":{"a":[1,2,{"b":"c"}]}}`, `{"truth":true} x`, `{"count":4294967296}`, `{"small":-129}`,
 		`{"text":{"$ne":null}}`, `{"":1}`, `{"free":1e999}`, `{"words":null,"places":null,"free":null,"when":null}`,
+		`{ "whole" : 1 ,"text":"a, b", "free" : { "b" : [ 1 , "]" ], "a!" : 1E3, "a":"é" } }`, `{"text":"<\"&\u2028>"}`,
+		`{"free":"<","text":"&"}`, "{\"text\":\"\u2028\"}", `{"a":1,"b":1,"c":1,"d":1,"e":1,"f":1,"g":1,"h":1,"i":1,"i":1}`,
 	} {
 		f.Add([]byte(seed))
 	}
@@ -57,7 +59,28 @@ func FuzzDecodeStrictly(f *testing.F) {
 		if strictly.Hidden != "" {
 			t.Fatal("filled a field that cannot be sent")
 		}
+		if want := asWritten(t, body); !bytes.Equal(canonical(body), want) {
+			t.Fatalf("canonical is %s and not %s", canonical(body), want)
+		}
 	})
+}
+
+// asWritten is an object as encoding/json writes it: escapes are read only where there are any.
+func asWritten(t *testing.T, body []byte) []byte {
+	var members any = &map[string]json.RawMessage{}
+	if bytes.ContainsRune(body, '\\') {
+		members = &map[string]any{}
+	}
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.UseNumber()
+	if err := d.Decode(members); err != nil {
+		t.Fatal(err)
+	}
+	written, err := json.Marshal(members)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return written
 }
 
 func TestAnInThatCannotBeReadIsFoundAtTheStart(t *testing.T) {

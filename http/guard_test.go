@@ -208,7 +208,7 @@ func TestTheRequestsHashIsOfWhatIsAsked(t *testing.T) {
 	b := serving(t, []Route{post("/notes", writeNote, "Write", public, unlimited),
 		put("/notes", writeNote, "Write", public, unlimited)})
 	hash := func(method, path, body string) string {
-		a := b.send(method, path, body)
+		a := b.send(method, path, body, "Idempotency-Key", "a")
 		a.wants(t, 200, "")
 		var w written
 		if err := json.Unmarshal(a.body, &w); err != nil {

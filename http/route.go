@@ -51,7 +51,7 @@ type Route struct {
 	in, out     reflect.Type
 	inShape     *inShape
 	streaming   bool
-	call        func(ctx context.Context, fill func(in any) error) (any, error)
+	call        func(fill func(in any) (context.Context, error)) (any, error)
 	requiredIns []string // top-level fields that the In's rules do not allow to lack
 }
 
@@ -145,9 +145,10 @@ func newRoute[In, Out any](method, path string, do handler[In, Out], summary str
 		opt(&r)
 	}
 	r.streaming = r.out.Implements(reflect.TypeFor[Lines]())
-	r.call = func(ctx context.Context, fill func(in any) error) (any, error) {
+	r.call = func(fill func(in any) (context.Context, error)) (any, error) {
 		var in In
-		if err := fill(&in); err != nil {
+		ctx, err := fill(&in)
+		if err != nil {
 			return nil, err
 		}
 		return do(ctx, in)
