@@ -15,6 +15,9 @@ func addressOf(req *nethttp.Request, proxies []netip.Prefix) string {
 		return "" // a socket of this machine's has none
 	}
 	address := peer.Addr().Unmap().WithZone("")
+	if !known(proxies, address) {
+		return address.String()
+	}
 	hops := strings.Split(strings.Join(req.Header.Values("X-Forwarded-For"), ","), ",")
 	for i := len(hops) - 1; i >= 0 && known(proxies, address); i-- {
 		hop, err := netip.ParseAddr(strings.TrimSpace(hops[i]))

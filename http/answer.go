@@ -116,8 +116,12 @@ func (s *Server) serve(ctx context.Context, c echo.Context, r *Route, caller led
 // paramsOf are the parameters of the path. Echo leaves them escaped in a path that has
 // escaped slashes.
 func paramsOf(c echo.Context, r *Route) (map[string]string, error) {
-	params := map[string]string{}
-	for i, name := range c.ParamNames() {
+	names := c.ParamNames()
+	if len(names) == 0 {
+		return nil, nil
+	}
+	params := make(map[string]string, len(names))
+	for i, name := range names {
 		value := c.ParamValues()[i]
 		if c.Request().URL.RawPath != "" {
 			plain, err := url.PathUnescape(value)
@@ -156,11 +160,12 @@ func (s *Server) noteReceipt(ctx context.Context, header nethttp.Header, caller 
 	header.Set(headerPosition, strconv.FormatUint(position, 10))
 	var names []string
 	for _, who := range append(r.RememberFor(), caller.Actor) {
-		if name := actorName(who); name != "" && !slices.Contains(names, name) {
+		if name := actorName(who); name != "" {
 			names = append(names, name)
 		}
 	}
-	return s.cfg.Positions.Note(ctx, position, names...)
+	slices.Sort(names)
+	return s.cfg.Positions.Note(ctx, position, slices.Compact(names)...)
 }
 
 // actorName is empty for nobody.

@@ -1,10 +1,10 @@
 package http
 
 import (
+	"bytes"
 	"encoding"
 	"errors"
 	"fmt"
-	"io"
 	"mime"
 	nethttp "net/http"
 	"net/url"
@@ -38,7 +38,11 @@ func readBody(w nethttp.ResponseWriter, req *nethttp.Request, r *Route) ([]byte,
 	if req.ContentLength > r.bodyMax {
 		return nil, ledger.Refuse("body_too_large", "The body may have %d bytes.", r.bodyMax)
 	}
-	body, err := io.ReadAll(nethttp.MaxBytesReader(w, req.Body, r.bodyMax))
+	// A client that claims a long body gets room for it as it comes.
+	room := min(max(req.ContentLength, 0), bodyMax) + bytes.MinRead
+	read := bytes.NewBuffer(make([]byte, 0, room))
+	_, err := read.ReadFrom(nethttp.MaxBytesReader(w, req.Body, r.bodyMax))
+	body := read.Bytes()
 	switch {
 	case err == nil:
 	case errors.As(err, new(*nethttp.MaxBytesError)):
@@ -57,6 +61,9 @@ func readBody(w nethttp.ResponseWriter, req *nethttp.Request, r *Route) ([]byte,
 func checkJSONType(req *nethttp.Request) error {
 	if coding := req.Header.Get("Content-Encoding"); coding != "" && coding != "identity" {
 		return ledger.Refuse("unsupported_media_type", "The body must not be compressed.")
+	}
+	if req.Header.Get("Content-Type") == jsonType {
+		return nil
 	}
 	media, params, err := mime.ParseMediaType(req.Header.Get("Content-Type"))
 	charset := params["charset"]
@@ -113,9 +120,12 @@ func (s *inShape) bindURL(v reflect.Value, req *nethttp.Request, params map[stri
 			}
 		}
 	}
-	query, err := url.ParseQuery(req.URL.RawQuery)
-	if err != nil {
-		return badRequest("malformed_request", "The query of the URL is malformed.")
+	query := url.Values(nil)
+	if req.URL.RawQuery != "" {
+		var err error
+		if query, err = url.ParseQuery(req.URL.RawQuery); err != nil {
+			return badRequest("malformed_request", "The query of the URL is malformed.")
+		}
 	}
 	for name, sent := range query {
 		index, known := s.queries[name]

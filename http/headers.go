@@ -1,6 +1,7 @@
 package http
 
 import (
+	"encoding/hex"
 	"fmt"
 	nethttp "net/http"
 	"net/url"
@@ -30,20 +31,22 @@ func requestID(req *nethttp.Request) string {
 	if sent != "" && len(sent) <= requestIDMax && !strings.ContainsFunc(sent, unfit) {
 		return sent
 	}
-	return "req_" + strings.ReplaceAll(uuid.Must(uuid.NewV7()).String(), "-", "")
+	id := uuid.Must(uuid.NewV7())
+	return "req_" + hex.EncodeToString(id[:])
 }
 
-// secure sets what tells a browser to be careful. A page sets its own policy over it.
-func secure(header nethttp.Header) {
-	header.Set("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
-	header.Set("Content-Security-Policy", cspAPI)
-	header.Set("X-Content-Type-Options", "nosniff")
-	header.Set("X-Frame-Options", "DENY")
-	header.Set("Referrer-Policy", "no-referrer")
-	header.Set("Cross-Origin-Opener-Policy", "same-origin")
-	header.Set("Cross-Origin-Resource-Policy", "same-origin")
-	header.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=()")
-	header.Set("Cache-Control", "no-store")
+// careful tells a browser to be careful. A page sets its own policy over it.
+var careful = nethttp.Header{
+	"Strict-Transport-Security":    {"max-age=31536000; includeSubDomains"},
+	"Content-Security-Policy":      {cspAPI},
+	"X-Content-Type-Options":       {"nosniff"},
+	"X-Frame-Options":              {"DENY"},
+	"Referrer-Policy":              {"no-referrer"},
+	"Cross-Origin-Opener-Policy":   {"same-origin"},
+	"Cross-Origin-Resource-Policy": {"same-origin"},
+	"Permissions-Policy":           {"camera=(), geolocation=(), microphone=()"},
+	"Cache-Control":                {"no-store"},
+	"Vary":                         {"Origin"},
 }
 
 var (
@@ -59,7 +62,6 @@ const corsMaxAge = "600" // seconds; a changed front end is not locked out for l
 // cors lets the front end's pages, and no others, read answers. It tells whether that
 // was all: a browser that asked first.
 func (s *Server) cors(header nethttp.Header, req *nethttp.Request) (asked bool) {
-	header.Add("Vary", "Origin")
 	asked = req.Method == nethttp.MethodOptions && req.Header.Get("Access-Control-Request-Method") != ""
 	origin := req.Header.Get("Origin")
 	if origin == "" || !slices.Contains(s.origins, origin) {

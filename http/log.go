@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	nethttp "net/http"
 	"runtime/debug"
 	"time"
@@ -23,7 +24,7 @@ func (s *Server) around(next echo.HandlerFunc) echo.HandlerFunc {
 		started := time.Now()
 		header := c.Response().Header()
 		header.Set(headerRequestID, requestID(c.Request()))
-		secure(header)
+		maps.Copy(header, careful)
 		if s.draining.Load() {
 			header.Set("Connection", "close") // the client's next request is for another connection
 			s.kept.told(c.Request().Context())
@@ -84,12 +85,24 @@ func isPanic(err error) bool { return errors.As(err, new(*panicked)) }
 // the query, where ids and addresses would stand.
 func (s *Server) record(c echo.Context, told *problem, took time.Duration) {
 	req, res := c.Request(), c.Response()
-	route := s.routeName(c.Path())
-	status := res.Status
+	method, route, status := methodName(req.Method), s.routeName(c.Path()), res.Status
 	level := slog.LevelInfo
+	switch {
+	case told == nil && isOperation(c.Path()):
+		level = slog.LevelDebug
+	case told == nil:
+	case errors.Is(told.cause, context.Canceled) && req.Context().Err() != nil:
+		status = statusCancelled
+	case told.Status >= nethttp.StatusInternalServerError:
+		level = slog.LevelError
+	}
+	s.metrics.count(method, route, status, took)
+	if !s.log.Enabled(req.Context(), level) {
+		return
+	}
 	attrs := []slog.Attr{
 		slog.String("request_id", res.Header().Get(headerRequestID)),
-		slog.String("method", methodName(req.Method)),
+		slog.String("method", method),
 		slog.String("route", route),
 		slog.Float64("took_ms", float64(took.Microseconds())/1000),
 		slog.Int64("bytes", res.Size),
@@ -100,19 +113,12 @@ func (s *Server) record(c echo.Context, told *problem, took time.Duration) {
 	}
 	if told != nil {
 		attrs = append(attrs, slog.String("code", told.Code))
-		if errors.Is(told.cause, context.Canceled) && req.Context().Err() != nil {
-			status = statusCancelled
-		} else if told.Status >= nethttp.StatusInternalServerError {
-			level = slog.LevelError
-			attrs = append(attrs, slog.Any("error", error(told)))
-			attrs = append(attrs, stackOf(told)...)
-		}
 	}
-	if isOperation(c.Path()) && told == nil {
-		level = slog.LevelDebug
+	if level == slog.LevelError {
+		attrs = append(attrs, slog.Any("error", error(told)))
+		attrs = append(attrs, stackOf(told)...)
 	}
 	attrs = append(attrs, slog.Int("status", status))
-	s.metrics.count(methodName(req.Method), route, status, took)
 	s.log.LogAttrs(req.Context(), level, "request", attrs...)
 }
 

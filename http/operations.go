@@ -8,6 +8,7 @@ import (
 	nethttp "net/http"
 	"net/http/httptest"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -132,7 +133,7 @@ func newMetrics(more []prometheus.Collector) (*metrics, error) {
 }
 
 func (m *metrics) count(method, route string, status int, took time.Duration) {
-	m.requests.WithLabelValues(method, route, fmt.Sprint(status)).Inc()
+	m.requests.WithLabelValues(method, route, strconv.Itoa(status)).Inc()
 	m.seconds.WithLabelValues(method, route).Observe(took.Seconds())
 }
 

@@ -49,9 +49,7 @@ func newLastPositions(stored func() uint64, most int, floor uint64) *lastPositio
 
 // Note is Positions'.
 func (l *lastPositions) Note(_ context.Context, position uint64, who ...string) error {
-	for _, name := range append(who, "") {
-		l.note(name, position)
-	}
+	l.note(position, who...)
 	return nil
 }
 
@@ -61,19 +59,24 @@ func (l *lastPositions) Of(_ context.Context, who string) (uint64, error) { retu
 // Newest is Positions'.
 func (l *lastPositions) Newest(context.Context) (uint64, error) { return l.newest(), nil }
 
-// note remembers that a caller wrote at a position.
-func (l *lastPositions) note(who string, position uint64) {
+// note remembers that callers wrote at a position.
+func (l *lastPositions) note(position uint64, who ...string) {
 	stored := l.stored()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.greatest = max(l.greatest, position)
-	if who == "" || position <= stored || position <= l.last[who] {
+	if position <= stored {
 		return
 	}
-	if len(l.last) >= l.max {
-		l.forget(stored)
+	for _, name := range who {
+		if position <= l.last[name] {
+			continue
+		}
+		if len(l.last) >= l.max {
+			l.forget(stored)
+		}
+		l.last[name] = position
 	}
-	l.last[who] = position
 }
 
 // forget drops what the views have passed. If that is not enough it drops all, and lets

@@ -149,13 +149,13 @@ func TestLastPositionsForgetNothingThatMatters(t *testing.T) {
 			"note": func(t *rapid.T) {
 				log++
 				w := who.Draw(t, "who")
-				l.note(w, log)
+				l.note(log, w)
 				plain[w] = log
 			},
 			"note late": func(t *rapid.T) { // two answers of one caller may cross
 				if log > 0 {
 					w, p := who.Draw(t, "who"), rapid.Uint64Range(1, log).Draw(t, "position")
-					l.note(w, p)
+					l.note(p, w)
 					plain[w] = max(plain[w], p)
 				}
 			},
