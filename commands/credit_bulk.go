@@ -5,8 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
 	"strconv"
+	"strings"
 
 	"github.com/invopop/validation"
 
@@ -31,7 +31,15 @@ type DeductItem struct {
 // deductItemsMax is how many charges one call takes: what goes into the log at once.
 const deductItemsMax = batchMax
 
-var visibleKey = regexp.MustCompile(`^[!-~]{1,128}$`)
+var deductKeyRules = []validation.Rule{validation.Required,
+	validation.NewStringRule(isIdempotencyKey, "must have 1 to 128 visible ASCII characters")}
+
+const idempotencyKeyMax = 128 // characters
+
+func isIdempotencyKey(text string) bool {
+	return len(text) <= idempotencyKeyMax &&
+		!strings.ContainsFunc(text, func(c rune) bool { return c <= ' ' || c > '~' })
+}
 
 // Validate says which field of which item is not as it must be.
 func (in DeductMany) Validate() error {
@@ -57,18 +65,12 @@ func (in DeductMany) Validate() error {
 
 // Validate says which field is not as it must be.
 func (in DeductItem) Validate() error {
-	key := validation.Validate(in.IdempotencyKey, validation.Required,
-		validation.Match(visibleKey).Error("must have 1 to 128 visible ASCII characters"))
-	broken, err := validation.Errors{}, in.wish().Validate()
-	if err != nil && !errors.As(err, &broken) || key == nil {
-		return err
-	}
-	broken["idempotency_key"] = key
-	return broken
-}
-
-func (in DeductItem) wish() Deduct {
-	return Deduct{UserID: in.UserID, Credits: in.Credits, Reason: in.Reason}
+	return broken(
+		judged{"idempotency_key", validation.Validate(in.IdempotencyKey, deductKeyRules...)},
+		judged{"user_id", validation.Validate(in.UserID, deductUserRules...)},
+		judged{"credits", validation.Validate(in.Credits, deductCreditsRules...)},
+		judged{"reason", validation.Validate(in.Reason, deductReasonRules...)},
+	)
 }
 
 // A DeductedItem is what one of many charges came to.
