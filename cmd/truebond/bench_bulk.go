@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"time"
 
 	"truebond/commands"
@@ -51,7 +52,9 @@ func (l *ledgerBench) bulkOverHTTP(_ context.Context, user func(int64) string) (
 			if i > 0 {
 				body.WriteByte(',')
 			}
-			fmt.Fprintf(&body, `{"idempotency_key":"bench-%d","user_id":"%s","credits":1,"reason":"bench"}`, n, user(n))
+			body.WriteString(`{"idempotency_key":"bench-`)
+			body.Write(strconv.AppendInt(body.AvailableBuffer(), n, 10))
+			body.WriteString(`","user_id":"` + user(n) + `","credits":1,"reason":"bench"}`)
 		}
 		body.WriteString(`]}`)
 		request.Reset()
