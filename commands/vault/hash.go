@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"hash"
 )
 
 // What is hashed. The hash of one purpose tells nothing about another's.
@@ -24,16 +25,24 @@ func (v *Vault) Hash(purpose, text string) string {
 // HashBytes is the HMAC-SHA256 of several parts, 32 bytes. Where one part ends and the
 // next begins counts.
 func (v *Vault) HashBytes(purpose string, parts ...[]byte) []byte {
-	mac := hmac.New(sha256.New, v.own.hmacKey)
-	write := func(part []byte) {
-		var length [8]byte
-		binary.BigEndian.PutUint64(length[:], uint64(len(part)))
-		_, _ = mac.Write(length[:]) // a hash takes everything
-		_, _ = mac.Write(part)
-	}
-	write([]byte(purpose))
+	size := 8 + len(purpose)
 	for _, part := range parts {
-		write(part)
+		size += 8 + len(part)
 	}
+	message := appendPart(make([]byte, 0, size), purpose)
+	for _, part := range parts {
+		message = appendPart(message, part)
+	}
+	mac, ready := v.macs.Get().(hash.Hash)
+	if !ready {
+		mac = hmac.New(sha256.New, v.own.hmacKey)
+	}
+	defer v.macs.Put(mac)
+	mac.Reset()
+	_, _ = mac.Write(message) // a hash takes everything
 	return mac.Sum(nil)
+}
+
+func appendPart[T string | []byte](message []byte, part T) []byte {
+	return append(binary.BigEndian.AppendUint64(message, uint64(len(part))), part...)
 }

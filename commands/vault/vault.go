@@ -41,7 +41,8 @@ const Erased = "erased"
 type Vault struct {
 	store Store
 	cache *cache
-	own   secrets // the signing key under wrapping
+	own   secrets   // the signing key under wrapping
+	macs  sync.Pool // of HMACs under own's key: making one takes as long as hashing with it
 
 	wrapping sync.RWMutex // held while keys are read or made; alone while they are wrapped anew
 	ring     ring
