@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -91,30 +92,39 @@ var secretNames = map[string]bool{
 	"otp": true, "totp": true, "code_sent": true, "stripe-signature": true, "jwt_secret": true,
 }
 
-// secretShapes are what secrets look like wherever they stand. Of each, the first group
-// stays.
-var secretShapes = []*regexp.Regexp{
+// A secretShape is what a kind of secret looks like. The first group of its form stays. Its
+// form is only looked for where one of its parts is, which takes far less time: there are
+// six of them, and a request's line has eight texts.
+type secretShape struct {
+	parts []string
+	form  *regexp.Regexp
+}
+
+// secretShapes are what secrets look like wherever they stand.
+var secretShapes = []secretShape{
 	// A password in a URL. It stands first, since it may look like an e-mail address.
-	regexp.MustCompile(`(://)[^/\s@]+@`),
+	{[]string{"@"}, regexp.MustCompile(`(://)[^/\s@]+@`)},
 	// An e-mail address, in a URL's query too.
-	regexp.MustCompile(`([\p{L}\p{N}])[\p{L}\p{N}._+\-']*(?:@|%40)[\p{L}\p{N}.\-]+\.\p{L}{2,}`),
+	{[]string{"@", "%40"}, regexp.MustCompile(
+		`([\p{L}\p{N}])[\p{L}\p{N}._+\-']*(?:@|%40)[\p{L}\p{N}.\-]+\.\p{L}{2,}`)},
 	// A JWT, or the beginning of one.
-	regexp.MustCompile(`\b(eyJ)[A-Za-z0-9_\-.]{4,}`),
+	{[]string{"eyJ"}, regexp.MustCompile(`\b(eyJ)[A-Za-z0-9_\-.]{4,}`)},
 	// What follows a scheme of authorization.
-	regexp.MustCompile(`(?i)\b(bearer |basic )[A-Za-z0-9._~+/=\-]+`),
+	{[]string{" "}, regexp.MustCompile(`(?i)\b(bearer |basic )[A-Za-z0-9._~+/=\-]+`)},
 	// Keys: ours, and Stripe's secret, restricted and webhook keys.
-	regexp.MustCompile(`\b(tb[a-z]?_|whsec_|(?:sk|rk)_(?:test_|live_)?)[A-Za-z0-9_\-]{4,}`),
+	{[]string{"tb", "whsec_", "sk_", "rk_"}, regexp.MustCompile(
+		`\b(tb[a-z]?_|whsec_|(?:sk|rk)_(?:test_|live_)?)[A-Za-z0-9_\-]{4,}`)},
 	// Ids of Stripe's that stand for a payment, a card or a customer.
-	regexp.MustCompile(`\b((?:pi|cs|ch|py|pm|seti|cus|src|txn|dp|pyr)_(?:test_|live_)?(?:sim)?[A-Za-z0-9]{3})` +
-		`[A-Za-z0-9]{3,}(?:_secret_[A-Za-z0-9]+)?`),
+	{[]string{"pi_", "cs_", "ch_", "py_", "pm_", "seti_", "cus_", "src_", "txn_", "dp_", "pyr_"}, regexp.MustCompile(
+		`\b((?:pi|cs|ch|py|pm|seti|cus|src|txn|dp|pyr)_(?:test_|live_)?(?:sim)?[A-Za-z0-9]{3})` +
+			`[A-Za-z0-9]{3,}(?:_secret_[A-Za-z0-9]+)?`)},
 }
 
 func mask(s string) string {
-	if !strings.ContainsAny(s, "@%_ ") && !strings.Contains(s, "eyJ") {
-		return s // none of the shapes can be in it
-	}
 	for _, shape := range secretShapes {
-		s = shape.ReplaceAllString(s, "${1}"+cut)
+		if slices.ContainsFunc(shape.parts, func(part string) bool { return strings.Contains(s, part) }) {
+			s = shape.form.ReplaceAllString(s, "${1}"+cut)
+		}
 	}
 	return s
 }
