@@ -253,13 +253,13 @@ func wholeFault(t reflect.Type, text string) string {
 	} else {
 		_, err = strconv.ParseInt(text, 10, t.Bits())
 	}
-	if errors.As(err, new(*strconv.NumError)) {
-		if strings.ContainsAny(text, ".eE") {
-			return "must be a whole number"
-		}
-		return "is a number too great"
+	switch {
+	case err == nil:
+		return ""
+	case strings.ContainsAny(text, ".eE"):
+		return "must be a whole number"
 	}
-	return ""
+	return "is a number too great"
 }
 
 // wanted says what a value must be.
