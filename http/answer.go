@@ -36,7 +36,7 @@ func (s *Server) handle(r *Route) echo.HandlerFunc {
 		ctx, cancel := s.bounded(c.Request().Context(), r)
 		defer cancel()
 		caller, err := s.admit(ctx, c.Response(), c.Request(), r)
-		c.Set(callerOfRequest, caller)
+		c.Set(actorOfRequest, caller.Actor)
 		if err != nil {
 			return err
 		}
@@ -158,8 +158,9 @@ func (s *Server) noteReceipt(ctx context.Context, header nethttp.Header, caller 
 		return nil
 	}
 	header.Set(headerPosition, strconv.FormatUint(position, 10))
-	var names []string
-	for _, who := range append(r.RememberFor(), caller.Actor) {
+	actors := append(r.RememberFor(), caller.Actor)
+	names := make([]string, 0, len(actors))
+	for _, who := range actors {
 		if name := actorName(who); name != "" {
 			names = append(names, name)
 		}

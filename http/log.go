@@ -12,10 +12,11 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"truebond/events"
 	"truebond/ledger"
 )
 
-const callerOfRequest = "caller" // where the guard leaves whom it let in, for the log
+const actorOfRequest = "actor" // where the guard leaves whom it let in, for the log
 
 // around is about every request, also one for nothing that there is: an id, careful
 // headers, one line in the log, one count in the metrics, and no failure untold.
@@ -108,8 +109,8 @@ func (s *Server) record(c echo.Context, told *problem, took time.Duration) {
 		slog.Int64("bytes", res.Size),
 		slog.String("address", s.addressOf(req)),
 	}
-	if caller, ok := c.Get(callerOfRequest).(ledger.Caller); ok && caller.Actor.Kind != "" {
-		attrs = append(attrs, slog.String("actor", caller.Actor.String()))
+	if actor, ok := c.Get(actorOfRequest).(events.Actor); ok && actor.Kind != "" {
+		attrs = append(attrs, slog.String("actor", actor.String()))
 	}
 	if told != nil {
 		attrs = append(attrs, slog.String("code", told.Code))
