@@ -292,7 +292,7 @@ func TestALogIsArchivedAsItGrowsAndTheServerIsKilled(t *testing.T) {
 		server := spawn(t, data, "--archive", store, "--archive-every", "20ms")
 		callers := l.run(server.url, 16)
 		time.Sleep(time.Duration(200+rand.IntN(500)) * time.Millisecond) //nolint:gosec // any moment will do
-		server.kill(t)
+		server.kill()
 		callers.Wait()
 		said := truebond(t, "", "verify", "--archive", store)
 		said.ends(t, exitDone, "The archive is sound")

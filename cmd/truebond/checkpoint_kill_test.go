@@ -20,7 +20,7 @@ func TestWhatWasSignedBeforeAKillStandsAfterIt(t *testing.T) {
 		checkpoint := filepath.Join(t.TempDir(), strconv.Itoa(round))
 		write(t, checkpoint, (&world{t: t, url: server.url}).ask("GET", "/api/audit/checkpoint", "", nil).is(200).body)
 		kept = append(kept, "--checkpoint", checkpoint)
-		server.kill(t)
+		server.kill()
 		callers.Wait()
 	}
 	if len(l.acked) < 10*kills {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"truebond/events/jetstream/natstest"
 )
@@ -24,18 +25,15 @@ func TestMain(m *testing.M) {
 		return
 	}
 	natstest.RunNode()
-	if settings := os.Getenv(asNATS); settings != "" {
-		runNATS(settings)
-		return
-	}
 	os.Exit(m.Run())
 }
 
 // A child is a server in a process of its own, which can be killed.
 type child struct {
 	cmd   *exec.Cmd
-	url   string
+	url   string        // once it serves
 	said  string        // the file that it writes its log to
+	told  chan string   // where it serves, once
 	ended chan struct{} // closed when it has ended, with
 	err   error
 }
@@ -54,45 +52,68 @@ func spawn(t *testing.T, data string, more ...string) *child {
 // error is what the server says when it does not come up.
 func launch(t testing.TB, o options, set []string, more ...string) (*child, error) {
 	t.Helper()
+	args := []string{"--data", o.data, "--listen", o.listen, "--log-level", "warn"}
+	if o.nats != "" {
+		args = append(args, "--nats", o.nats, "--replicas", strconv.Itoa(o.replicas))
+	}
+	c, err := bear(t, nil, set, append(args, more...)...)
+	if err != nil {
+		return nil, err
+	}
+	return c, c.serves()
+}
+
+// bear starts a server on a host, without waiting for it. It is killed with the test, or when the
+// test's process ends, however that ends.
+func bear(t testing.TB, in *host, set []string, flags ...string) (*child, error) {
+	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	args := []string{"serve", "--data", o.data, "--listen", o.listen, "--log-level", "warn"}
-	if o.nats != "" {
-		args = append(args, "--nats", o.nats, "--replicas", strconv.Itoa(o.replicas))
-	}
-	cmd := exec.Command(exe, append(args, more...)...)
-	cmd.Env = append(append(os.Environ(), asProgram+"=1"), set...)
+	line := append(append(in.enter(), exe, "serve"), flags...)
+	c := &child{cmd: exec.Command(line[0], line[1:]...), told: make(chan string, 1), ended: make(chan struct{})}
+	c.cmd.Env = append(append(os.Environ(), asProgram+"=1"), set...)
 	said, err := os.Create(filepath.Join(t.TempDir(), "said"))
 	if err != nil {
 		return nil, err
 	}
 	defer said.Close()
-	cmd.Stderr = said
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	out, err := cmd.StdoutPipe()
+	c.cmd.Stderr, c.said = said, said.Name()
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	out, err := c.cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
 	}
-	if err := cmd.Start(); err != nil {
+	if err := c.cmd.Start(); err != nil {
 		return nil, err
 	}
-	c := &child{cmd: cmd, said: said.Name(), ended: make(chan struct{})}
-	reader := bufio.NewReader(out)
-	line, err := reader.ReadString('\n')
 	go func() {
 		defer close(c.ended)
+		reader := bufio.NewReader(out)
+		if line, err := reader.ReadString('\n'); err == nil {
+			c.told <- strings.TrimSpace(strings.TrimPrefix(line, "TrueBond serves on "))
+		}
 		_, _ = io.Copy(io.Discard, reader) // to the end of the process
-		c.err = cmd.Wait()
+		c.err = c.cmd.Wait()
 	}()
-	if err != nil {
-		<-c.ended
-		return nil, fmt.Errorf("the server did not come up: %w\n%s", c.err, c.hasSaid())
-	}
-	c.url = strings.TrimSpace(strings.TrimPrefix(line, "TrueBond serves on "))
+	t.Cleanup(c.kill)
 	return c, nil
 }
+
+// serves waits until the server serves. Its error is what the server says when it does not.
+func (c *child) serves() error {
+	select {
+	case c.url = <-c.told:
+		return nil
+	case <-c.ended:
+		return fmt.Errorf("the server did not come up: %w\n%s", c.err, c.hasSaid())
+	case <-time.After(serveMax):
+		return fmt.Errorf("the server does not serve; it says\n%s", c.hasSaid())
+	}
+}
+
+const serveMax = 2 * time.Minute // that a start takes on a busy machine; a second or two else
 
 // hasSaid is the end of what the server has logged.
 func (c *child) hasSaid() string {
@@ -104,9 +125,10 @@ func (c *child) hasSaid() string {
 	return string(text[max(0, len(text)-most):])
 }
 
-// kill ends the server at once, if it has not ended by itself.
-func (c *child) kill(t testing.TB) {
-	t.Helper()
-	_ = c.cmd.Process.Kill() // it has ended already, perhaps
+func (c *child) signal(s os.Signal) { _ = c.cmd.Process.Signal(s) } // it has ended already, perhaps
+
+// kill ends the server as nothing else does, paused or not, and waits until it is gone.
+func (c *child) kill() {
+	c.signal(syscall.SIGKILL)
 	<-c.ended
 }

@@ -2,37 +2,30 @@ package main
 
 import (
 	"context"
-	"flag"
+	"math/rand/v2"
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
-	"truebond/events"
-	"truebond/events/jetstream"
-	"truebond/ledger"
+	"truebond/events/jetstream/natstest"
 	"truebond/projections"
 	"truebond/projections/mongo"
-	"truebond/projections/projectiontest"
 	"truebond/projections/storetest"
 )
 
-var (
-	clusterRounds = flag.Int("cluster-rounds", 0, "rounds of each fault in a cluster; 0: the short form")
-	clusterFault  = flag.String("cluster-fault", "", "only faults in whose name this is")
-)
-
-// A clusterEvent is a fault that happens to a cluster under load. It returns when it is over.
-type clusterEvent struct {
+// A clusterFault is one that happens to a cluster under load. It returns when it is over.
+type clusterFault struct {
 	name    string
 	network bool // needs hosts of its own
 	short   bool // is part of the short form
 	happen  func(s *stage, t *testing.T)
 }
 
-var clusterFaults = []clusterEvent{
+var clusterFaults = []clusterFault{
 	{"the leader is killed", false, true, (*stage).killLeader},
 	{"the leader is paused until another leads, and goes on", false, true, (*stage).pauseLeader},
 	{"the leader's host is cut off from the others", true, true, (*stage).cutOff},
@@ -45,11 +38,10 @@ var clusterFaults = []clusterEvent{
 // A stage is a cluster under load: three hosts with a server and a NATS server each.
 type stage struct {
 	*crowd
-	nats  []*natsNode
+	nats  *natstest.Nodes
 	hosts []*host
-	urls  string
 	mongo string
-	load  *clusterLoad
+	load  *load
 }
 
 func newStage(t *testing.T) *stage {
@@ -69,13 +61,18 @@ func newStage(t *testing.T) *stage {
 		if err != nil {
 			t.Fatal(err)
 		}
-		at := relay(t, gateway, u.Host)
-		mongoURL, redis = strings.Replace(mongoURL, u.Host, at, 1), relay(t, gateway, redis)
+		at := natstest.NewProxyOn(t, gateway, u.Host).Addr()
+		mongoURL, redis = strings.Replace(mongoURL, u.Host, at, 1), natstest.NewProxyOn(t, gateway, redis).Addr()
 	}
-	s.nats, s.urls = startNATS(t, s.hosts)
+	var places []natstest.Place
+	for _, h := range s.hosts {
+		places = append(places, natstest.Place{Folder: t.TempDir(), Host: h.address(), Enter: h.enter()})
+	}
+	s.nats = natstest.NewNodes(t, places, "always")
+	s.nats.StartAll()
 	s.crowd = &crowd{t: t, env: sharedSettings(mongoURL, redis)}
 	for _, h := range s.hosts {
-		s.adds(h, s.urls).start()
+		s.adds(h, s.nats.URL()).start()
 	}
 	for _, n := range s.nodes {
 		n.serves()
@@ -87,7 +84,7 @@ func (s *stage) killLeader(t *testing.T) {
 	n := s.leader(s.nodes...)
 	n.kill()
 	s.leader(s.others(n)...)
-	s.load.goesOn(t)
+	s.goesOn()
 	n.start().serves()
 }
 
@@ -95,22 +92,17 @@ func (s *stage) pauseLeader(t *testing.T) {
 	n := s.leader(s.nodes...)
 	n.signal(syscall.SIGSTOP)
 	s.leader(s.others(n)...)
-	s.load.goesOn(t)
+	s.goesOn()
 	n.signal(syscall.SIGCONT)
 	s.follows(t, n)
 }
 
-func (s *stage) killNATS(t *testing.T) {
-	for _, n := range s.nats {
-		if n.leads() {
-			n.kill()
-			s.load.goesOn(t)
-			n.start(t)
-			s.recovers(t)
-			return
-		}
-	}
-	t.Error("no NATS server says that it leads the log")
+func (s *stage) killNATS(*testing.T) {
+	leads := s.nats.Leader("EVENTS")
+	s.nats.Kill(leads)
+	s.goesOn()
+	s.nats.Start(leads)
+	s.recovers()
 }
 
 func (s *stage) cut(t *testing.T, sending, hearing bool) {
@@ -129,26 +121,20 @@ func (s *stage) cut(t *testing.T, sending, hearing bool) {
 		}
 	}
 	each(false)
-	s.load.goesOn(t)
+	s.goesOn()
 	time.Sleep(2 * time.Second) // it stays cut off for a while
-	s.load.goesOn(t)
+	s.goesOn()
 	each(true)
-	if *clusterRounds > 0 {
-		s.recovers(t)
+	if *rounds > 0 {
+		s.recovers()
 	}
-	s.load.goesOn(t)
+	s.goesOn()
 }
 
 // recovers waits until all NATS servers have all, and somebody leads.
-func (s *stage) recovers(t *testing.T) {
-	t.Helper()
-	for _, n := range s.nats {
-		for end := time.Now().Add(2 * time.Minute); !n.healthy(); time.Sleep(100 * time.Millisecond) {
-			if time.Now().After(end) {
-				t.Fatalf("%s does not recover: %s", n.settings.Name, n.logs.String())
-			}
-		}
-	}
+func (s *stage) recovers() {
+	s.t.Helper()
+	s.nats.AwaitRecovery()
 	s.leader(s.nodes...)
 }
 
@@ -159,8 +145,8 @@ func (s *stage) cutHearing(t *testing.T) { s.cut(t, false, true) }
 func (s *stage) stopLeader(t *testing.T) {
 	n := s.leader(s.nodes...)
 	n.signal(syscall.SIGTERM)
-	<-n.done
-	s.load.goesOn(t)
+	<-n.ended
+	s.goesOn()
 	n.start().serves()
 }
 
@@ -172,53 +158,76 @@ func (s *stage) follows(t *testing.T, n *node) {
 			return
 		}
 	}
-	t.Errorf("the old leader does not follow: %q\n%s", n.role(), n.logs.String())
+	t.Errorf("the old leader does not follow: %q\n%s", n.role(), n.hasSaid())
+}
+
+// begins lets callers at the servers. Each request goes to any of them, and so does each look at
+// what has come of it.
+func (s *stage) begins() (callers *sync.WaitGroup) {
+	s.t.Helper()
+	const people = 6
+	s.load = newLoad(s.t)
+	s.load.prepare(s.leader(s.nodes...).world(), people)
+	return s.load.drive(drive{
+		at:        func() string { return s.nodes[rand.IntN(len(s.nodes))].url() },
+		elsewhere: true, look: true, patience: 3 * time.Second, pause: 10 * time.Millisecond,
+	}, people)
+}
+
+// goesOn waits until commands are acknowledged that were asked from now on.
+func (s *stage) goesOn() {
+	s.t.Helper()
+	const more = 18 // thrice as many as there are callers
+	if s.load.awaitMore(more) {
+		return
+	}
+	for _, n := range s.nodes {
+		s.t.Logf("%s: %s\n%s", n.url(), n.role(), n.hasSaid())
+	}
+	s.t.Fatal("no command is acknowledged any more")
 }
 
 func TestAClusterKeepsItsPromisesWhateverFails(t *testing.T) {
 	s := newStage(t)
-	l := startLoad(t, s)
-	rounds := max(1, *clusterRounds)
+	callers := s.begins()
 	for _, f := range clusterFaults {
-		if *clusterRounds == 0 && !f.short || !strings.Contains(f.name, *clusterFault) {
+		if *rounds == 0 && !f.short || !strings.Contains(f.name, *faults) {
 			continue
 		}
 		if f.network && s.hosts[0] == nil {
 			t.Logf("SKIPPED, NOTHING IS TESTED: %s", f.name)
 			continue
 		}
-		if *clusterRounds > 0 {
-			s.recovers(t)
+		if *rounds > 0 {
+			s.recovers()
 		}
-		l.goesOn(t)
-		before, _ := l.measured()
+		s.goesOn()
+		before, _ := s.load.measured()
 		var worst time.Duration
-		for range rounds {
+		for range max(1, *rounds) {
+			s.load.forgetLongest()
 			f.happen(s, t)
-			_, longest := l.measured()
+			_, longest := s.load.measured()
 			worst = max(worst, longest)
 		}
-		after, _ := l.measured()
-		t.Logf("| %s | %d | %d | longest gap %.1f s |", f.name, rounds, after-before, worst.Seconds())
+		after, _ := s.load.measured()
+		t.Logf("| %s | %d | %d | longest gap %.1f s |", f.name, max(1, *rounds), after-before, worst.Seconds())
 		if worst > 30*time.Second {
 			t.Errorf("%s: nothing was acknowledged for %v", f.name, worst)
 		}
 	}
-	close(l.stop)
-	l.callers.Wait()
-	s.checkLog(t)
+	s.load.stop()
+	callers.Wait()
+	s.recovers()
+	s.check(t)
 }
 
-// checkLog holds the log, and the views, against what was acknowledged.
-func (s *stage) checkLog(t *testing.T) {
+// check holds the log, and the views, against what was acknowledged.
+func (s *stage) check(t *testing.T) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	codec, err := events.NewCodec()
-	if err != nil {
-		t.Fatal(err)
-	}
-	log, err := jetstream.Open(ctx, jetstream.Options{URL: s.urls, Codec: codec})
+	log, err := openLogIn(ctx, t.TempDir(), options{nats: s.nats.URL()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -227,49 +236,6 @@ func (s *stage) checkLog(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var history []events.Event
-	for uint64(len(history)) < last {
-		records, err := log.ReadRange(ctx, uint64(len(history)), 1000)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, r := range records {
-			history = append(history, r.Event)
-		}
-	}
-	at, charges := map[string]uint64{}, map[string]uint64{}
-	account, doubled, lost := map[string]ledger.Account{}, 0, 0
-	for _, e := range history {
-		if at[e.Key] != 0 {
-			doubled++
-		}
-		at[e.Key] = e.Position
-		charges[e.Key[strings.LastIndexByte(e.Key, '/')+1:]] = e.Position
-		for _, user := range ledger.Accounts.Keys(e) {
-			account[user], _ = ledger.Accounts.Evolve(account[user], user, e)
-			if left := account[user].Available(e.Time); left < 0 {
-				t.Errorf("at %d %s has %d credits", e.Position, user, left)
-			}
-		}
-	}
-	for id, promised := range s.load.acked {
-		if charges[id] != promised.position {
-			lost++
-			t.Errorf("%s was acknowledged at %d and is in the log at %d", id, promised.position, charges[id])
-		}
-	}
-	t.Logf("%d asked, %d acknowledged, %d lost, %d doubled, %d stale reads; the log ends at %d",
-		s.load.asked, len(s.load.acked), lost, doubled, s.load.stale, last)
-	if doubled > 0 || len(s.load.acked) < 100 {
-		t.Errorf("%d keys stand twice in the log; %d commands were acknowledged", doubled, len(s.load.acked))
-	}
-	s.checkViews(t, last, history)
-}
-
-func (s *stage) checkViews(t *testing.T, last uint64, history []events.Event) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
 	store, err := mongo.Open(ctx, s.mongo)
 	if err != nil {
 		t.Fatal(err)
@@ -280,11 +246,16 @@ func (s *stage) checkViews(t *testing.T, last uint64, history []events.Event) {
 	if err := follower.Wait(ctx, last); err != nil {
 		t.Fatalf("the views do not get to the log's end: %v", err)
 	}
-	differences, err := projectiontest.Differences(ctx, store, projections.Catalogue(), history)
+	v, err := s.load.judgeAll(ctx, log, store)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, d := range differences {
-		t.Error(d)
+	for _, problem := range v.all() {
+		t.Error(problem)
+	}
+	t.Logf("%d asked, %d acknowledged, %d lost, %d doubled, %d wrong; the log ends at %d",
+		s.load.asked, v.acknowledged, len(v.lost), len(v.doubled), len(v.wrong), last)
+	if v.acknowledged < 100 {
+		t.Errorf("only %d commands were acknowledged; that shows nothing", v.acknowledged)
 	}
 }

@@ -1,14 +1,10 @@
 package main
 
 import (
-	"bufio"
 	"encoding/json"
 	"fmt"
 	nethttp "net/http"
-	"os"
-	"os/exec"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -18,70 +14,10 @@ import (
 	"truebond/projections/storetest"
 )
 
-// A process is one that a test started, and can end.
-type process struct {
-	t    testing.TB
-	cmd  *exec.Cmd
-	logs lines
-	done chan struct{}
-}
-
-// lines are what a process has said, for when a test fails.
-type lines struct {
-	mu   sync.Mutex
-	text []string
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Join(l.text, "\n")
-}
-
-// startProcess starts this test binary as something else. It is killed with the test, or
-// when the test's process ends, however that ends.
-func startProcess(t testing.TB, in *host, env []string, args ...string) *process {
-	t.Helper()
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	line := append(in.enter(), exe)
-	line = append(line, args...)
-	p := &process{t: t, cmd: exec.Command(line[0], line[1:]...), done: make(chan struct{})}
-	p.cmd.Env = append(os.Environ(), env...)
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	said, err := p.cmd.StderrPipe()
-	if err == nil {
-		err = p.cmd.Start()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		defer close(p.done)
-		for scan := bufio.NewScanner(said); scan.Scan(); {
-			p.logs.mu.Lock()
-			p.logs.text = append(p.logs.text, scan.Text())
-			p.logs.mu.Unlock()
-		}
-		_ = p.cmd.Wait()
-	}()
-	t.Cleanup(p.kill)
-	return p
-}
-
-func (p *process) signal(s os.Signal) { _ = p.cmd.Process.Signal(s) }
-
-// kill ends the process as nothing else does, paused or not, and waits until it is gone.
-func (p *process) kill() {
-	p.signal(syscall.SIGKILL)
-	<-p.done
-}
-
 // A node is a server of a cluster, in a process of its own.
 type node struct {
-	*process
+	*child
+	t      *testing.T
 	crowd  *crowd
 	host   *host
 	data   string
@@ -113,16 +49,18 @@ func sharedSettings(mongo, redis string) []string {
 func (c *crowd) adds(in *host, nats string, args ...string) *node {
 	c.t.Helper()
 	args = append([]string{"--nats", nats, "--listen", in.address() + ":0"}, args...)
-	n := &node{crowd: c, host: in, data: c.t.TempDir(), args: args}
+	n := &node{t: c.t, crowd: c, host: in, data: c.t.TempDir(), args: args}
 	c.nodes = append(c.nodes, n)
 	return n
 }
 
 // start starts the node's server on its data folder, without waiting for it.
 func (n *node) start() *node {
-	n.crowd.t.Helper()
-	args := append([]string{"serve", "--data", n.data}, n.args...)
-	n.process = startProcess(n.crowd.t, n.host, append([]string{asProgram + "=1"}, n.crowd.env...), args...)
+	n.t.Helper()
+	var err error
+	if n.child, err = bear(n.t, n.host, n.crowd.env, append([]string{"--data", n.data}, n.args...)...); err != nil {
+		n.t.Fatal(err)
+	}
 	return n
 }
 
@@ -137,20 +75,11 @@ func (n *node) url() string {
 // serves waits until the node serves.
 func (n *node) serves() *node {
 	n.t.Helper()
-	note := dataFolder{n.data}
-	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if told, err := note.readNote(); err == nil && told.PID == n.cmd.Process.Pid {
-			n.served.Store(&told.URL)
-			return n
-		}
-		select {
-		case <-n.done:
-			n.t.Fatalf("the server has ended: %s", n.logs.String())
-		default:
-		}
+	if err := n.child.serves(); err != nil {
+		n.t.Fatal(err)
 	}
-	n.t.Fatalf("the server does not serve: %s", n.logs.String())
-	return nil
+	n.served.Store(&n.child.url)
+	return n
 }
 
 // role is what a server says of who leads; empty if it does not say.
@@ -184,7 +113,7 @@ func (c *crowd) leader(among ...*node) *node {
 		}
 	}
 	for _, n := range among {
-		c.t.Logf("%s: %s\n%s", n.url(), n.role(), n.logs.String())
+		c.t.Logf("%s: %s\n%s", n.url(), n.role(), n.hasSaid())
 	}
 	c.t.Fatal("nobody leads")
 	return nil
@@ -201,9 +130,14 @@ func (c *crowd) others(but *node) []*node {
 	return rest
 }
 
-// world is a node as its users meet it.
+// world is a node as its users and its operator meet it.
 func (n *node) world() *world {
-	return &world{t: n.t, url: n.url(), secret: clusterWebhook}
+	n.t.Helper()
+	note, err := dataFolder{n.data}.readNote()
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return &world{t: n.t, url: n.url(), secret: clusterWebhook, socket: socketClient(note.Socket)}
 }
 
 // at is the same person at another server.
@@ -249,18 +183,6 @@ func TestEveryServerOfAClusterTakesCommandsAndShowsWhatOthersTook(t *testing.T) 
 	}
 }
 
-// operate asks over the node's operator's socket.
-func (n *node) operate(path string, body any) answer {
-	n.t.Helper()
-	w := n.world()
-	note, err := dataFolder{n.data}.readNote()
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	w.socket = socketClient(note.Socket)
-	return w.operate(path, body)
-}
-
 func TestWhatIsTakenAwayAtOneServerIsGoneAtAllOfThem(t *testing.T) {
 	c := startCrowd(t)
 	leader := c.leader(c.nodes...)
@@ -268,7 +190,7 @@ func TestWhatIsTakenAwayAtOneServerIsGoneAtAllOfThem(t *testing.T) {
 	one, other := followers[0], followers[1]
 
 	// A key that an operator makes at one server opens another, and is revoked at a third.
-	key := one.operate("/api/operator/api-keys", map[string]any{"name": "gifts", "scopes": []string{"credits:deduct"}}).
+	key := one.world().operate("/api/operator/api-keys", map[string]any{"name": "gifts", "scopes": []string{"credits:deduct"}}).
 		is(201).get("key")
 	charge := func(n *node, id, user string) answer {
 		return n.world().ask("POST", "/api/credits/deduct", "", map[string]any{"user_id": user, "credits": 1, "reason": "r"},
@@ -280,7 +202,7 @@ func TestWhatIsTakenAwayAtOneServerIsGoneAtAllOfThem(t *testing.T) {
 	if got := charge(leader, "k1", ben.id).is(422).get("code"); got != "key_reused" {
 		t.Errorf("a key that was used for another request was answered %q", got)
 	}
-	other.operate("/api/operator/api-keys/revoke", map[string]any{"key": key}).is(200)
+	other.world().operate("/api/operator/api-keys/revoke", map[string]any{"key": key}).is(200)
 	for i, n := range c.nodes {
 		charge(n, fmt.Sprint("late-", i), anna.id).is(401)
 	}
@@ -290,7 +212,7 @@ func TestWhatIsTakenAwayAtOneServerIsGoneAtAllOfThem(t *testing.T) {
 	for _, n := range c.nodes {
 		ben.at(n).get("/api/v2/messages/conversation/"+anna.id).is(200).says("data.0.body", "it is me")
 	}
-	one.operate("/api/operator/erase", map[string]any{"user_id": anna.id, "reason": "asked by letter"}).is(200)
+	one.world().operate("/api/operator/erase", map[string]any{"user_id": anna.id, "reason": "asked by letter"}).is(200)
 	for _, n := range c.nodes {
 		ben.at(n).get("/api/v2/messages/conversation/"+anna.id).is(200).says("data.0.body", "erased")
 		anna.at(n).get("/api/auth/me").is(401)
@@ -329,22 +251,22 @@ func TestServersThatDoNotGoTogetherSayWhy(t *testing.T) {
 			odd := &crowd{t: t, env: append(sharedSettings(mongo, redis), wrong.env...)}
 			n := odd.adds(nil, url, wrong.args...).start()
 			select {
-			case <-n.done:
+			case <-n.ended:
 			case <-time.After(time.Minute):
 				t.Fatal("the server does not end")
 			}
-			if !strings.Contains(n.logs.String(), wrong.says) {
-				t.Errorf("it does not say %q: %s", wrong.says, n.logs.String())
+			if !strings.Contains(n.hasSaid(), wrong.says) {
+				t.Errorf("it does not say %q: %s", wrong.says, n.hasSaid())
 			}
 		})
 	}
 	first.signal(syscall.SIGTERM)
-	<-first.done
+	<-first.ended
 	alone := &crowd{t: t, env: []string{"MONGO_URL=" + mongo, "JWT_SECRET=" + clusterSecret}}
 	alone.adds(nil, url).start().serves()
 	second := c.adds(nil, url).start()
-	<-second.done
-	if !strings.Contains(second.logs.String(), "serves this log alone, since it lacks REDIS_URL, STRIPE_WEBHOOK_SECRET") {
-		t.Errorf("a server beside one that is alone says: %s", second.logs.String())
+	<-second.ended
+	if !strings.Contains(second.hasSaid(), "serves this log alone, since it lacks REDIS_URL, STRIPE_WEBHOOK_SECRET") {
+		t.Errorf("a server beside one that is alone says: %s", second.hasSaid())
 	}
 }

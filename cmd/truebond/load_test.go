@@ -1,18 +1,15 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	nethttp "net/http"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
-
-	"truebond/commands/stripe"
 )
 
 // A load asks for things until it has had enough or its server dies, and remembers what
@@ -24,20 +21,22 @@ type load struct {
 	people []*person
 	secret string // of the webhooks
 
-	mu     sync.Mutex
-	enough bool
-	dark   bool // the power is cut: answers from now on do not count
-	asked  int
-	acked  map[string]promise // by the event's key
-	keys   []string           // of acked
-	next   []request          // what nobody knows the outcome of, and what follows from an answer
-	odd    []string           // answers that nobody should get
+	mu       sync.Mutex
+	enough   bool
+	dark     bool // the power is cut: answers from now on do not count
+	asked    int
+	answered int                   // answers that acknowledged what no other had
+	acked    map[string]promise    // by the event's key
+	keys     []string              // of acked
+	next     []request             // what nobody knows the outcome of, and what follows from an answer
+	odd      []string              // answers that nobody should get
+	looked   map[*person]time.Time // when somebody looked at their balance
+	lastAck  time.Time
+	longest  time.Duration // between two acknowledgements
 }
 
-// A request is something asked for under a key, once or several times.
-type request struct {
-	id, path, body string
-	bearer         string // empty: a webhook, which is signed
+func newLoad(t testing.TB) *load {
+	return &load{t: t, acked: map[string]promise{}, looked: map[*person]time.Time{}}
 }
 
 // A promise is what an answer said.
@@ -48,23 +47,38 @@ type promise struct {
 }
 
 const (
-	patience     = 35 * time.Second // longer than a server works on an answer
 	replayOneIn  = 50
-	oddMax       = 20                    // of those that are kept
-	pauseRefused = 20 * time.Millisecond // before the next request, for who was sent away
+	oddMax       = 20                     // of those that are kept
+	pauseRefused = 20 * time.Millisecond  // before the next request, for who was sent away
+	lookEvery    = 600 * time.Millisecond // a person may look at a balance 120 times a minute
 )
 
-// run asks from several callers until they have had enough or have lost the server.
+// A drive is how callers ask.
+type drive struct {
+	at        func() string // URL of a server to ask next
+	elsewhere bool          // a server without an answer is not the last one
+	look      bool          // at what was charged just now, through any server
+	patience  time.Duration // with an answer
+	pause     time.Duration // before a caller's next request
+}
+
+// run asks one server from several callers until they have had enough or have lost it.
 func (l *load) run(url string, callers int) *sync.WaitGroup {
+	const patience = 35 * time.Second // longer than a server works on an answer
+	return l.drive(drive{at: func() string { return url }, patience: patience}, callers)
+}
+
+func (l *load) drive(d drive, callers int) *sync.WaitGroup {
 	l.mu.Lock()
-	l.enough, l.dark = false, false
+	l.enough, l.dark, l.lastAck = false, false, time.Now()
 	l.mu.Unlock()
 	var all sync.WaitGroup
 	for caller := range callers {
 		all.Go(func() {
-			client := &nethttp.Client{Transport: &nethttp.Transport{}, Timeout: patience}
+			client := &nethttp.Client{Transport: &nethttp.Transport{}, Timeout: d.patience}
 			defer client.CloseIdleConnections()
-			for !l.hasEnough() && l.one(client, url, caller) {
+			for !l.hasEnough() && (l.one(client, d, caller) || d.elsewhere) {
+				time.Sleep(d.pause)
 			}
 		})
 	}
@@ -98,56 +112,31 @@ func (l *load) hasEnough() bool {
 	return l.enough
 }
 
-// promised is how many commands were acknowledged.
-func (l *load) promised() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.acked)
+// awaitMore waits until some more is acknowledged. It is false when nothing is for long.
+func (l *load) awaitMore(more int) bool {
+	const most = time.Minute
+	answered, _ := l.measured()
+	for begun, want := time.Now(), answered+more; answered < want; answered, _ = l.measured() {
+		if time.Since(begun) > most {
+			return false
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return true
 }
 
-// pick is what a caller asks for next.
-func (l *load) pick(caller int) request {
+// measured is how many answers have acknowledged something new, and the longest time
+// without one since that was forgotten.
+func (l *load) measured() (answered int, longest time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if n := len(l.next); n > 0 && rand.IntN(2) == 0 { // what is refused for now keeps nobody from the rest
-		r := l.next[0]
-		l.next = l.next[1:]
-		return r
-	}
-	if len(l.keys) > 0 && rand.IntN(replayOneIn) == 0 {
-		if r := l.acked[l.keys[rand.IntN(len(l.keys))]].request; r.path != bulkPath {
-			return r
-		}
-	}
-	l.asked++
-	id := fmt.Sprintf("load-%d", l.asked)
-	someone := l.people[rand.IntN(len(l.people))]
-	switch (caller + l.asked) % 8 {
-	case 1, 5:
-		to := l.people[rand.IntN(len(l.people))]
-		for to == someone {
-			to = l.people[rand.IntN(len(l.people))]
-		}
-		return request{id, "/api/v2/messages/send", fmt.Sprintf(`{"to":%q,"body":"hello"}`, to.id), someone.token}
-	case 2:
-		return paymentOf(l.t, "evt_"+id, "pi_none", 100)
-	case 3:
-		return request{id, bulkPath, l.bulk(id), l.key}
-	case 6:
-		return request{id, "/api/credits/purchase", `{"package":"xlarge"}`, someone.token}
-	}
-	return request{id, "/api/credits/deduct", fmt.Sprintf(`{"user_id":%q,"credits":1,"reason":"load"}`, someone.id), l.key}
+	return l.answered, max(l.longest, time.Since(l.lastAck))
 }
 
-const bulkPath = "/api/credits/deduct/bulk"
-
-// bulk asks for a charge of each person, all in one call.
-func (l *load) bulk(id string) string {
-	var items []string
-	for i, p := range l.people {
-		items = append(items, fmt.Sprintf(`{"idempotency_key":"%s-%d","user_id":%q,"credits":1,"reason":"load"}`, id, i, p.id))
-	}
-	return `{"items":[` + strings.Join(items, ",") + `]}`
+func (l *load) forgetLongest() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.longest = 0
 }
 
 // rememberAll notes what was promised of the charges of a call.
@@ -163,72 +152,36 @@ func (l *load) rememberAll(r request, said []byte) {
 		l.notice("read %q: %v", said, err)
 		return
 	}
+	var promises []promise
 	for i, result := range all.Results {
 		if result.Status != nethttp.StatusCreated {
 			continue
 		}
 		one := r
 		one.id = fmt.Sprintf("%s-%d", r.id, i)
-		p := promise{one, result.Position, strconv.FormatInt(result.Available, 10)}
-		if before := l.keep(p); before.position != p.position || before.left != p.left {
-			l.notice("%s was promised as %+v, and then as %+v", one.id, before, p)
-		}
+		promises = append(promises, promise{one, result.Position, strconv.FormatInt(result.Available, 10)})
 	}
+	l.keep(promises...)
 }
 
-// paymentOf is Stripe's event that an intent was paid.
-func paymentOf(t testing.TB, event, intent string, amount int64) request {
-	body, err := stripe.PaidEvent(event, succeeded, intent, amount, "INR", time.Now())
-	if err != nil {
-		t.Error(err)
-	}
-	return request{id: event, path: "/api/webhooks/stripe", body: string(body)}
-}
-
-// key is what the request's event has as its key, or as the end of it.
-func (r request) key() string {
-	if r.bearer == "" {
-		return "stripe/" + r.id
-	}
-	return r.id
-}
-
-// send sends the request.
-func (r request) send(client *nethttp.Client, url, secret string) (*nethttp.Response, []byte, error) {
-	sent, err := nethttp.NewRequest(nethttp.MethodPost, url+r.path, strings.NewReader(r.body))
-	if err != nil {
-		return nil, nil, err
-	}
-	sent.GetBody = nil // or Go's client tries again by itself, seeing an Idempotency-Key
-	sent.Header.Set("Content-Type", "application/json")
-	if r.bearer == "" {
-		sent.Header.Set("Stripe-Signature", stripe.Sign([]byte(r.body), secret, time.Now()))
-	} else {
-		sent.Header.Set("Authorization", "Bearer "+r.bearer)
-		sent.Header.Set("Idempotency-Key", r.id)
-	}
-	answer, err := client.Do(sent)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer answer.Body.Close()
-	said, err := io.ReadAll(answer.Body)
-	return answer, said, err
-}
-
-// one asks for one thing. It is false when the server is gone.
-func (l *load) one(client *nethttp.Client, url string, caller int) bool {
+// one asks for one thing. It is false when there is no answer that counts.
+func (l *load) one(client *nethttp.Client, d drive, caller int) bool {
 	r := l.pick(caller)
-	answer, said, err := r.send(client, url, l.secret)
+	answer, said, err := r.send(client, d.at(), l.secret)
+	busy := err == nil && answer.StatusCode == nethttp.StatusConflict && bytes.Contains(said, []byte(`"key_busy"`))
 	switch {
 	case err != nil, l.isDark():
 		l.askAgain(r)
+		time.Sleep(pauseRefused)
 		return false
 	case answer.StatusCode/100 == 2 && r.path == bulkPath:
 		l.rememberAll(r, said)
 	case answer.StatusCode/100 == 2:
-		l.remember(r, answer, said)
-	case answer.StatusCode == nethttp.StatusServiceUnavailable, answer.StatusCode == nethttp.StatusConflict:
+		position := l.remember(r, answer, said)
+		if d.look && r.who != nil && l.mayLook(r.who) {
+			l.lookAt(client, d.at(), r.who, position)
+		}
+	case answer.StatusCode == nethttp.StatusServiceUnavailable, busy:
 		l.askAgain(r)
 		time.Sleep(pauseRefused)
 	case answer.StatusCode == nethttp.StatusTooManyRequests, answer.StatusCode == nethttp.StatusPaymentRequired:
@@ -239,6 +192,40 @@ func (l *load) one(client *nethttp.Client, url string, caller int) bool {
 		l.notice("%s was answered with %d: %s", r.path, answer.StatusCode, said)
 	}
 	return true
+}
+
+func (l *load) mayLook(p *person) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if time.Since(l.looked[p]) < lookEvery {
+		return false
+	}
+	l.looked[p] = time.Now()
+	return true
+}
+
+// lookAt demands that a server shows a person what was charged just now, without being told
+// how far to read.
+func (l *load) lookAt(client *nethttp.Client, url string, p *person, position uint64) {
+	request, err := nethttp.NewRequest(nethttp.MethodGet, url+"/api/credits/balance", nil)
+	if err != nil {
+		l.notice("%v", err)
+		return
+	}
+	request.Header.Set("Authorization", "Bearer "+p.token)
+	answer, err := client.Do(request)
+	if err != nil {
+		return
+	}
+	defer answer.Body.Close()
+	said, err := io.ReadAll(answer.Body)
+	if err != nil || answer.StatusCode == nethttp.StatusServiceUnavailable {
+		return
+	}
+	var shown struct{ Position uint64 }
+	if err := json.Unmarshal(said, &shown); err != nil || answer.StatusCode != nethttp.StatusOK || shown.Position < position {
+		l.notice("a stale read: what was written at %d was answered with %d: %s", position, answer.StatusCode, said)
+	}
 }
 
 func (l *load) askAgain(r request) {
@@ -259,13 +246,18 @@ func (l *load) known(r request) bool {
 func (l *load) notice(format string, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.oddly(format, args...)
+}
+
+// oddly is notice for who holds the lock.
+func (l *load) oddly(format string, args ...any) {
 	if len(l.odd) < oddMax {
 		l.odd = append(l.odd, fmt.Sprintf(format, args...))
 	}
 }
 
-// remember notes what was promised, and holds it against what was promised before.
-func (l *load) remember(r request, answer *nethttp.Response, said []byte) {
+// remember notes what was promised, and gives its position.
+func (l *load) remember(r request, answer *nethttp.Response, said []byte) (position uint64) {
 	position, err := strconv.ParseUint(answer.Header.Get("Ledger-Position"), 10, 64)
 	if err != nil {
 		l.notice("the answer to %s has no position: %v", r.path, answer.Header)
@@ -282,48 +274,52 @@ func (l *load) remember(r request, answer *nethttp.Response, said []byte) {
 	if members.Available != nil {
 		p.left = strconv.FormatInt(*members.Available, 10)
 	}
-	if before := l.keep(p); before.position != p.position || before.left != p.left {
-		l.notice("%s was promised as %+v, and then as %+v", r.id, before, p)
-	}
+	l.keep(p)
 	if members.Intent != "" {
 		l.askAgain(paymentOf(l.t, "evt_"+r.id, members.Intent, members.Amount))
 	}
+	return position
 }
 
-// keep keeps the first promise of a key, and gives it.
-func (l *load) keep(p promise) promise {
+// keep keeps what one answer has promised, and holds it against what was promised before.
+func (l *load) keep(promises ...promise) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	key := p.request.key()
-	if before, ok := l.acked[key]; ok {
-		return before
+	anew := false
+	for _, p := range promises {
+		key := p.request.key()
+		before, known := l.acked[key]
+		if !known {
+			l.acked[key], l.keys, anew = p, append(l.keys, key), true
+		} else if before.position != p.position || before.left != p.left {
+			l.oddly("%s was promised as %+v, and then as %+v", key, before, p)
+		}
 	}
-	l.acked[key] = p
-	l.keys = append(l.keys, key)
-	return p
+	if anew {
+		l.answered++
+		l.longest, l.lastAck = max(l.longest, time.Since(l.lastAck)), time.Now()
+	}
 }
 
 // prepareLoad makes people with credits, on a server that then stops in good order.
 func prepareLoad(t *testing.T, data string) *load {
 	t.Helper()
-	l := &load{t: t, acked: map[string]promise{}}
+	l := newLoad(t)
 	t.Run("prepare", func(t *testing.T) {
 		l.prepare(serveFrom(t, options{data: data, listen: "127.0.0.1:0"}), 4)
 	})
 	return l
 }
 
-// prepare makes an app that charges, and people with credits.
+// prepare makes an app that charges, and people with credits. What the load buys is far more.
 func (l *load) prepare(w *world, people int) {
 	l.secret = w.secret
 	l.key = w.operate("/api/operator/api-keys", map[string]any{"name": "load", "scopes": []string{"credits:deduct"}}).
 		is(201).get("key")
 	for range people {
 		p := w.signsUp()
-		for range 5 {
-			intent := p.post("/api/payments/intent/create", map[string]any{"package": "xlarge"}).is(201).get("intent_id")
-			p.post("/api/payments/simulate/payment", map[string]any{"intent_id": intent}).is(200)
-		}
+		intent := p.post("/api/payments/intent/create", map[string]any{"package": "xlarge"}).is(201).get("intent_id")
+		p.post("/api/payments/simulate/payment", map[string]any{"intent_id": intent}).is(200)
 		l.people = append(l.people, p)
 	}
 }

@@ -74,15 +74,14 @@ func asked(e events.Event) string {
 	return e.Key
 }
 
-// judgeServer holds a server that does not serve against what was acknowledged: its log,
-// and its views against that.
-func (l *load) judgeServer(ctx context.Context, s *server) (verdict, error) {
-	history, err := readHistory(ctx, s.log)
+// judgeAll holds a log, and the views of it, against what was acknowledged.
+func (l *load) judgeAll(ctx context.Context, log recordsLog, store projections.Store) (verdict, error) {
+	history, err := readHistory(ctx, log)
 	if err != nil {
 		return verdict{}, err
 	}
 	v := l.judge(history)
-	differences, err := projectiontest.Differences(ctx, s.store, projections.Catalogue(), history)
+	differences, err := projectiontest.Differences(ctx, store, projections.Catalogue(), history)
 	v.wrong = append(v.wrong, differences...)
 	return v, err
 }
@@ -90,7 +89,8 @@ func (l *load) judgeServer(ctx context.Context, s *server) (verdict, error) {
 // checkPromises holds the log against what was acknowledged, and the views against it.
 func checkPromises(t *testing.T, data string, l *load) {
 	t.Helper()
-	v, err := l.judgeServer(t.Context(), openParts(t, options{data: data, listen: "127.0.0.1:0"}))
+	stopped := openParts(t, options{data: data, listen: "127.0.0.1:0"})
+	v, err := l.judgeAll(t.Context(), stopped.log, stopped.store)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,11 +2,8 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"fmt"
-	nethttp "net/http"
 	"strings"
-	"sync"
 	"testing"
 )
 
@@ -15,14 +12,7 @@ func TestViewsAreBuiltAgainWhileTheServerServes(t *testing.T) {
 	l := prepareLoad(t, data)
 	t.Run("under load", func(t *testing.T) {
 		w := serveFrom(t, options{data: data, listen: "127.0.0.1:0"})
-		ctx, enough := context.WithCancel(t.Context())
-		var callers sync.WaitGroup
-		for caller := range 8 {
-			callers.Go(func() {
-				for ctx.Err() == nil && l.one(nethttp.DefaultClient, w.url, caller) {
-				}
-			})
-		}
+		callers := l.run(w.url, 8)
 		for _, args := range [][]string{{"rebuild"}, {"rebuild", "accounts"}, {"rebuild", "balances", "history"}} {
 			out := runRebuild(t, data, exitDone, args...)
 			for _, view := range args[1:] {
@@ -41,7 +31,7 @@ func TestViewsAreBuiltAgainWhileTheServerServes(t *testing.T) {
 		if !strings.Contains(out, "no_such_view") || strings.Contains(out, "internal") {
 			t.Errorf("a view that there is not is answered with %s", out)
 		}
-		enough()
+		l.stop()
 		callers.Wait()
 	})
 	if len(l.acked) < 20 {

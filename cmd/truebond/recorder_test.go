@@ -55,9 +55,8 @@ func recordHistory(t *testing.T) []porcupine.Operation {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { server.kill(t) })
 	proxy := natstest.NewProxy(t, server.url)
-	r := &recorder{t: t, begun: time.Now(), url: "http://" + proxy.Addr(), load: &load{t: t, acked: map[string]promise{}},
+	r := &recorder{t: t, begun: time.Now(), url: "http://" + proxy.Addr(), load: newLoad(t),
 		client: &nethttp.Client{Timeout: time.Second, Transport: &nethttp.Transport{MaxIdleConnsPerHost: historyCallers}}}
 	t.Cleanup(r.client.CloseIdleConnections)
 	r.prepare(visit(t, o.data))
@@ -85,7 +84,7 @@ func recordHistory(t *testing.T) []porcupine.Operation {
 			proxy.Heal()
 		case 2:
 			r.up.Store(false)
-			server.kill(t)
+			server.kill()
 			if server, err = launch(t, o, nil); err != nil {
 				t.Fatal(err)
 			}
@@ -258,10 +257,10 @@ func (r *recorder) requestOf(d deed, p *person) request {
 		if to == p {
 			to = r.load.people[1]
 		}
-		return request{d.key, "/api/v2/messages/send", fmt.Sprintf(`{"to":%q,"body":"hello"}`, to.id), p.token}
+		return request{d.key, "/api/v2/messages/send", fmt.Sprintf(`{"to":%q,"body":"hello"}`, to.id), p.token, p}
 	}
 	return request{d.key, "/api/credits/deduct",
-		fmt.Sprintf(`{"user_id":%q,"credits":%d,"reason":"history"}`, d.user, d.credits), r.load.key}
+		fmt.Sprintf(`{"user_id":%q,"credits":%d,"reason":"history"}`, d.user, d.credits), r.load.key, p}
 }
 
 func freePort(t *testing.T) string {

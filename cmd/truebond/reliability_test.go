@@ -100,11 +100,11 @@ func TestNothingAcknowledgedIsLost(t *testing.T) {
 // run puts a site through the fault again and again.
 func (k kind) run(t *testing.T, times int) tally {
 	s := k.site(t)
-	l := &load{t: t, acked: map[string]promise{}}
+	l := newLoad(t)
 	result := tally{kind: k}
 	for n := range times {
 		if k.fate == loses && n > 0 { // it has lost everything
-			s, l = k.site(t), &load{t: t, acked: map[string]promise{}}
+			s, l = k.site(t), newLoad(t)
 		}
 		r := &trial{kind: k, site: s, load: l, t: t}
 		v := r.run()
@@ -192,13 +192,9 @@ func (r *trial) goesOn() {
 // awaitMore waits until some more is acknowledged.
 func (r *trial) awaitMore() {
 	r.t.Helper()
-	const more, most = 10, time.Minute
-	begun, before := time.Now(), r.load.promised()
-	for r.load.promised() < before+more {
-		if time.Since(begun) > most {
-			r.t.Fatalf("nothing is acknowledged any more; the server says\n%s", r.server.hasSaid())
-		}
-		time.Sleep(time.Millisecond)
+	const more = 10
+	if !r.load.awaitMore(more) {
+		r.t.Fatalf("nothing is acknowledged any more; the server says\n%s", r.server.hasSaid())
 	}
 }
 

@@ -246,7 +246,7 @@ func (f *soundFolder) suffers(t *testing.T, flip flip) string {
 		}
 		return "refuses to start"
 	}
-	defer server.kill(t)
+	defer server.kill()
 	wrong, refused := f.differences(visit(t, data))
 	if said := server.hasSaid(); strings.Contains(said, "goroutine ") {
 		t.Errorf("it panics: %s", said)

@@ -49,7 +49,7 @@ func onNodes(count int, sync string) func(t *testing.T) *site {
 			s.disks = append(s.disks, d)
 			folders = append(folders, d.Dir)
 		}
-		s.nodes = natstest.NewNodes(t, folders, sync)
+		s.nodes = natstest.NewNodes(t, natstest.In(folders...), sync)
 		return s
 	}
 }
@@ -60,7 +60,7 @@ func onFolders(t *testing.T) *site { return &site{t: t, data: t.TempDir()} }
 // onThreeNodes is a server with its log on three NATS nodes, whose disks do not fail.
 func onThreeNodes(t *testing.T) *site {
 	s := onFolders(t)
-	s.nodes = natstest.NewNodes(t, []string{t.TempDir(), t.TempDir(), t.TempDir()}, "always")
+	s.nodes = natstest.NewNodes(t, natstest.In(t.TempDir(), t.TempDir(), t.TempDir()), "always")
 	return s
 }
 
@@ -139,7 +139,7 @@ func (s *site) start() {
 // killAll ends all processes at once. What one of them has still acknowledged by then
 // is on a disk that failed, or nowhere.
 func (s *site) killAll() {
-	s.server.kill(s.t)
+	s.server.kill()
 	if s.nodes != nil {
 		s.nodes.KillAll()
 	}
@@ -158,8 +158,9 @@ func (s *site) check(l *load) (v verdict) {
 	s.t.Helper()
 	s.startOthers()
 	s.t.Run("check", func(t *testing.T) {
+		stopped := openParts(t, s.options(t))
 		var err error
-		if v, err = l.judgeServer(t.Context(), openParts(t, s.options(t))); err != nil {
+		if v, err = l.judgeAll(t.Context(), stopped.log, stopped.store); err != nil {
 			t.Fatal(err)
 		}
 	})

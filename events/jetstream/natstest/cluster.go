@@ -16,6 +16,14 @@ import (
 // readyMax bounds the wait for servers that ought to be there in about a second.
 const readyMax = 30 * time.Second
 
+// recoveryMax bounds the wait for a node that was killed or cut off to have all again.
+const recoveryMax = 2 * time.Minute
+
+const (
+	loopback    = "127.0.0.1"
+	clusterName = "truebond-test"
+)
+
 // Cluster starts three servers in this process, which find each other over the
 // loopback and sync every write. They are gone with the test. The url names all three.
 func Cluster(t testing.TB) (url string, servers []*server.Server) {
@@ -45,7 +53,7 @@ func Server(t testing.TB, dir string, change ...func(*server.Options)) *server.S
 func baseOptions(dir, name string) *server.Options {
 	return &server.Options{
 		ServerName: name,
-		Host:       "127.0.0.1",
+		Host:       loopback,
 		Port:       server.RANDOM_PORT,
 		JetStream:  true,
 		StoreDir:   dir,
@@ -58,7 +66,7 @@ func baseOptions(dir, name string) *server.Options {
 func optionsOf(dir string, i int, routes []string) *server.Options {
 	o := baseOptions(dir, "nats-"+strconv.Itoa(i+1))
 	host, port, _ := strings.Cut(routes[i], ":")
-	o.Cluster.Name = "truebond-test"
+	o.Cluster.Name = clusterName
 	o.Cluster.Host = host
 	o.Cluster.Port, _ = strconv.Atoi(port)
 	for _, r := range routes {
@@ -103,7 +111,7 @@ func freeAddresses(t testing.TB, count int) []string {
 	t.Helper()
 	var found []string
 	for range count {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := net.Listen("tcp", loopback+":0")
 		if err != nil {
 			t.Fatal(fmt.Errorf("find a free port: %w", err))
 		}

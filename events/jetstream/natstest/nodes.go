@@ -1,11 +1,15 @@
 package natstest
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -55,50 +59,100 @@ func runNode(file string) error {
 // addresses and folders when they are started again.
 type Nodes struct {
 	t       testing.TB
-	ports   []string
-	configs []string
-	stores  []string
+	nodes   []node
 	running []*exec.Cmd
 }
 
-// NewNodes sets servers up, one for each folder, and starts none. Together they are a
-// cluster. sync is their jetstream block's sync_interval; empty leaves it out.
-func NewNodes(t testing.TB, folders []string, sync string) *Nodes {
-	t.Helper()
-	n := &Nodes{t: t, running: make([]*exec.Cmd, len(folders))}
-	addresses := freeAddresses(t, 2*len(folders))
-	routes := make([]string, len(folders))
-	for i := range folders {
-		routes[i] = "nats://" + addresses[len(folders)+i]
-	}
+type node struct {
+	Place
+	client     string // address
+	monitoring string // address
+	config     string // file
+	log        string // file
+}
+
+// A Place is where a node runs.
+type Place struct {
+	Folder string   // it keeps its streams in here
+	Host   string   // its address; empty: the loopback
+	Enter  []string // begins the command line of what is to run there
+}
+
+// In are places on this machine's loopback.
+func In(folders ...string) []Place {
+	places := make([]Place, len(folders))
 	for i, folder := range folders {
-		store := filepath.Join(folder, "nats")
-		n.ports, n.stores = append(n.ports, addresses[i]), append(n.stores, store)
-		jetstream := fmt.Sprintf("store_dir: %q", store)
-		if sync != "" {
-			jetstream += ", sync_interval: " + sync
-		}
-		text := fmt.Sprintf("server_name: nats-%d\nlisten: %q\njetstream { %s }\nlog_file: %q\n",
-			i+1, addresses[i], jetstream, filepath.Join(t.TempDir(), "log"))
-		if len(folders) > 1 {
-			text += fmt.Sprintf("cluster { name: truebond-test, listen: %q, routes: [%s] }\n",
-				strings.TrimPrefix(routes[i], "nats://"), strings.Join(routes, ", "))
-		}
-		config := filepath.Join(t.TempDir(), "nats.conf")
-		if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		places[i] = Place{Folder: folder}
+	}
+	return places
+}
+
+// NewNodes sets servers up, one for each place, and starts none. Together they are a
+// cluster. sync is their jetstream block's sync_interval; empty leaves it out.
+func NewNodes(t testing.TB, places []Place, sync string) *Nodes {
+	t.Helper()
+	n := &Nodes{t: t, running: make([]*exec.Cmd, len(places))}
+	const each = 3
+	free := freeAddresses(t, each*len(places)) // a host of its own has them free as well
+	at := func(i, which int) string {
+		_, port, _ := strings.Cut(free[each*i+which], ":")
+		return net.JoinHostPort(cmp.Or(places[i].Host, loopback), port)
+	}
+	var routes []string
+	for i := range places {
+		routes = append(routes, at(i, 2))
+	}
+	for i, place := range places {
+		dir := t.TempDir()
+		made := node{Place: place, client: at(i, 0), monitoring: at(i, 1),
+			config: filepath.Join(dir, "nats.conf"), log: filepath.Join(dir, "log")}
+		if err := os.WriteFile(made.config, made.configuration(i+1, routes, sync), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		n.configs = append(n.configs, config)
+		n.nodes = append(n.nodes, made)
 	}
 	t.Cleanup(n.KillAll)
 	return n
 }
 
+// configuration is the file of the node with a number. A host of its own may be cut off from
+// the others: there, silence ends a connection as soon as docs/cluster.md has it.
+func (n node) configuration(number int, routes []string, sync string) []byte {
+	jetstream := fmt.Sprintf("store_dir: %q", n.store())
+	if sync != "" {
+		jetstream += ", sync_interval: " + sync
+	}
+	text := fmt.Appendf(nil, "server_name: nats-%d\nlisten: %q\nhttp: %q\njetstream { %s }\nlog_file: %q\n",
+		number, n.client, n.monitoring, jetstream, n.log)
+	if n.Host != "" {
+		text = append(text, "ping_interval: \"2s\"\nping_max: 2\n"...)
+	}
+	if len(routes) > 1 {
+		text = fmt.Appendf(text, "cluster { name: %s, listen: %q, routes: [nats://%s] }\n",
+			clusterName, routes[number-1], strings.Join(routes, ", nats://"))
+	}
+	return text
+}
+
+func (n node) store() string { return filepath.Join(n.Folder, "nats") }
+
 // URL names all nodes.
-func (n *Nodes) URL() string { return "nats://" + strings.Join(n.ports, ",nats://") }
+func (n *Nodes) URL() string {
+	var urls []string
+	for _, each := range n.nodes {
+		urls = append(urls, "nats://"+each.client)
+	}
+	return strings.Join(urls, ",")
+}
 
 // Stores are the folders that the nodes keep streams in.
-func (n *Nodes) Stores() []string { return n.stores }
+func (n *Nodes) Stores() []string {
+	var stores []string
+	for _, each := range n.nodes {
+		stores = append(stores, each.store())
+	}
+	return stores
+}
 
 // StartAll starts the nodes that do not run and waits until they work together.
 func (n *Nodes) StartAll() {
@@ -125,8 +179,9 @@ func (n *Nodes) Start(i int) {
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	cmd := exec.Command(exe) // #nosec G204 -- this program
-	cmd.Env = append(os.Environ(), AsNode+"="+n.configs[i])
+	line := append(slices.Clone(n.nodes[i].Enter), exe)
+	cmd := exec.Command(line[0], line[1:]...) // #nosec G204 -- this program
+	cmd.Env = append(os.Environ(), AsNode+"="+n.nodes[i].config)
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
@@ -149,6 +204,29 @@ func (n *Nodes) KillAll() {
 	for i := range n.running {
 		n.Kill(i)
 	}
+}
+
+// AwaitRecovery waits until each node says that it has all that the others have. Only then
+// may another one fail.
+func (n *Nodes) AwaitRecovery() {
+	n.t.Helper()
+	client := http.Client{Timeout: time.Second}
+	for i, each := range n.nodes {
+		for end := time.Now().Add(recoveryMax); !each.healthy(client); time.Sleep(100 * time.Millisecond) {
+			if time.Now().After(end) {
+				said, _ := os.ReadFile(each.log)
+				n.t.Fatalf("nats-%d does not recover; it says\n%s", i+1, said)
+			}
+		}
+	}
+}
+
+func (n node) healthy(client http.Client) bool {
+	answer, err := client.Get("http://" + n.monitoring + "/healthz")
+	if err != nil {
+		return false
+	}
+	return answer.Body.Close() == nil && answer.StatusCode == http.StatusOK
 }
 
 // Leader is the node that leads a stream.

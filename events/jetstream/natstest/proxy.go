@@ -31,7 +31,13 @@ const (
 // NewProxy starts a proxy in front of a server's client URL; any server on TCP will do.
 func NewProxy(t testing.TB, clientURL string) *Proxy {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	return NewProxyOn(t, loopback, clientURL)
+}
+
+// NewProxyOn is NewProxy on another address of this machine's.
+func NewProxyOn(t testing.TB, host, clientURL string) *Proxy {
+	t.Helper()
+	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 	if err != nil {
 		t.Fatal(err)
 	}
