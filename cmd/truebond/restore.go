@@ -139,21 +139,27 @@ func openArchivePlace(place string, s settings) (archive.Store, error) {
 	return blob.ExistingFolder(place)
 }
 
+// openArchive opens an archive that has something in it, with its signed checkpoint: nil if
+// there is none.
+func openArchive(ctx context.Context, store archive.Store) (a *archive.Archive, signed []byte, err error) {
+	if a, err = archive.Open(ctx, store); err != nil {
+		return nil, nil, err
+	}
+	if a.Last() == 0 {
+		return nil, nil, fmt.Errorf("there is no archive in %s", store)
+	}
+	signed, err = a.Checkpoint(ctx)
+	return a, signed, err
+}
+
 // open opens the archive, and checks who has signed its checkpoint.
 func (r *restore) open(ctx context.Context, store archive.Store, s settings) error {
 	codec, err := events.NewCodec()
 	if err != nil {
 		return err
 	}
-	a, err := archive.Open(ctx, store)
-	if err != nil {
-		return err
-	}
-	if a.Last() == 0 {
-		return fmt.Errorf("there is no archive in %s", store)
-	}
-	r.restorer = &archive.Restorer{Archive: a, Codec: codec}
-	if r.note, err = a.Checkpoint(ctx); err != nil {
+	r.restorer = &archive.Restorer{Codec: codec}
+	if r.restorer.Archive, r.note, err = openArchive(ctx, store); err != nil {
 		return err
 	}
 	own, err := os.ReadFile(r.folder.join(checkpoints.File))

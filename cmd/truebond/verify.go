@@ -96,7 +96,6 @@ func verifyLog(ctx context.Context, v verification, out io.Writer) error {
 	if own != nil {
 		against = append(against, *own)
 	}
-	slices.SortStableFunc(against, func(a, b keptCheckpoint) int { return cmp.Compare(a.Size, b.Size) })
 	log, codec, err := v.openLog(ctx, folder)
 	if err != nil {
 		return err
@@ -194,11 +193,7 @@ func readWhole(ctx context.Context, log *jetstream.Log, codec *events.Codec, aga
 	if err != nil {
 		return nil, err
 	}
-	list := make([]merkle.Checkpoint, len(against))
-	for i, c := range against {
-		list[i] = c.Checkpoint
-	}
-	checker, err := merkle.NewChecker(list...)
+	checker, err := newChecker(against)
 	if err != nil {
 		return nil, err
 	}
@@ -238,6 +233,16 @@ func readWhole(ctx context.Context, log *jetstream.Log, codec *events.Codec, aga
 }
 
 const batchVerify = 1000 // events at a time
+
+// newChecker makes a checker of kept checkpoints, and puts them in the order of their sizes.
+func newChecker(against []keptCheckpoint) (*merkle.Checker, error) {
+	slices.SortStableFunc(against, func(a, b keptCheckpoint) int { return cmp.Compare(a.Size, b.Size) })
+	list := make([]merkle.Checkpoint, len(against))
+	for i, c := range against {
+		list[i] = c.Checkpoint
+	}
+	return merkle.NewChecker(list...)
+}
 
 // compareStored holds the tree's files against what the log's events hash to. It gives
 // what tells the first node that differs.

@@ -1,16 +1,13 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"io"
-	"slices"
 
 	"truebond/events"
 	"truebond/events/archive"
 	"truebond/events/audit"
-	"truebond/events/merkle"
 )
 
 // verifyArchive reads every event of an archive, and checks what is checked of a log.
@@ -27,14 +24,7 @@ func verifyArchive(ctx context.Context, v verification, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	a, err := archive.Open(ctx, store)
-	if err != nil {
-		return err
-	}
-	if a.Last() == 0 {
-		return fmt.Errorf("there is no archive in %s", store)
-	}
-	signed, err := a.Checkpoint(ctx)
+	a, signed, err := openArchive(ctx, store)
 	if err != nil {
 		return err
 	}
@@ -58,12 +48,7 @@ func readArchive(ctx context.Context, a *archive.Archive, against []keptCheckpoi
 	if err != nil {
 		return nil, err
 	}
-	slices.SortStableFunc(against, func(a, b keptCheckpoint) int { return cmp.Compare(a.Size, b.Size) })
-	list := make([]merkle.Checkpoint, len(against))
-	for i, c := range against {
-		list[i] = c.Checkpoint
-	}
-	checker, err := merkle.NewChecker(list...)
+	checker, err := newChecker(against)
 	if err != nil {
 		return nil, err
 	}
