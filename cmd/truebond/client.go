@@ -69,7 +69,8 @@ func (t target) connect(ctx context.Context) (*client, error) {
 		return nil, fmt.Errorf("reach the server: %w", err)
 	}
 	return &client{
-		http: &http.Client{Transport: &http.Transport{DialContext: dial}},
+		// A server that stops would wait for a connection that is kept.
+		http: &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}},
 		base: "http://operator",
 	}, conn.Close()
 }

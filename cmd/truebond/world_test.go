@@ -64,14 +64,18 @@ func serveFrom(t *testing.T, o options) *world {
 		t.Fatalf("the server does not start: %v", err)
 	}
 	t.Cleanup(func() {
-		nethttp.DefaultClient.CloseIdleConnections() // a server that stops waits a while for who keeps one
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := r.stop(ctx); err != nil {
 			t.Errorf("the server does not stop in good order: %v", err)
 		}
 	})
-	return visit(t, o.data)
+	w := visit(t, o.data)
+	t.Cleanup(func() { // a server that stops waits a while for who keeps a connection
+		nethttp.DefaultClient.CloseIdleConnections()
+		w.socket.CloseIdleConnections()
+	})
+	return w
 }
 
 // visit is the world of the server that runs on a data folder.
