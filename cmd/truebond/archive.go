@@ -114,14 +114,7 @@ func archiveAlone(ctx context.Context, data string, local options, place string)
 // openLogAlone opens the log of a data folder that no server runs on, and keeps servers
 // off until it is released.
 func openLogAlone(ctx context.Context, data string, o options) (*jetstream.Log, func() error, error) {
-	if _, err := os.Stat(data); err != nil {
-		return nil, nil, fmt.Errorf("there is no data folder %s", data) // a mistyped name makes no new one
-	}
-	folder, err := openDataFolder(data)
-	if err != nil {
-		return nil, nil, err
-	}
-	unlock, err := folder.lock()
+	folder, unlock, err := lockDataFolder(data)
 	if err != nil {
 		return nil, nil, err
 	}

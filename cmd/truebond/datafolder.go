@@ -69,6 +69,19 @@ func (d dataFolder) lock() (unlock func() error, err error) {
 	return f.Close, nil
 }
 
+// lockDataFolder opens a folder that is there already, and keeps servers off until it is
+// unlocked. A mistyped name makes no new one.
+func lockDataFolder(path string) (d dataFolder, unlock func() error, err error) {
+	if _, err := os.Stat(path); err != nil {
+		return d, nil, fmt.Errorf("there is no data folder %s", path)
+	}
+	if d, err = openDataFolder(path); err != nil {
+		return d, nil, err
+	}
+	unlock, err = d.lock()
+	return d, unlock, err
+}
+
 func (d dataFolder) join(name string) string { return filepath.Join(d.path, name) }
 
 // secret reads the secret in a file of the folder. The first time it makes one up, which

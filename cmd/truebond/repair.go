@@ -83,7 +83,7 @@ func (r *restore) verifierKey(ctx context.Context, s settings) (string, error) {
 	defer keys.Close(ctx) //nolint:errcheck // it was only read
 	v, err := vault.Open(ctx, keys, s.JWTSecret, false)
 	if err != nil {
-		return "", err
+		return "", r.folder.explain(err)
 	}
 	seed, err := v.SigningKey(ctx, true)
 	if err != nil {

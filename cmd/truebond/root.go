@@ -39,7 +39,7 @@ One command starts all of it. Nothing else needs to be installed or set up.`,
 	group("run", "Run it:", serveCommand(), demoCommand())
 	group("people", "People and keys:", adminCommand(), apikeyCommand(), eraseCommand())
 	group("look", "Look and mend:", tailCommand(), compareCommand(), rebuildCommand(), triggerCommand(), benchCommand())
-	group("keep", "Keep the log safe:", archiveCommand(), restoreCommand(), verifyCommand())
+	group("keep", "Keep the log safe:", archiveCommand(), restoreCommand(), verifyCommand(), vaultCommand())
 	group("about", "About it:", versionCommand())
 	root.SetHelpCommandGroupID("about")
 	return root

@@ -172,7 +172,7 @@ func (s *server) openVault(ctx context.Context) error {
 		options = append(options, vault.Uncached()) // others may erase
 	}
 	s.vault, err = vault.Open(ctx, keys, s.settings.JWTSecret, last == 0, options...)
-	return err
+	return s.folder.explain(err)
 }
 
 func (s *server) openRedis(ctx context.Context) (err error) {
