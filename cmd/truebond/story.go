@@ -43,6 +43,7 @@ type teller struct {
 
 // tellStory has people sign up, buy, write, call and dispute.
 func tellStory(ctx context.Context, r *server) (told, error) {
+	defer http.DefaultClient.CloseIdleConnections() // a server that stops would wait for them
 	t := &teller{ctx: ctx, server: r, told: told{URL: r.url(), Password: demoPassword, Program: programName(),
 		Secret: r.settings.StripeWebhookSecret, AuditKey: r.tree.Key()}}
 	ann := t.signUp("ann@example.com", "Ann", "bought credits, writes and calls")
