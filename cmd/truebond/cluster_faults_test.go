@@ -122,8 +122,7 @@ func (s *stage) cut(t *testing.T, sending, hearing bool) {
 	}
 	each(false)
 	s.goesOn()
-	time.Sleep(2 * time.Second) // it stays cut off for a while
-	s.goesOn()
+	s.goesOn() // it stays cut off for a while
 	each(true)
 	if *rounds > 0 {
 		s.recovers()
@@ -177,7 +176,7 @@ func (s *stage) begins() (callers *sync.WaitGroup) {
 // goesOn waits until commands are acknowledged that were asked from now on.
 func (s *stage) goesOn() {
 	s.t.Helper()
-	const more = 18 // thrice as many as there are callers
+	const more = 12 // twice as many as there are callers: each had asked for one at most
 	if s.load.awaitMore(more) {
 		return
 	}
