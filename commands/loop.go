@@ -65,8 +65,6 @@ const (
 	stopMax = 10 * time.Second
 	// readyMax is how many commands are taken from the queue before they are decided.
 	readyMax = 2 * batchMax
-	// companyMin is from how many events on an append has a fixed cost worth sharing.
-	companyMin = 16
 	// decideMax is how many commands are decided at a time, before the loop looks around.
 	decideMax = 64
 	// patiencePart of an append's time, and patienceMax, bound what a batch waits.
@@ -200,13 +198,18 @@ func (l *loop) stage() {
 }
 
 // expect has the next batch wait a little for those who are just being answered: many of
-// them ask again at once, and an append's fixed cost is worth sharing. So that it is in time,
-// it waits for a part of what its append takes.
+// them ask again at once. Few make one batch, since an append's fixed cost is worth
+// sharing. Many make two of nearly one size that take turns, where the log likes that better.
+// So that a batch is in time, it waits for a part of what its append takes.
 func (l *loop) expect(b *batch) {
-	if len(b.records) < companyMin {
+	from, turns := l.log.Batching()
+	if len(b.records) < from {
 		return
 	}
 	l.company = len(b.commands) + len(l.next.commands)
+	if turns > 0 && l.company > turns {
+		l.company = l.company * 7 / 16 // the half that is full first does not wait for the last ones
+	}
 	l.patience = time.After(min(time.Since(l.sentAt)/patiencePart, patienceMax))
 }
 

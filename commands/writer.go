@@ -39,6 +39,9 @@ type Log interface {
 	Append(ctx context.Context, after uint64, records []events.Record) error
 	// Stage may send ahead what an append will begin with.
 	Stage(after uint64, records []events.Record)
+	// Batching is from how many events on an append has a cost that is worth sharing, and above
+	// how many two appends that take turns are faster than one; 0: they never are.
+	Batching() (from, turns int)
 	Read(ctx context.Context, position uint64) (events.Record, error)
 	ReadRange(ctx context.Context, after uint64, max int) ([]events.Record, error)
 }

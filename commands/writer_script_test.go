@@ -48,6 +48,8 @@ func (l *scriptedLog) Append(ctx context.Context, after uint64, records []events
 // Stage does nothing, as it may.
 func (l *scriptedLog) Stage(uint64, []events.Record) {}
 
+func (l *scriptedLog) Batching() (from, turns int) { return 16, 0 }
+
 // append is what the real log does: the same again at the same place is no harm.
 func (l *scriptedLog) append(after uint64, records []events.Record) error {
 	l.mu.Lock()

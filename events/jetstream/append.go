@@ -18,14 +18,30 @@ const (
 	BodyMax       = 256 << 10
 )
 
-// From how many events on a batch is faster than one by one. On one server a batch
-// has a fixed cost of some 4 ms, since it is written to files of its own first, and a
-// single synced message costs 0.25 ms. On a cluster each message is a round of the
-// replicas, which a batch needs only once.
+// From how many events on a batch is faster than one by one: on one server a synced message
+// costs 0.2 ms, and a batch 0.6 ms and little for each event, or 3 ms where it is put together
+// on the disk. On a cluster each message is a round of the replicas, which a batch needs only
+// once.
 const (
-	batchMinEmbedded = 16
-	batchMinCluster  = 2
+	batchMinMemory  = 4
+	batchMinDisk    = 16
+	batchMinCluster = 2
+	turnsAbove      = 128 // where a batch is put together in memory
 )
+
+// Batching is from how many events on they go as one batch, and above how many two batches
+// that take turns are faster: one is decided, and taken in by the server, while the other is
+// appended. 0: they never are, since what a batch costs would be paid twice.
+func (l *Log) Batching() (from, turns int) {
+	switch {
+	case l.server == nil:
+		return batchMinCluster, 0
+	case l.server.assembly.inMemory.Load():
+		return batchMinMemory, turnsAbove
+	default:
+		return batchMinDisk, 0
+	}
+}
 
 // A KeyTakenError says that an append failed because the log had one of its keys a
 // moment ago, at another position. It is an events.ErrBeaten: whoever appended must
@@ -86,7 +102,7 @@ func (l *Log) Append(ctx context.Context, after uint64, records []events.Record)
 	}
 	ahead := l.staged(after, records)
 	step := len(records)
-	if step < l.batchMin && ahead == nil {
+	if from, _ := l.Batching(); step < from && ahead == nil {
 		step = 1
 	}
 	for in := 0; in < len(records); {
@@ -160,7 +176,12 @@ func (l *Log) settle(
 		if err := l.healthy(); err != nil && ctx.Err() == nil {
 			return in, fmt.Errorf("%w: %w: %w", ErrUnknown, events.ErrBroken, err)
 		}
-		batched = batched && (tries < triesQuiet || !isIncomplete(tried))
+		if isIncomplete(tried) {
+			batched = batched && tries < triesQuiet
+			if l.server != nil {
+				l.assemble() // it may be full, or somebody has removed it
+			}
+		}
 		ours, beaten, err := l.find(ctx, records[in:])
 		in += ours
 		switch {

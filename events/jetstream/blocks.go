@@ -39,8 +39,11 @@ const (
 // wrong position makes it take all memory that there is. So we look first.
 type blocks string
 
-func blocksIn(data string) blocks {
-	return blocks(filepath.Join(data, "log", "jetstream", "$G", "streams", streamName, "msgs"))
+func blocksIn(data string) blocks { return blocks(filepath.Join(streamFolder(data), "msgs")) }
+
+// streamFolder is where an embedded server keeps the stream.
+func streamFolder(data string) string {
+	return filepath.Join(data, "log", "jetstream", "$G", "streams", streamName)
 }
 
 // beforeStart looks at what the server will read at its start: the last block; and all of

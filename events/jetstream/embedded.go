@@ -20,9 +20,10 @@ import (
 // An embedded is a NATS server inside this process, which nobody else can reach, and
 // the lock on its folder.
 type embedded struct {
-	nats   *server.Server
-	lock   *os.File
-	blocks blocks
+	nats     *server.Server
+	lock     *os.File
+	blocks   blocks
+	assembly *assembly
 }
 
 // startEmbedded starts a server on o.Dir/log. Every write is synced before it is
@@ -38,7 +39,7 @@ func startEmbedded(ctx context.Context, o Options, logger *slog.Logger) (*embedd
 	if err != nil {
 		return nil, err
 	}
-	e := &embedded{lock: lock, blocks: written}
+	e := &embedded{lock: lock, blocks: written, assembly: assemblyOf(o.Dir)}
 	look := func() error { return written.beforeStart(ctx, o.Durable) }
 	if o.Damaged {
 		look = written.tame
@@ -90,6 +91,7 @@ func (e *embedded) stop() error {
 		e.nats.Shutdown()
 		e.nats.WaitForShutdown()
 	}
+	e.assembly.remove()
 	err := e.lock.Close()
 	e.lock = nil
 	return err

@@ -64,7 +64,6 @@ type Log struct {
 	conn   *nats.Conn
 	opts   Options
 
-	batchMin  int        // fewer records are appended one by one
 	appending sync.Mutex // one append at a time: pipelined ones get round the fence
 	draft     draft      // guarded by appending
 	staging   staging
@@ -101,11 +100,10 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	o.ReadTimeout = cmp.Or(o.ReadTimeout, 10*time.Second)
 	o.Heartbeat = min(cmp.Or(o.Heartbeat, 5*time.Second), requestTime/3)
 	o.Replicas = cmp.Or(o.Replicas, 3)
-	batchMin := batchMinCluster
 	if o.URL == "" {
-		o.Replicas, batchMin = 1, batchMinEmbedded
+		o.Replicas = 1
 	}
-	l := &Log{codec: o.Codec, logger: o.Logger, opts: o, batchMin: batchMin, tail: newTail()}
+	l := &Log{codec: o.Codec, logger: o.Logger, opts: o, tail: newTail()}
 	l.life, l.end = context.WithCancelCause(context.Background())
 	l.link.Store(newLink())
 	ctx, cancel := context.WithTimeout(ctx, o.OpenTimeout)
@@ -126,7 +124,20 @@ func (l *Log) open(ctx context.Context) error {
 	if l.conn, err = l.connect(ctx); err != nil {
 		return err
 	}
-	return l.ensureStream(ctx)
+	if err := l.ensureStream(ctx); err != nil {
+		return err
+	}
+	if l.server != nil {
+		l.assemble()
+	}
+	return nil
+}
+
+// assemble has batches put together in memory, if that is possible.
+func (l *Log) assemble() {
+	if err := l.server.assembly.place(); err != nil {
+		l.logger.Debug("log: batches are put together on the disk, which takes longer", "error", err)
+	}
 }
 
 // connect joins the server. A lost connection is made again for ever, and what is

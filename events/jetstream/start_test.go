@@ -292,7 +292,7 @@ func damage(t *testing.T, dir string, body []byte, withIndex bool) {
 	t.Helper()
 	hit := 0
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
+		if err != nil || !d.Type().IsRegular() {
 			return err
 		}
 		if d.Name() == "index.db" && !withIndex {

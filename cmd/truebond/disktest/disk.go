@@ -5,6 +5,7 @@ package disktest
 import (
 	"bytes"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -170,6 +171,23 @@ func (d *Disk) Restart(t testing.TB) {
 	if err := d.mount(); err != nil {
 		t.Fatal(err)
 	}
+	if err := d.forgetMemory(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// forgetMemory takes what the disk has links to in memory: a power cut leaves that nowhere.
+func (d *Disk) forgetMemory() error {
+	return filepath.WalkDir(d.Dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.Type() != fs.ModeSymlink {
+			return err
+		}
+		target, err := os.Readlink(path)
+		if err != nil || !strings.HasPrefix(target, "/dev/shm/") {
+			return err
+		}
+		return os.RemoveAll(target)
+	})
 }
 
 // unmount waits a little for processes that were killed to be gone.

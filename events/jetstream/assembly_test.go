@@ -1,0 +1,78 @@
+package jetstream
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+)
+
+// openWithMemory opens a log whose batches are put together in memory.
+func openWithMemory(t *testing.T) *Log {
+	t.Helper()
+	if runtime.GOOS != "linux" {
+		t.Skip("SKIPPED, NOTHING IS TESTED: only Linux has a file system in memory at a known place")
+	}
+	o := patient(t)
+	o.Dir = t.TempDir()
+	l := open(t, o)
+	if !l.server.assembly.inMemory.Load() {
+		t.Fatalf("batches are put together on the disk; is %s there?", memory)
+	}
+	return l
+}
+
+func TestBatchesArePutTogetherInMemory(t *testing.T) {
+	l := openWithMemory(t)
+	all := newWriting(t, "a").next(t, 0, 100)
+	appended(t, l, 0, all)
+	holds(t, l, all)
+	a := l.server.assembly
+	used := []string{a.folder, a.link}
+	if _, err := os.Stat(a.folder); err != nil {
+		t.Fatal(err)
+	}
+	closed(t, l)
+	for _, path := range used {
+		if _, err := os.Lstat(path); !os.IsNotExist(err) {
+			t.Errorf("%s was left behind: %v", path, err)
+		}
+	}
+}
+
+// A system may clear its memory of files while a server runs.
+func TestWhenMemoryIsClearedBatchesGoOn(t *testing.T) {
+	l := openWithMemory(t)
+	a := l.server.assembly
+	all := newWriting(t, "a").next(t, 0, 100)
+	appended(t, l, 0, all[:50])
+	if err := os.RemoveAll(a.folder); err != nil {
+		t.Fatal(err)
+	}
+	appended(t, l, 50, all[50:])
+	holds(t, l, all)
+	if to, err := os.Readlink(a.link); err != nil || to != a.folder || !a.inMemory.Load() {
+		t.Errorf("the server finds %q and not %q: %v", to, a.folder, err)
+	}
+}
+
+func TestAStartSweepsAwayWhatAKilledServerLeftInMemory(t *testing.T) {
+	inUse := openWithMemory(t).server.assembly.folder
+	left := assemblyOf(t.TempDir())
+	if err := os.MkdirAll(filepath.Dir(left.link), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := left.place(); err != nil {
+		t.Fatal(err)
+	}
+	if err := left.lock.Close(); err != nil { // as a kill does
+		t.Fatal(err)
+	}
+	openWithMemory(t)
+	if _, err := os.Stat(left.folder); !os.IsNotExist(err) {
+		t.Errorf("%s is still there: %v", left.folder, err)
+	}
+	if _, err := os.Stat(inUse); err != nil {
+		t.Errorf("one that is in use was swept away: %v", err)
+	}
+}
