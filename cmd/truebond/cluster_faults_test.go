@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"flag"
+	"fmt"
 	"net/url"
 	"os"
 	"strings"
@@ -50,6 +51,7 @@ type stage struct {
 	urls  string
 	mongo string
 	load  *clusterLoad
+	notes lines // of what is done to it
 }
 
 func newStage(t *testing.T) *stage {
@@ -74,8 +76,12 @@ func newStage(t *testing.T) *stage {
 	}
 	s.nats, s.urls = startNATS(t, s.hosts)
 	s.crowd = &crowd{t: t, env: sharedSettings(mongoURL, redis)}
+	var args []string
+	if *clusterTimeline != "" {
+		args = []string{"--log-level", "debug"}
+	}
 	for _, h := range s.hosts {
-		s.adds(h, s.urls).start()
+		s.adds(h, s.urls, args...).start()
 	}
 	for _, n := range s.nodes {
 		n.serves()
@@ -129,10 +135,13 @@ func (s *stage) cut(t *testing.T, sending, hearing bool) {
 		}
 	}
 	each(false)
+	s.notes.add("cut: " + n.host.ip)
 	s.load.goesOn(t)
+	s.notes.add("commands go on")
 	time.Sleep(2 * time.Second) // it stays cut off for a while
 	s.load.goesOn(t)
 	each(true)
+	s.notes.add("healed")
 	if *clusterRounds > 0 {
 		s.recovers(t)
 	}
@@ -193,10 +202,12 @@ func TestAClusterKeepsItsPromisesWhateverFails(t *testing.T) {
 		l.goesOn(t)
 		before, _ := l.measured()
 		var worst time.Duration
-		for range rounds {
+		for round := range rounds {
+			s.notes.add("round begins: " + f.name + "; " + s.roles())
 			f.happen(s, t)
 			_, longest := l.measured()
 			worst = max(worst, longest)
+			s.keepTimeline(t, fmt.Sprintf("%s-%d", f.name, round+1), longest)
 		}
 		after, _ := l.measured()
 		t.Logf("| %s | %d | %d | longest gap %.1f s |", f.name, rounds, after-before, worst.Seconds())

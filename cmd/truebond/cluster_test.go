@@ -26,16 +26,31 @@ type process struct {
 	done chan struct{}
 }
 
-// lines are what a process has said, for when a test fails.
+// lines are what a process has said, and when, for when a test fails.
 type lines struct {
 	mu   sync.Mutex
-	text []string
+	said []line
+}
+
+type line struct {
+	at   time.Time
+	text string
+}
+
+func (l *lines) add(text string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.said = append(l.said, line{time.Now(), text})
 }
 
 func (l *lines) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return strings.Join(l.text, "\n")
+	var all strings.Builder
+	for _, one := range l.said {
+		all.WriteString(one.text + "\n")
+	}
+	return all.String()
 }
 
 // startProcess starts this test binary as something else. It is killed with the test, or
@@ -61,9 +76,7 @@ func startProcess(t testing.TB, in *host, env []string, args ...string) *process
 	go func() {
 		defer close(p.done)
 		for scan := bufio.NewScanner(said); scan.Scan(); {
-			p.logs.mu.Lock()
-			p.logs.text = append(p.logs.text, scan.Text())
-			p.logs.mu.Unlock()
+			p.logs.add(scan.Text())
 		}
 		_ = p.cmd.Wait()
 	}()

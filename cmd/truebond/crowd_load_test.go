@@ -28,9 +28,13 @@ type clusterLoad struct {
 	lastAck time.Time
 	longest time.Duration // between two acknowledgements
 	stale   int
+	notes   lines // of what was not acknowledged, and of gaps
 }
 
-const crowdPeople = 6
+const (
+	crowdPeople = 6
+	gapNoted    = time.Second // and more is told in the timeline
+)
 
 func startLoad(t *testing.T, s *stage) *clusterLoad {
 	t.Helper()
@@ -101,7 +105,8 @@ func (l *clusterLoad) send(client *nethttp.Client, request *nethttp.Request) (*n
 // charge is the position at which a charge was acknowledged; 0 if it was not.
 func (l *clusterLoad) charge(client *nethttp.Client, caller int, id string) uint64 {
 	body := fmt.Sprintf(`{"user_id":%q,"credits":1,"reason":"load"}`, l.people[caller].id)
-	request, err := nethttp.NewRequest("POST", l.any()+"/api/credits/deduct", strings.NewReader(body))
+	to, asked := l.any(), time.Now()
+	request, err := nethttp.NewRequest("POST", to+"/api/credits/deduct", strings.NewReader(body))
 	if err != nil {
 		l.t.Error(err)
 		return 0
@@ -110,6 +115,9 @@ func (l *clusterLoad) charge(client *nethttp.Client, caller int, id string) uint
 	request.Header.Set("Authorization", "Bearer "+l.key)
 	request.Header.Set("Idempotency-Key", id)
 	answer, said := l.send(client, request)
+	if answer == nil || answer.StatusCode != 201 {
+		l.notes.add(fmt.Sprintf("%s at %s: no acknowledgement in %v: %s", id, to, time.Since(asked).Round(time.Millisecond), said))
+	}
 	if answer == nil {
 		return 0
 	}
@@ -130,8 +138,11 @@ func (l *clusterLoad) charge(client *nethttp.Client, caller int, id string) uint
 	defer l.mu.Unlock()
 	l.acked[id] = promise{position: position}
 	now := time.Now()
-	l.longest = max(l.longest, now.Sub(l.lastAck))
-	l.lastAck = now
+	gap := now.Sub(l.lastAck)
+	l.longest, l.lastAck = max(l.longest, gap), now
+	if gap > gapNoted {
+		l.notes.add(fmt.Sprintf("%s at %s ends a gap of %.1f s", id, to, gap.Seconds()))
+	}
 	return position
 }
 

@@ -154,6 +154,7 @@ type natsSettings struct {
 	Name, Host, Dir           string
 	Port, Cluster, Monitoring int
 	Routes                    []string
+	Debug                     bool
 }
 
 func runNATS(settings string) {
@@ -163,9 +164,12 @@ func runNATS(settings string) {
 	}
 	o := &natsserver.Options{
 		ServerName: n.Name, Host: n.Host, Port: n.Port, JetStream: true, StoreDir: n.Dir, SyncAlways: true, NoSigs: true,
-		PingInterval: 2 * time.Second, MaxPingsOut: 2, // as docs/cluster.md says
-		HTTPHost: n.Host, HTTPPort: n.Monitoring,
-		Cluster: natsserver.ClusterOpts{Name: "truebond-test", Host: n.Host, Port: n.Cluster},
+		PingInterval: 2 * time.Second, MaxPingsOut: 2, // these and the routes' as docs/cluster.md says
+		HTTPHost: n.Host, HTTPPort: n.Monitoring, Debug: n.Debug,
+		Cluster: natsserver.ClusterOpts{
+			Name: "truebond-test", Host: n.Host, Port: n.Cluster,
+			PingInterval: 500 * time.Millisecond, MaxPingsOut: 3,
+		},
 	}
 	for _, r := range n.Routes {
 		o.Routes = append(o.Routes, &url.URL{Scheme: "nats", Host: r})
@@ -214,7 +218,7 @@ func startNATS(t testing.TB, hosts []*host) (nodes []*natsNode, urls string) {
 	for i, h := range hosts {
 		n := &natsNode{host: h, settings: natsSettings{
 			Name: fmt.Sprintf("nats-%d", i+1), Host: h.address(), Dir: filepath.Join(t.TempDir(), "nats"),
-			Cluster: ports[3*i], Port: ports[3*i+1], Monitoring: ports[3*i+2], Routes: routes,
+			Cluster: ports[3*i], Port: ports[3*i+1], Monitoring: ports[3*i+2], Routes: routes, Debug: *clusterTimeline != "",
 		}}
 		n.start(t)
 		nodes = append(nodes, n)

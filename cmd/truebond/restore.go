@@ -204,6 +204,9 @@ func (r *restore) intoFolder(ctx context.Context, until archive.Until, found arc
 	if err := errors.Join(err, log.Close()); err != nil {
 		return err
 	}
+	if err := r.folder.addEraseAgain(done.Erased); err != nil {
+		return err
+	}
 	if err := r.prepare(done); err != nil {
 		return err
 	}
@@ -224,34 +227,6 @@ func (r *restore) place() error {
 	}
 	fmt.Fprintf(r.out, "The log is in %s.\n", r.folder.path)
 	return nil
-}
-
-// intoCluster fills the log of a cluster, which must be empty.
-func (r *restore) intoCluster(ctx context.Context, until archive.Until) (err error) {
-	log, err := openLogIn(ctx, "", r.options)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, log.Close()) }()
-	last, err := log.Last(ctx)
-	if err != nil {
-		return err
-	}
-	if last > 0 {
-		return fmt.Errorf("the cluster has a log of %d events: a restore needs one that has none; "+
-			"delete its stream first", last)
-	}
-	if err := r.folder.markRestore(restoreBegun); err != nil {
-		return err
-	}
-	done, err := r.fill(ctx, log, until, archive.Damage{})
-	if err != nil {
-		return err
-	}
-	if err := r.prepare(done); err != nil {
-		return err
-	}
-	return r.folder.remove(restoringFile)
 }
 
 // fill makes the new log and reads it back.
@@ -285,9 +260,6 @@ func (r *restore) show(ctx context.Context, step string, total uint64, do func()
 
 // prepare puts into the folder what goes with the new log.
 func (r *restore) prepare(done archive.Restored) error {
-	if err := r.folder.addEraseAgain(done.Erased); err != nil {
-		return err
-	}
 	if r.own != nil && r.own.Size > done.Last { // it speaks of a log that is no more
 		if _, err := r.folder.moveAside(checkpoints.File); err != nil {
 			return err

@@ -77,6 +77,9 @@ func (s *server) mayPass(err error) bool {
 // begin starts all that a leader does, and returns when commands can be taken. What
 // erasures a crash has left undone are finished before.
 func (t *term) begin(ctx context.Context, failures <-chan error) error {
+	if err := t.checkRestoredCluster(ctx); err != nil {
+		return err
+	}
 	log := fenced{t.log, t.sure}
 	t.projector = projections.NewProjector(t.store, t.log, projections.Catalogue(), t.logger)
 	if err := t.takeOver(ctx); err != nil {

@@ -114,6 +114,9 @@ func (l *Log) followOnce(
 	if last < *after {
 		return fmt.Errorf("%w, at %d", ErrShort, last)
 	}
+	if err := l.followNear(ctx, after, last, max, yield); err != nil {
+		return err
+	}
 	s, err := l.newSession(ctx, *after+1)
 	if err != nil {
 		return err
@@ -132,6 +135,41 @@ func (l *Log) followOnce(
 			return errTail
 		}
 	}
+}
+
+// nearMax is how far from its end a cluster's log is followed without a consumer.
+const nearMax = 256
+
+// followNear yields what a cluster's log has already behind a position, if that is little:
+// for a consumer the servers need a leader more than for the log, and may just choose one.
+func (l *Log) followNear(
+	ctx context.Context, after *uint64, last uint64, max int, yield func(after uint64, bodies [][]byte) error,
+) error {
+	if l.server != nil || last-*after > nearMax {
+		return nil
+	}
+	for *after < last {
+		var bodies [][]byte
+		var failed error // what came after these
+		for position := *after + 1; position <= last && len(bodies) < max && failed == nil; position++ {
+			var body []byte
+			if body, failed = l.body(ctx, position); failed == nil {
+				bodies = append(bodies, body)
+			} else if errors.Is(failed, ErrNotFound) {
+				failed = &finalError{fmt.Errorf("%w: %d is missing, and the last is %d", events.ErrGap, position, last)}
+			}
+		}
+		if len(bodies) > 0 {
+			if err := yield(*after, bodies); err != nil {
+				return &finalError{err}
+			}
+			*after += uint64(len(bodies))
+		}
+		if failed != nil {
+			return failed
+		}
+	}
+	return nil
 }
 
 // A session is a consumer of ours on the server, and what it owes us.

@@ -52,6 +52,9 @@ var (
 	// have been: it is not the log that it was.
 	ErrShort = errors.New("the log ends too early")
 
+	// ErrOther says that an event is not the one that was at its position.
+	ErrOther = errors.New("this is another log, or it was changed")
+
 	// ErrClosed says that Close was called.
 	ErrClosed = errors.New("the log is closed")
 )

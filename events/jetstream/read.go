@@ -152,8 +152,7 @@ func (l *Log) Check(ctx context.Context, stored map[uint64][]byte) error {
 			return err
 		}
 		if sum := sha256.Sum256(body); !bytes.Equal(sum[:], stored[position]) {
-			return fmt.Errorf("event %d is not the one that was there: "+
-				"this is another log, or it was changed", position)
+			return fmt.Errorf("event %d is not the one that was there: %w", position, ErrOther)
 		}
 	}
 	return nil
