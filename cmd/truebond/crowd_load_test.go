@@ -183,8 +183,12 @@ func (l *clusterLoad) goesOn(t *testing.T) {
 			return
 		}
 	}
+	l.stage.keepTimeline(t, "a minute without an acknowledgement", time.Minute)
 	for _, n := range l.stage.nodes {
-		t.Logf("%s: %s\n%s", n.url(), n.role(), n.logs.String())
+		t.Logf("%s: %s", n.url(), n.role())
+		if *clusterTimeline == "" {
+			t.Log(n.logs.String())
+		}
 	}
 	t.Fatal("no command is acknowledged for a minute")
 }

@@ -85,6 +85,9 @@ func (t *term) begin(ctx context.Context, failures <-chan error) error {
 	if err := t.takeOver(ctx); err != nil {
 		return err
 	}
+	if err := t.checkEnd(ctx); err != nil {
+		return err
+	}
 	if err := t.projector.Prepare(ctx); err != nil {
 		return err
 	}
@@ -123,6 +126,19 @@ func (t *term) begin(ctx context.Context, failures <-chan error) error {
 	}
 	t.work.start("positions", func(ctx context.Context) error { return t.shared.vouch(ctx, t.writer.Last) })
 	return t.serveOthers()
+}
+
+// checkEnd makes sure that the views go with the log. A server of the log that was cut off
+// until just now does not have all that is in the views.
+func (t *term) checkEnd(ctx context.Context) error {
+	if t.lease == nil {
+		return nil // that was done at the start
+	}
+	positions, err := t.projector.Positions(ctx)
+	if err != nil {
+		return err
+	}
+	return t.log.Check(ctx, positions)
 }
 
 // takeOver ends what the one before has left unfinished in the store.

@@ -147,6 +147,7 @@ func (l *Log) settle(
 		tried := l.try(ctx, after+uint64(in), records[in:end], ahead)
 		ahead = nil
 		if tried == nil {
+			l.knows(records[end-1].Position)
 			if l.server != nil {
 				l.tail.grow(records[in:end])
 				l.sure.Store(records[end-1].Position)

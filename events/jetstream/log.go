@@ -72,6 +72,7 @@ type Log struct {
 	draft     draft      // guarded by appending
 	staging   staging
 	tail      *tail         // stays empty with URL
+	known     atomic.Uint64 // the log has had this event, as its servers have said
 	sure      atomic.Uint64 // an embedded log has had this event on disk for certain
 
 	life context.Context // ends with Close
