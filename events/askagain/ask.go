@@ -57,10 +57,8 @@ func hear(ctx context.Context, sub *nats.Subscription, passing func(*nats.Msg) e
 		case passing == nil:
 			return answer, nil
 		default:
-			if err := passing(answer); err == nil {
+			if *heard = passing(answer); *heard == nil {
 				return answer, nil
-			} else {
-				*heard = err
 			}
 		}
 	}

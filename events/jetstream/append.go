@@ -225,7 +225,7 @@ func (l *Log) explain(
 // while the server cannot write, since what it reads may not be on disk then.
 func (l *Log) find(ctx context.Context, records []events.Record) (ours int, beaten bool, err error) {
 	for ; ours < len(records); ours++ {
-		body, err := l.body(ctx, records[ours].Position)
+		body, err := l.bodyAnywhere(ctx, records[ours].Position)
 		if errors.Is(err, ErrNotFound) {
 			break
 		}

@@ -186,6 +186,7 @@ type session struct {
 const (
 	requestTime  = 30 * time.Second
 	requestBytes = 8 << 20
+	sessionTry   = time.Second // for a cluster to make a consumer, before it is looked again what is at hand
 	consumerIdle = time.Minute // after that the server forgets a consumer that nobody asks
 )
 
@@ -207,7 +208,11 @@ func (l *Log) newSession(ctx context.Context, first uint64) (*session, error) {
 		},
 	}
 	var answer struct{}
-	once, cancel := context.WithTimeout(ctx, l.opts.ReadTimeout)
+	most := l.opts.ReadTimeout
+	if l.server == nil {
+		most = min(most, sessionTry)
+	}
+	once, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	err := l.call(once, "CONSUMER.CREATE."+streamName+"."+s.consumer, request, &answer)
 	if err != nil {

@@ -8,6 +8,9 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
+
+	"github.com/nats-io/nats.go"
 
 	"truebond/events"
 )
@@ -48,6 +51,31 @@ func (l *Log) body(ctx context.Context, position uint64) ([]byte, error) {
 		return nil, fmt.Errorf("read event %d: the server sent event %d", position, answer.Message.Seq)
 	}
 	return answer.Message.Data, nil
+}
+
+// bodyAnywhere reads the event at a position from any server of a cluster. What is there is
+// in the log for certain; what is not may be at others. For this the servers need no leader.
+func (l *Log) bodyAnywhere(ctx context.Context, position uint64) ([]byte, error) {
+	if l.server != nil {
+		return l.body(ctx, position)
+	}
+	ctx, cancel := l.reading(ctx)
+	defer cancel()
+	var answer *nats.Msg
+	request := &nats.Msg{Subject: "$JS.API.DIRECT.GET." + streamName, Data: []byte(jsonOf(map[string]uint64{"seq": position}))}
+	err := l.patiently(ctx, func(ctx context.Context) (err error) {
+		answer, err = l.request(ctx, request)
+		return err
+	})
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("read event %d: %w", position, l.orClosed(err))
+	case answer.Header.Get("Status") == "404":
+		return nil, fmt.Errorf("read event %d: %w", position, ErrNotFound)
+	case answer.Header.Get("Nats-Sequence") != strconv.FormatUint(position, 10):
+		return nil, fmt.Errorf("read event %d: the server sent %v", position, answer.Header)
+	}
+	return answer.Data, nil
 }
 
 func (l *Log) record(position uint64, body []byte) (events.Record, error) {

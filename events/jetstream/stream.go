@@ -156,7 +156,9 @@ func (i streamInfo) old(replicas int, known uint64) bool {
 	return heard <= replicas/2 || i.State.LastSeq < known
 }
 
-func (l *Log) state(ctx context.Context) (streamState, error) { return l.stateFrom(ctx, l.known.Load()) }
+func (l *Log) state(ctx context.Context) (streamState, error) {
+	return l.stateFrom(ctx, l.known.Load())
+}
 
 // stateFrom asks until the log ends at a position that it had already, or behind it. If it
 // never does, the answer is there beside errOld.
