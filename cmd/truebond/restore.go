@@ -34,12 +34,17 @@ is. Of a damaged one, all that can be kept beyond the archive is kept; when some
 it says what, and does nothing without --accept-loss. The damaged log stays beside the new
 one, under another name.
 
+With --nats, the log is made in that cluster, as a stream of --replicas; --data is a server's
+data folder then. No server serves until it is whole. A stream that has other events than the
+archive is refused, and stays as it is.
+
 The signature is checked with --key, or with the key in the vault of the data folder: bring
 the vault and the secrets there first. People's keys are in no archive, and restoring brings
 none back: who was erased later than --until is erased again before the server serves.`,
 		Example: `  truebond restore --from /mnt/backup/truebond --data ./new
   truebond restore --from bucket --data ./new --until 2026-11-25T12:00:00Z
-  truebond restore --from /mnt/backup/truebond --data ./data`,
+  truebond restore --from /mnt/backup/truebond --data ./data
+  truebond restore --from bucket --data ./data --nats nats://n1:4222,nats://n2:4222,nats://n3:4222`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := demand(cmd, "from", "data"); err != nil {
