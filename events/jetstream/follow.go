@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -137,8 +138,11 @@ func (l *Log) followOnce(
 	}
 }
 
-// nearMax is how far from its end a cluster's log is followed without a consumer.
-const nearMax = 256
+// Bounds of what is read without a consumer.
+const (
+	nearMax  = 256 // events from a cluster's log's end
+	nearOnce = 16  // at the same time
+)
 
 // followNear yields what a cluster's log has already behind a position, if that is little:
 // for a consumer the servers need a leader more than for the log, and may just choose one.
@@ -149,27 +153,43 @@ func (l *Log) followNear(
 		return nil
 	}
 	for *after < last {
-		var bodies [][]byte
-		var failed error // what came after these
-		for position := *after + 1; position <= last && len(bodies) < max && failed == nil; position++ {
-			var body []byte
-			if body, failed = l.body(ctx, position); failed == nil {
-				bodies = append(bodies, body)
-			} else if errors.Is(failed, ErrNotFound) {
-				failed = &finalError{fmt.Errorf("%w: %d is missing, and the last is %d", events.ErrGap, position, last)}
-			}
-		}
+		bodies, err := l.readNear(ctx, *after, min(int(last-*after), max, nearOnce)) // #nosec G115 -- nearMax bounds it
 		if len(bodies) > 0 {
 			if err := yield(*after, bodies); err != nil {
 				return &finalError{err}
 			}
 			*after += uint64(len(bodies))
 		}
-		if failed != nil {
-			return failed
+		if err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// readNear reads some events that are there, up to the first one that cannot be read.
+func (l *Log) readNear(ctx context.Context, after uint64, count int) ([][]byte, error) {
+	bodies, errs := make([][]byte, count), make([]error, count)
+	var readers sync.WaitGroup
+	for i := range count {
+		readers.Go(func() {
+			position := after + 1 + uint64(i) // #nosec G115 -- an index
+			bodies[i], errs[i] = l.bodyAnywhere(ctx, position)
+			if errors.Is(errs[i], ErrNotFound) { // one that lags behind was asked
+				bodies[i], errs[i] = l.body(ctx, position)
+			}
+			if errors.Is(errs[i], ErrNotFound) {
+				errs[i] = &finalError{fmt.Errorf("%w: %d is missing, and others behind it are not", events.ErrGap, position)}
+			}
+		})
+	}
+	readers.Wait()
+	for i, err := range errs {
+		if err != nil {
+			return bodies[:i], err
+		}
+	}
+	return bodies, nil
 }
 
 // A session is a consumer of ours on the server, and what it owes us.
