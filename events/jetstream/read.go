@@ -62,7 +62,8 @@ func (l *Log) bodyAnywhere(ctx context.Context, position uint64) ([]byte, error)
 	ctx, cancel := l.reading(ctx)
 	defer cancel()
 	var answer *nats.Msg
-	request := &nats.Msg{Subject: "$JS.API.DIRECT.GET." + streamName, Data: []byte(jsonOf(map[string]uint64{"seq": position}))}
+	request := nats.NewMsg("$JS.API.DIRECT.GET." + streamName)
+	request.Data = []byte(jsonOf(map[string]uint64{"seq": position}))
 	err := l.patiently(ctx, func(ctx context.Context) (err error) {
 		answer, err = l.request(ctx, request)
 		return err
