@@ -77,18 +77,27 @@ func (s *server) prints() map[string]string {
 	}
 }
 
-// join connects to the cluster, if the log is outside. Nothing is led yet.
-func (s *server) join(ctx context.Context) (err error) {
+// connect connects to the cluster, if the log is outside, and refuses one whose log is not
+// whole.
+func (s *server) connect(ctx context.Context) (err error) {
+	if s.nats == "" {
+		return nil
+	}
+	if s.conn, err = cluster.Connect(ctx, s.nats, s.logger); err != nil {
+		return err
+	}
+	s.onClose(func(context.Context) error { s.conn.Close(); return nil })
+	return s.checkRestoredCluster(ctx)
+}
+
+// join joins the cluster, if the log is outside. Nothing is led yet.
+func (s *server) join(context.Context) (err error) {
 	s.projector = newShown(s.log, nil, s.sure)
 	if s.nats == "" {
 		return nil
 	}
 	alone := len(s.lacking) > 0
 	s.me = cluster.Member{ID: nuid.Next(), Alone: alone, Lacks: s.lacking, Prints: s.prints()}
-	if s.conn, err = cluster.Connect(ctx, s.nats, s.logger); err != nil {
-		return err
-	}
-	s.onClose(func(context.Context) error { s.conn.Close(); return nil })
 	if alone {
 		return nil
 	}
@@ -114,6 +123,8 @@ func (s *server) openLease(ctx context.Context) (err error) {
 // accept refuses to serve beside a living leader that it does not go with.
 func (s *server) accept(holder cluster.Member) error {
 	switch {
+	case holder.Task != "":
+		return fmt.Errorf("%s is under way: no server can serve meanwhile", holder.Task)
 	case holder.Alone:
 		return fmt.Errorf("the server at %s serves this log alone, since it lacks %s: "+
 			"no other can serve beside it", holder.URL, strings.Join(holder.Lacks, ", "))

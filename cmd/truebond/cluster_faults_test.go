@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"net/url"
 	"os"
@@ -42,6 +43,7 @@ type stage struct {
 	hosts []*host
 	mongo string
 	load  *load
+	notes notes // of what is done to it
 }
 
 func newStage(t *testing.T) *stage {
@@ -68,11 +70,15 @@ func newStage(t *testing.T) *stage {
 	for _, h := range s.hosts {
 		places = append(places, natstest.Place{Folder: t.TempDir(), Host: h.address(), Enter: h.enter()})
 	}
-	s.nats = natstest.NewNodes(t, places, "always")
+	var args, more []string
+	if *timeline != "" {
+		args, more = []string{"--log-level", "debug"}, []string{"debug: true"}
+	}
+	s.nats = natstest.NewNodes(t, places, "always", more...)
 	s.nats.StartAll()
 	s.crowd = &crowd{t: t, env: sharedSettings(mongoURL, redis)}
 	for _, h := range s.hosts {
-		s.adds(h, s.nats.URL()).start()
+		s.adds(h, s.nats.URL(), args...).start()
 	}
 	for _, n := range s.nodes {
 		n.serves()
@@ -121,9 +127,13 @@ func (s *stage) cut(t *testing.T, sending, hearing bool) {
 		}
 	}
 	each(false)
+	s.notes.add("cut: %s", n.host.ip)
 	s.goesOn()
-	s.goesOn() // it stays cut off for a while
+	s.notes.add("commands go on")
+	time.Sleep(2 * time.Second) // it stays cut off for a while, until the others have given up its routes
+	s.goesOn()
 	each(true)
+	s.notes.add("healed")
 	if *rounds > 0 {
 		s.recovers()
 	}
@@ -180,6 +190,7 @@ func (s *stage) goesOn() {
 	if s.load.awaitMore(more) {
 		return
 	}
+	s.keepTimeline(s.t, "a minute without an acknowledgement", awaitMax)
 	for _, n := range s.nodes {
 		s.t.Logf("%s: %s\n%s", n.url(), n.role(), n.hasSaid())
 	}
@@ -203,11 +214,13 @@ func TestAClusterKeepsItsPromisesWhateverFails(t *testing.T) {
 		s.goesOn()
 		before, _ := s.load.measured()
 		var worst time.Duration
-		for range max(1, *rounds) {
+		for round := range max(1, *rounds) {
 			s.load.forgetLongest()
+			s.noteRound(f.name)
 			f.happen(s, t)
 			_, longest := s.load.measured()
 			worst = max(worst, longest)
+			s.keepTimeline(t, fmt.Sprintf("%s-%d", f.name, round+1), longest)
 		}
 		after, _ := s.load.measured()
 		t.Logf("| %s | %d | %d | longest gap %.1f s |", f.name, max(1, *rounds), after-before, worst.Seconds())

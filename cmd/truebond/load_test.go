@@ -33,6 +33,7 @@ type load struct {
 	looked   map[*person]time.Time // when somebody looked at their balance
 	lastAck  time.Time
 	longest  time.Duration // between two acknowledgements
+	notes    notes         // of what was not acknowledged, and of gaps
 }
 
 func newLoad(t testing.TB) *load {
@@ -51,6 +52,8 @@ const (
 	oddMax       = 20                     // of those that are kept
 	pauseRefused = 20 * time.Millisecond  // before the next request, for who was sent away
 	lookEvery    = 600 * time.Millisecond // a person may look at a balance 120 times a minute
+	gapNoted     = time.Second            // and more is told in the timeline
+	awaitMax     = time.Minute            // for something to be acknowledged
 )
 
 // A drive is how callers ask.
@@ -114,10 +117,9 @@ func (l *load) hasEnough() bool {
 
 // awaitMore waits until some more is acknowledged. It is false when nothing is for long.
 func (l *load) awaitMore(more int) bool {
-	const most = time.Minute
 	answered, _ := l.measured()
 	for begun, want := time.Now(), answered+more; answered < want; answered, _ = l.measured() {
-		if time.Since(begun) > most {
+		if time.Since(begun) > awaitMax {
 			return false
 		}
 		time.Sleep(time.Millisecond)
@@ -140,7 +142,7 @@ func (l *load) forgetLongest() {
 }
 
 // rememberAll notes what was promised of the charges of a call.
-func (l *load) rememberAll(r request, said []byte) {
+func (l *load) rememberAll(r request, answer *nethttp.Response, said []byte) {
 	var all struct {
 		Results []struct {
 			Status    int
@@ -161,13 +163,18 @@ func (l *load) rememberAll(r request, said []byte) {
 		one.id = fmt.Sprintf("%s-%d", r.id, i)
 		promises = append(promises, promise{one, result.Position, strconv.FormatInt(result.Available, 10)})
 	}
-	l.keep(promises...)
+	l.keep(answer, promises...)
 }
 
 // one asks for one thing. It is false when there is no answer that counts.
 func (l *load) one(client *nethttp.Client, d drive, caller int) bool {
 	r := l.pick(caller)
-	answer, said, err := r.send(client, d.at(), l.secret)
+	at, asked := d.at(), time.Now()
+	answer, said, err := r.send(client, at, l.secret)
+	if err != nil || answer.StatusCode/100 != 2 {
+		took := time.Since(asked).Round(time.Millisecond)
+		l.notes.add("%s at %s: no acknowledgement in %v: %s %v", r.id, at, took, said, err)
+	}
 	busy := err == nil && answer.StatusCode == nethttp.StatusConflict && bytes.Contains(said, []byte(`"key_busy"`))
 	switch {
 	case err != nil, l.isDark():
@@ -175,7 +182,7 @@ func (l *load) one(client *nethttp.Client, d drive, caller int) bool {
 		time.Sleep(pauseRefused)
 		return false
 	case answer.StatusCode/100 == 2 && r.path == bulkPath:
-		l.rememberAll(r, said)
+		l.rememberAll(r, answer, said)
 	case answer.StatusCode/100 == 2:
 		position := l.remember(r, answer, said)
 		if d.look && r.who != nil && l.mayLook(r.who) {
@@ -274,7 +281,7 @@ func (l *load) remember(r request, answer *nethttp.Response, said []byte) (posit
 	if members.Available != nil {
 		p.left = strconv.FormatInt(*members.Available, 10)
 	}
-	l.keep(p)
+	l.keep(answer, p)
 	if members.Intent != "" {
 		l.askAgain(paymentOf(l.t, "evt_"+r.id, members.Intent, members.Amount))
 	}
@@ -282,7 +289,7 @@ func (l *load) remember(r request, answer *nethttp.Response, said []byte) (posit
 }
 
 // keep keeps what one answer has promised, and holds it against what was promised before.
-func (l *load) keep(promises ...promise) {
+func (l *load) keep(answer *nethttp.Response, promises ...promise) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	anew := false
@@ -296,8 +303,13 @@ func (l *load) keep(promises ...promise) {
 		}
 	}
 	if anew {
+		now := time.Now()
+		gap := now.Sub(l.lastAck)
 		l.answered++
-		l.longest, l.lastAck = max(l.longest, time.Since(l.lastAck)), time.Now()
+		l.longest, l.lastAck = max(l.longest, gap), now
+		if gap > gapNoted {
+			l.notes.add("%s at %s ends a gap of %.1f s", promises[0].request.id, answer.Request.URL.Host, gap.Seconds())
+		}
 	}
 }
 

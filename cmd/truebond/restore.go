@@ -34,12 +34,17 @@ is. Of a damaged one, all that can be kept beyond the archive is kept; when some
 it says what, and does nothing without --accept-loss. The damaged log stays beside the new
 one, under another name.
 
+With --nats, the log is made in that cluster, as a stream of --replicas; --data is a server's
+data folder then. No server serves until it is whole. A stream that has other events than the
+archive is refused, and stays as it is.
+
 The signature is checked with --key, or with the key in the vault of the data folder: bring
 the vault and the secrets there first. People's keys are in no archive, and restoring brings
 none back: who was erased later than --until is erased again before the server serves.`,
 		Example: `  truebond restore --from /mnt/backup/truebond --data ./new
   truebond restore --from bucket --data ./new --until 2026-11-25T12:00:00Z
-  truebond restore --from /mnt/backup/truebond --data ./data`,
+  truebond restore --from /mnt/backup/truebond --data ./data
+  truebond restore --from bucket --data ./data --nats nats://n1:4222,nats://n2:4222,nats://n3:4222`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := demand(cmd, "from", "data"); err != nil {
@@ -210,6 +215,9 @@ func (r *restore) intoFolder(ctx context.Context, until archive.Until, found arc
 	if err := errors.Join(err, log.Close()); err != nil {
 		return err
 	}
+	if err := r.folder.addEraseAgain(done.Erased); err != nil {
+		return err
+	}
 	if err := r.prepare(done); err != nil {
 		return err
 	}
@@ -230,34 +238,6 @@ func (r *restore) place() error {
 	}
 	fmt.Fprintf(r.out, "The log is in %s.\n", r.folder.path)
 	return nil
-}
-
-// intoCluster fills the log of a cluster, which must be empty.
-func (r *restore) intoCluster(ctx context.Context, until archive.Until) (err error) {
-	log, err := openLogIn(ctx, "", r.options)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, log.Close()) }()
-	last, err := log.Last(ctx)
-	if err != nil {
-		return err
-	}
-	if last > 0 {
-		return fmt.Errorf("the cluster has a log of %d events: a restore needs one that has none; "+
-			"delete its stream first", last)
-	}
-	if err := r.folder.markRestore(restoreBegun); err != nil {
-		return err
-	}
-	done, err := r.fill(ctx, log, until, archive.Damage{})
-	if err != nil {
-		return err
-	}
-	if err := r.prepare(done); err != nil {
-		return err
-	}
-	return r.folder.remove(restoringFile)
 }
 
 // fill makes the new log and reads it back.
@@ -291,9 +271,6 @@ func (r *restore) show(ctx context.Context, step string, total uint64, do func()
 
 // prepare puts into the folder what goes with the new log.
 func (r *restore) prepare(done archive.Restored) error {
-	if err := r.folder.addEraseAgain(done.Erased); err != nil {
-		return err
-	}
 	if r.own != nil && r.own.Size > done.Last { // it speaks of a log that is no more
 		if _, err := r.folder.moveAside(checkpoints.File); err != nil {
 			return err

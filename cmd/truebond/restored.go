@@ -113,7 +113,11 @@ func (d dataFolder) eraseAgain() ([]string, error) {
 // earlier moment. Who had not signed up by then has no documents, but perhaps a key.
 func (s *server) repeatErasures(ctx context.Context) error {
 	users, err := s.folder.eraseAgain()
-	if err != nil || len(users) == 0 {
+	if err != nil {
+		return err
+	}
+	noted, err := s.eraseAgainNoted(ctx)
+	if users = append(users, noted...); err != nil || len(users) == 0 {
 		return err
 	}
 	ctx = ledger.WithCaller(ctx, ledger.Caller{Actor: events.System})
@@ -128,7 +132,7 @@ func (s *server) repeatErasures(ctx context.Context) error {
 		}
 	}
 	s.logger.InfoContext(ctx, "erased again, as before the log was restored", "people", len(users))
-	return s.folder.remove(eraseAgainFile)
+	return errors.Join(s.folder.remove(eraseAgainFile), s.forgetEraseAgain(ctx))
 }
 
 // moveAside gives a damaged log another name, under which it stays.

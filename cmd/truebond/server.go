@@ -74,7 +74,7 @@ func startServer(ctx context.Context, o options) (_ *server, err error) {
 		}
 	}()
 	for _, step := range []func(context.Context) error{
-		s.openFolder, s.openLog, s.openStore, s.openVault, s.openTree, s.openArchive, s.openRedis, s.join,
+		s.openFolder, s.openLog, s.connect, s.openStore, s.openVault, s.openTree, s.openArchive, s.openRedis, s.join,
 		s.putTogether, s.listen, s.openLease, s.run,
 	} {
 		if err := step(ctx); err != nil {
@@ -121,9 +121,12 @@ func (s *server) openFolder(context.Context) (err error) {
 	return s.folder.checkRestored()
 }
 
-// clusterTry is what one try to reach the log may take on outside servers: one that has
-// just been lost never answers, and the next one is there in seconds.
-const clusterTry = 2 * time.Second
+// On outside servers, one that has just been lost never answers, and the next one is there
+// in seconds.
+const (
+	clusterTry       = 2 * time.Second // for an append to be acknowledged, before the log is asked what became of it
+	clusterHeartbeat = time.Second     // of what follows the log; after three without one it begins anew
+)
 
 func (s *server) openLog(ctx context.Context) (err error) {
 	if s.codec, err = events.NewCodec(); err != nil {
@@ -132,7 +135,7 @@ func (s *server) openLog(ctx context.Context) (err error) {
 	o := jetstream.Options{Dir: s.folder.path, URL: s.nats, Replicas: s.replicas, Codec: s.codec, Logger: s.logger,
 		Durable: signedSize(s.folder)}
 	if s.nats != "" {
-		o.AppendTimeout = clusterTry
+		o.AppendTimeout, o.Heartbeat = clusterTry, clusterHeartbeat
 	}
 	s.log, err = jetstream.Open(ctx, o)
 	if err != nil {
@@ -154,7 +157,21 @@ func (s *server) openStore(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	return s.log.Check(ctx, positions)
+	return s.explainViews(s.log.Check(ctx, positions))
+}
+
+// explainViews says what to do with views that know another log than the one that is there.
+func (s *server) explainViews(err error) error {
+	if !errors.Is(err, jetstream.ErrShort) && !errors.Is(err, jetstream.ErrOther) {
+		return err
+	}
+	views := "move views.db, and what begins with its name, away from " + s.folder.path
+	if s.settings.MongoURL != "" {
+		views = "drop the database of MONGO_URL (not the one with _vault behind its name: it has people's keys)"
+	}
+	return fmt.Errorf("%w. The views were folded from a longer log, or another one. If this log was restored to an "+
+		"earlier moment, %s, and empty Redis: views are built again from the log. If it was not, the log has lost "+
+		"events: change nothing, and see \"Backup and restore\" in docs/operator.md", err, views)
 }
 
 func (s *server) openVault(ctx context.Context) error {

@@ -77,9 +77,15 @@ func (s *server) mayPass(err error) bool {
 // begin starts all that a leader does, and returns when commands can be taken. What
 // erasures a crash has left undone are finished before.
 func (t *term) begin(ctx context.Context, failures <-chan error) error {
+	if err := t.checkRestoredCluster(ctx); err != nil {
+		return err
+	}
 	log := fenced{t.log, t.sure}
 	t.projector = projections.NewProjector(t.store, t.log, projections.Catalogue(), t.logger)
 	if err := t.takeOver(ctx); err != nil {
+		return err
+	}
+	if err := t.checkEnd(ctx); err != nil {
 		return err
 	}
 	if err := t.projector.Prepare(ctx); err != nil {
@@ -120,6 +126,19 @@ func (t *term) begin(ctx context.Context, failures <-chan error) error {
 	}
 	t.work.start("positions", func(ctx context.Context) error { return t.shared.vouch(ctx, t.writer.Last) })
 	return t.serveOthers()
+}
+
+// checkEnd makes sure that the views go with the log. A server of the log that was cut off
+// until just now does not have all that is in the views.
+func (t *term) checkEnd(ctx context.Context) error {
+	if t.lease == nil {
+		return nil // that was done at the start
+	}
+	positions, err := t.projector.Positions(ctx)
+	if err != nil {
+		return err
+	}
+	return t.log.Check(ctx, positions)
 }
 
 // takeOver ends what the one before has left unfinished in the store.

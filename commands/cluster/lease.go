@@ -47,6 +47,8 @@ type Member struct {
 	Ready  bool              `json:"ready"`  // it takes what others pass on
 	Alone  bool              `json:"alone"`  // nobody may serve beside it, since …
 	Lacks  []string          `json:"lacks"`  // … it has not what a cluster shares
+	Task   string            `json:"task"`   // what it does in place of serving; empty: it serves
+	Asked  int64             `json:"asked"`  // when it asked for this entry: milliseconds of its own, since it began
 	Prints map[string]string `json:"prints"` // of what all members must have alike
 }
 
@@ -62,8 +64,13 @@ type Sight struct {
 // A Lease is held by one process at a time, as long as clocks run at about one speed. It
 // does not matter what they show: the holder counts from before it asked, others from
 // when they saw the entry change, each by its own monotonic clock.
+//
+// An entry may be seen long after it was asked for: one that the servers had when they lost
+// their leader is there when they have another. So others count from an earlier entry of
+// the holder's, which they saw in time, and add what its clock says was between the two.
 type Lease struct {
-	kv     jetstream.KeyValue
+	began  time.Time
+	entry  entry
 	logger *slog.Logger
 	accept func(holder Member) error
 	poke   chan struct{} // renew now
@@ -72,7 +79,7 @@ type Lease struct {
 	me       Member
 	holder   Member
 	revision uint64    // of the entry that was last seen or written
-	since    time.Time // when that was
+	since    time.Time // the holder asked for it then, or before
 	seen     int       // how many revisions of this holder's
 	until    time.Time // the lease is ours for certain; zero: it is not
 	changed  chan struct{}
@@ -86,11 +93,12 @@ func OpenLease(ctx context.Context, conn *nats.Conn, replicas int, me Member, ac
 	if err != nil {
 		return nil, fmt.Errorf("open the lease: %w", err)
 	}
-	l := &Lease{me: me, accept: accept, logger: logger, poke: make(chan struct{}, 1), changed: make(chan struct{})}
+	l := &Lease{began: time.Now(), entry: entry{conn, bucket, key}, me: me, accept: accept, logger: logger,
+		poke: make(chan struct{}, 1), changed: make(chan struct{})}
 	for {
-		l.kv, err = js.KeyValue(ctx, bucket)
+		_, err = js.KeyValue(ctx, bucket)
 		if errors.Is(err, jetstream.ErrBucketNotFound) {
-			l.kv, err = js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
+			_, err = js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
 				Bucket: bucket, Description: "who decides", History: 1, Replicas: replicas,
 			})
 		}
@@ -131,11 +139,12 @@ func (l *Lease) Run(ctx context.Context, lead func(ctx context.Context) error) e
 // take waits until the lease is ours.
 func (l *Lease) take(ctx context.Context) error {
 	for {
-		if err := l.look(ctx); err != nil {
-			return err
-		}
+		// What was seen last is enough to try: if another one has it, it cannot be written.
 		if l.free() && l.write(ctx, renewMax, l.mine()) == nil {
 			return nil
+		}
+		if err := l.look(ctx); err != nil {
+			return err
 		}
 		select {
 		case <-ctx.Done():
@@ -149,23 +158,23 @@ func (l *Lease) take(ctx context.Context) error {
 func (l *Lease) look(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, renewMax)
 	defer cancel()
-	entry, err := l.kv.Get(ctx, key)
+	value, revision, err := l.entry.read(ctx)
 	if err != nil {
-		if !errors.Is(err, jetstream.ErrKeyNotFound) {
+		if !errors.Is(err, errNoEntry) {
 			l.logger.DebugContext(ctx, "the lease cannot be read", "error", err)
 		}
 		return nil
 	}
 	var holder Member
-	if err := json.Unmarshal(entry.Value(), &holder); err != nil {
+	if err := json.Unmarshal(value, &holder); err != nil {
 		return fmt.Errorf("read the lease: %w", err)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if entry.Revision() <= l.revision {
+	if revision <= l.revision {
 		return nil // no news, or a replica's that lags behind
 	}
-	l.see(holder, entry.Revision())
+	l.see(holder, revision)
 	if l.seen > 1 && holder.ID != "" && holder.ID != l.me.ID {
 		return l.accept(holder)
 	}
@@ -174,11 +183,16 @@ func (l *Lease) look(ctx context.Context) error {
 
 // see notes an entry. Hold mu.
 func (l *Lease) see(holder Member, revision uint64) {
+	since := time.Now()
 	if holder.ID != l.holder.ID {
 		l.seen = 0
+	} else if later := time.Duration(holder.Asked-l.holder.Asked) * time.Millisecond; later > 0 {
+		if asked := l.since.Add(later); asked.Before(since) {
+			since = asked
+		}
 	}
 	l.seen++
-	l.holder, l.revision, l.since = holder, revision, time.Now()
+	l.holder, l.revision, l.since = holder, revision, since
 	close(l.changed)
 	l.changed = make(chan struct{})
 }
@@ -196,14 +210,15 @@ func (l *Lease) write(ctx context.Context, most time.Duration, entry Member) err
 	l.mu.Lock()
 	revision := l.revision
 	l.mu.Unlock()
+	asked := time.Now()
+	entry.Asked = asked.Sub(l.began).Milliseconds()
 	text, err := json.Marshal(entry)
 	if err != nil {
 		return err
 	}
-	asked := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
-	written, err := l.kv.Update(ctx, key, text, revision) // revision 0: there must be none
+	written, err := l.entry.write(ctx, text, revision)
 	if err != nil {
 		return err
 	}

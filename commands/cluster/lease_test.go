@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"sync"
@@ -171,5 +172,74 @@ func TestAnErrorOfTheLeaderEndsItAndFreesTheLease(t *testing.T) {
 	await(t, "the next leads", runs(t, conn, "b", anyone).leading)
 	if took := time.Since(since); took >= waited {
 		t.Logf("it took %v: the lease was not given up", took)
+	}
+}
+
+func TestAnEntryThatIsSeenLateCountsFromWhenItWasAskedFor(t *testing.T) {
+	conn := connect(t, natstest.Server(t, t.TempDir()).ClientURL())
+	for name, test := range map[string]struct {
+		between time.Duration // by the holder's clock
+		free    bool
+	}{
+		"asked for long ago":                 {100 * time.Millisecond, true},
+		"asked for just now":                 {4 * time.Second, false},
+		"asked for, it seems, in the future": {time.Hour, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, err := OpenLease(t.Context(), conn, 1, Member{ID: "watches"}, anyone, slog.New(slog.DiscardHandler))
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, revision, _ := l.entry.read(t.Context())
+			holds := func(asked time.Duration) {
+				t.Helper()
+				text, err := json.Marshal(Member{ID: name, Asked: asked.Milliseconds()})
+				if err == nil {
+					revision, err = l.entry.write(t.Context(), text, revision)
+				}
+				if err := errors.Join(err, l.look(t.Context())); err != nil {
+					t.Fatal(err)
+				}
+			}
+			holds(time.Second)
+			l.since = l.since.Add(-4 * time.Second) // it was seen that long ago
+			holds(time.Second + test.between)
+			if l.free() != test.free {
+				t.Errorf("free: %v, %v after it was asked for", l.free(), time.Since(l.since))
+			}
+		})
+	}
+}
+
+func TestAWriteThatIsSentTwiceCountsOnce(t *testing.T) {
+	conn := connect(t, natstest.Server(t, t.TempDir()).ClientURL())
+	if _, err := OpenLease(t.Context(), conn, 1, Member{ID: "a"}, anyone, slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+	e := entry{conn, bucket, "twice"}
+	first, err := e.write(t.Context(), []byte("one"), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.write(t.Context(), []byte("two"), 0); err == nil {
+		t.Error("a value was written over one that it does not know")
+	}
+	second, err := e.write(t.Context(), []byte("three"), first)
+	if err != nil || second <= first {
+		t.Errorf("revision %d was written over %d: %v", second, first, err)
+	}
+	if text, err := Note(t.Context(), conn, "twice"); err != nil || string(text) != "three" {
+		t.Errorf("the note is %q: %v", text, err)
+	}
+	if text, err := Note(t.Context(), conn, "none"); err != nil || text != nil {
+		t.Errorf("a note that is not there is %q: %v", text, err)
+	}
+	for range 2 {
+		if err := SetNote(t.Context(), conn, "twice", nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if text, err := Note(t.Context(), conn, "twice"); err != nil || len(text) != 0 {
+		t.Errorf("a note that was taken away is %q: %v", text, err)
 	}
 }

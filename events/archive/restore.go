@@ -49,17 +49,19 @@ type Restorer struct {
 	// Checkpoints are what the archive must be true to. Whose signatures they have was
 	// checked.
 	Checkpoints []merkle.Checkpoint
+	// Has is how many of the archive's events the new log has already, as Inspect has found.
+	Has uint64
 	// Told hears how far it is; nil: nobody does.
 	Told func(done uint64)
 }
 
-// Restore puts the archive's events into an empty log, and behind them those of a damaged
+// Restore puts the archive's events into a log that has none, or Has, and behind them those of a damaged
 // log that Inspect has found good, if any. The archive is read to its end in any case, to
 // compare it with the checkpoints. After an error the new log is of no use.
 func (r *Restorer) Restore(ctx context.Context, to NewLog, until Until, found Damage) (Restored, error) {
 	w := restoring{Restorer: r, to: to, until: until}
-	if last, err := to.Last(ctx); err != nil || last > 0 {
-		return w.done, errors.Join(err, fmt.Errorf("restore into a log of %d events: it must be empty", last))
+	if last, err := to.Last(ctx); err != nil || last != r.Has {
+		return w.done, errors.Join(err, fmt.Errorf("restore into a log of %d events: it must have %d", last, r.Has))
 	}
 	var err error
 	if w.check, err = r.checker(found); err != nil {
@@ -148,7 +150,9 @@ func (w *restoring) take(ctx context.Context, first uint64, bodies [][]byte) err
 			continue
 		}
 		w.done.tree.Add(leaf, nil)
-		w.done.Last = e.Position
+		if w.done.Last = e.Position; e.Position <= w.Has {
+			continue
+		}
 		w.waiting, w.bytes = append(w.waiting, events.Record{Event: e, Body: body}), w.bytes+len(body)
 		if len(w.waiting) >= batchEventsMax || w.bytes >= batchBytesMax {
 			if err := w.flush(ctx); err != nil {

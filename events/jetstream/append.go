@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"truebond/events"
 )
@@ -163,6 +164,7 @@ func (l *Log) settle(
 		tried := l.try(ctx, after+uint64(in), records[in:end], ahead)
 		ahead = nil
 		if tried == nil {
+			l.knows(records[end-1].Position)
 			if l.server != nil {
 				l.tail.grow(records[in:end])
 				l.sure.Store(records[end-1].Position)
@@ -214,6 +216,10 @@ type doubts struct{ short, taken int }
 
 const doubtsMax = 4
 
+// explainMax is how long the log's end is waited for. Trying again may tell as well, and
+// needs fewer of a cluster's leaders.
+const explainMax = 500 * time.Millisecond
+
 // explain finds why a position that nobody holds cannot be had: the log ends before
 // it, or one of the keys is elsewhere. nil means: try again.
 func (l *Log) explain(
@@ -222,7 +228,11 @@ func (l *Log) explain(
 	var twice *duplicateError
 	if errors.As(tried, &twice) {
 		if twice.position != 0 {
-			there, err := l.Read(ctx, twice.position)
+			body, err := l.bodyAnywhere(ctx, twice.position)
+			if err != nil {
+				return nil
+			}
+			there, err := l.record(twice.position, body)
 			if err == nil && there.Key == first.Key && twice.position != after+1 {
 				return &KeyTakenError{Key: there.Key, Position: there.Position}
 			}
@@ -231,7 +241,9 @@ func (l *Log) explain(
 		}
 	}
 	if isWrongLast(tried) {
-		if last, err := l.Last(ctx); err == nil && last < after {
+		once, cancel := context.WithTimeout(ctx, explainMax)
+		defer cancel()
+		if last, err := l.Last(once); err == nil && last < after {
 			if d.short++; d.short >= doubtsMax {
 				return fmt.Errorf("%w, at %d", ErrShort, last)
 			}
@@ -245,7 +257,7 @@ func (l *Log) explain(
 // while the server cannot write, since what it reads may not be on disk then.
 func (l *Log) find(ctx context.Context, records []events.Record) (ours int, beaten bool, err error) {
 	for ; ours < len(records); ours++ {
-		body, err := l.body(ctx, records[ours].Position)
+		body, err := l.bodyAnywhere(ctx, records[ours].Position)
 		if errors.Is(err, ErrNotFound) {
 			break
 		}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"truebond/events/askagain"
 )
 
 // The server's error codes that mean something to us.
@@ -58,7 +60,7 @@ func (l *Log) call(ctx context.Context, verb string, request, answer any) error 
 			return err
 		}
 	}
-	msg, err := l.conn.RequestWithContext(ctx, "$JS.API."+verb, body)
+	msg, err := l.request(ctx, &nats.Msg{Subject: "$JS.API." + verb, Data: body})
 	if err != nil {
 		return l.orClosed(err)
 	}
@@ -72,6 +74,14 @@ func (l *Log) call(ctx context.Context, verb string, request, answer any) error 
 		return failure.Error
 	}
 	return json.Unmarshal(msg.Data, answer)
+}
+
+// request asks the server; a cluster again and again, since its leader may just be lost.
+func (l *Log) request(ctx context.Context, msg *nats.Msg) (*nats.Msg, error) {
+	if l.server != nil {
+		return l.conn.RequestMsgWithContext(ctx, msg)
+	}
+	return askagain.Request(ctx, l.conn, msg, nil)
 }
 
 // orClosed tells a connection that Close ended from one that broke.
@@ -110,7 +120,7 @@ type pause struct{ next time.Duration }
 
 const (
 	pauseMin = 10 * time.Millisecond
-	pauseMax = time.Second
+	pauseMax = 300 * time.Millisecond
 )
 
 func newPause() *pause { return &pause{next: pauseMin} }

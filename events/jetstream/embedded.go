@@ -73,13 +73,20 @@ func startEmbedded(ctx context.Context, o Options, logger *slog.Logger) (*embedd
 	return e, nil
 }
 
+// healthTries is how often the server is asked: it waits a millisecond for itself, and on a
+// machine that has no time for it then says now and then that it has not started yet.
+const healthTries = 5
+
 // healthy fails when the stream could not be written or synced.
 func (e *embedded) healthy() error {
-	h := e.nats.Healthz(&server.HealthzOptions{Account: server.DEFAULT_GLOBAL_ACCOUNT, Stream: streamName})
-	if h.Status != "ok" {
-		return fmt.Errorf("the log's server is %s: %s", h.Status, h.Error)
+	var h *server.HealthStatus
+	for range healthTries {
+		h = e.nats.Healthz(&server.HealthzOptions{Account: server.DEFAULT_GLOBAL_ACCOUNT, Stream: streamName})
+		if h.Status == "ok" {
+			return nil
+		}
 	}
-	return nil
+	return fmt.Errorf("the log's server is %s: %s", h.Status, h.Error)
 }
 
 // stop shuts the server down, waits until all is written, and frees the folder.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -114,6 +115,9 @@ func (l *Log) followOnce(
 	if last < *after {
 		return fmt.Errorf("%w, at %d", ErrShort, last)
 	}
+	if err := l.followNear(ctx, after, last, max, yield); err != nil {
+		return err
+	}
 	s, err := l.newSession(ctx, *after+1)
 	if err != nil {
 		return err
@@ -134,6 +138,60 @@ func (l *Log) followOnce(
 	}
 }
 
+// Bounds of what is read without a consumer.
+const (
+	nearMax  = 256 // events from a cluster's log's end
+	nearOnce = 16  // at the same time
+)
+
+// followNear yields what a cluster's log has already behind a position, if that is little:
+// for a consumer the servers need a leader more than for the log, and may just choose one.
+func (l *Log) followNear(
+	ctx context.Context, after *uint64, last uint64, max int, yield func(after uint64, bodies [][]byte) error,
+) error {
+	if l.server != nil || last-*after > nearMax {
+		return nil
+	}
+	for *after < last {
+		bodies, err := l.readNear(ctx, *after, min(int(last-*after), max, nearOnce)) // #nosec G115 -- nearMax bounds it
+		if len(bodies) > 0 {
+			if err := yield(*after, bodies); err != nil {
+				return &finalError{err}
+			}
+			*after += uint64(len(bodies))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readNear reads some events that are there, up to the first one that cannot be read.
+func (l *Log) readNear(ctx context.Context, after uint64, count int) ([][]byte, error) {
+	bodies, errs := make([][]byte, count), make([]error, count)
+	var readers sync.WaitGroup
+	for i := range count {
+		readers.Go(func() {
+			position := after + 1 + uint64(i) // #nosec G115 -- an index
+			bodies[i], errs[i] = l.bodyAnywhere(ctx, position)
+			if errors.Is(errs[i], ErrNotFound) { // one that lags behind was asked
+				bodies[i], errs[i] = l.body(ctx, position)
+			}
+			if errors.Is(errs[i], ErrNotFound) {
+				errs[i] = &finalError{fmt.Errorf("%w: %d is missing, and others behind it are not", events.ErrGap, position)}
+			}
+		})
+	}
+	readers.Wait()
+	for i, err := range errs {
+		if err != nil {
+			return bodies[:i], err
+		}
+	}
+	return bodies, nil
+}
+
 // A session is a consumer of ours on the server, and what it owes us.
 type session struct {
 	log      *Log
@@ -148,6 +206,7 @@ type session struct {
 const (
 	requestTime  = 30 * time.Second
 	requestBytes = 8 << 20
+	sessionTry   = time.Second // for a cluster to make a consumer, before it is looked again what is at hand
 	consumerIdle = time.Minute // after that the server forgets a consumer that nobody asks
 )
 
@@ -169,7 +228,11 @@ func (l *Log) newSession(ctx context.Context, first uint64) (*session, error) {
 		},
 	}
 	var answer struct{}
-	once, cancel := context.WithTimeout(ctx, l.opts.ReadTimeout)
+	most := l.opts.ReadTimeout
+	if l.server == nil {
+		most = min(most, sessionTry)
+	}
+	once, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	err := l.call(once, "CONSUMER.CREATE."+streamName+"."+s.consumer, request, &answer)
 	if err != nil {

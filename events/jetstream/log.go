@@ -52,6 +52,9 @@ var (
 	// have been: it is not the log that it was.
 	ErrShort = errors.New("the log ends too early")
 
+	// ErrOther says that an event is not the one that was at its position.
+	ErrOther = errors.New("this is another log, or it was changed")
+
 	// ErrClosed says that Close was called.
 	ErrClosed = errors.New("the log is closed")
 )
@@ -68,6 +71,7 @@ type Log struct {
 	draft     draft      // guarded by appending
 	staging   staging
 	tail      *tail         // stays empty with URL
+	known     atomic.Uint64 // the log has had this event, as its servers have said
 	sure      atomic.Uint64 // an embedded log has had this event on disk for certain
 
 	life context.Context // ends with Close

@@ -8,6 +8,9 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
+
+	"github.com/nats-io/nats.go"
 
 	"truebond/events"
 )
@@ -48,6 +51,32 @@ func (l *Log) body(ctx context.Context, position uint64) ([]byte, error) {
 		return nil, fmt.Errorf("read event %d: the server sent event %d", position, answer.Message.Seq)
 	}
 	return answer.Message.Data, nil
+}
+
+// bodyAnywhere reads the event at a position from any server of a cluster. What is there is
+// in the log for certain; what is not may be at others. For this the servers need no leader.
+func (l *Log) bodyAnywhere(ctx context.Context, position uint64) ([]byte, error) {
+	if l.server != nil {
+		return l.body(ctx, position)
+	}
+	ctx, cancel := l.reading(ctx)
+	defer cancel()
+	var answer *nats.Msg
+	request := nats.NewMsg("$JS.API.DIRECT.GET." + streamName)
+	request.Data = []byte(jsonOf(map[string]uint64{"seq": position}))
+	err := l.patiently(ctx, func(ctx context.Context) (err error) {
+		answer, err = l.request(ctx, request)
+		return err
+	})
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("read event %d: %w", position, l.orClosed(err))
+	case answer.Header.Get("Status") == "404":
+		return nil, fmt.Errorf("read event %d: %w", position, ErrNotFound)
+	case answer.Header.Get("Nats-Sequence") != strconv.FormatUint(position, 10):
+		return nil, fmt.Errorf("read event %d: the server sent %v", position, answer.Header)
+	}
+	return answer.Data, nil
 }
 
 func (l *Log) record(position uint64, body []byte) (events.Record, error) {
@@ -122,10 +151,15 @@ func (l *Log) Body(ctx context.Context, position uint64) ([]byte, error) {
 
 // Check looks, at a start, whether this is the log that it was: it begins with event
 // 1, nothing is missing from it, and the event at each stored position is the one
-// whose SHA-256 (of its body) is stored with it. The error names the place.
+// whose SHA-256 (of its body) is stored with it. The error names the place. From a cluster
+// that tells an older end it waits for another one, for the time of a read.
 func (l *Log) Check(ctx context.Context, stored map[uint64][]byte) error {
-	state, err := l.state(ctx)
-	if err != nil {
+	var furthest uint64
+	for position := range stored {
+		furthest = max(furthest, position)
+	}
+	state, err := l.stateFrom(ctx, furthest)
+	if err != nil && (!errors.Is(err, errOld) || state.LastSeq >= furthest) {
 		return err
 	}
 	switch {
@@ -152,8 +186,7 @@ func (l *Log) Check(ctx context.Context, stored map[uint64][]byte) error {
 			return err
 		}
 		if sum := sha256.Sum256(body); !bytes.Equal(sum[:], stored[position]) {
-			return fmt.Errorf("event %d is not the one that was there: "+
-				"this is another log, or it was changed", position)
+			return fmt.Errorf("event %d is not the one that was there: %w", position, ErrOther)
 		}
 	}
 	return nil

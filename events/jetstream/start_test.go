@@ -357,3 +357,44 @@ func publish(t *testing.T, conn *nats.Conn, r events.Record) {
 		t.Fatal(err)
 	}
 }
+
+func TestALeaderThatNobodyFollowsIsNotBelieved(t *testing.T) {
+	info := func(last uint64, active ...time.Duration) (i streamInfo) {
+		i.State.LastSeq = last
+		for _, a := range active {
+			i.Cluster.Replicas = append(i.Cluster.Replicas, struct {
+				Active time.Duration `json:"active"`
+			}{a})
+		}
+		return i
+	}
+	for name, test := range map[string]struct {
+		info     streamInfo
+		replicas int
+		old      bool
+	}{
+		"one server alone":                {info(7), 1, false},
+		"both others follow":              {info(7, time.Second, time.Second), 3, false},
+		"one other follows":               {info(7, time.Second, time.Minute), 3, false},
+		"nobody has followed for a while": {info(7, 4*time.Second, time.Minute), 3, true},
+		"it has less than it had":         {info(6, 0, 0), 3, true},
+	} {
+		if test.info.old(test.replicas, 7) != test.old {
+			t.Errorf("%s: it is believed: %v", name, test.old)
+		}
+	}
+}
+
+// Followers tell an idle leader, too, that they follow.
+func TestALogThatRestsIsBelieved(t *testing.T) {
+	o := patient(t)
+	o.URL, _ = natstest.Cluster(t)
+	l := open(t, o)
+	w := newWriting(t, "a")
+	appended(t, l, 0, w.next(t, 0, 3))
+	time.Sleep(2 * contactMax)
+	began := time.Now()
+	if last, err := l.Last(t.Context()); err != nil || last != 3 || time.Since(began) > time.Second {
+		t.Errorf("after %v it ends at %d: %v", time.Since(began), last, err)
+	}
+}

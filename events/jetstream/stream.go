@@ -127,17 +127,67 @@ type streamState struct {
 	NumDeleted int    `json:"num_deleted"`
 }
 
-func (l *Log) state(ctx context.Context) (streamState, error) {
-	var answer struct {
-		State streamState `json:"state"`
+// streamInfo is what a server says that takes itself for the stream's leader.
+type streamInfo struct {
+	State   streamState `json:"state"`
+	Cluster struct {
+		Replicas []struct {
+			Active time.Duration `json:"active"` // since the leader heard of it
+		} `json:"replicas"`
+	} `json:"cluster"`
+}
+
+// contactMax is how long a leader may have heard of none that follow it. They choose
+// another one after four seconds without it.
+const contactMax = 3 * time.Second
+
+// errOld says that a server takes itself for the leader, and is none any more: one that was
+// cut off, and does not know yet that others have gone on.
+var errOld = errors.New("a server that was cut off tells an old end of the log")
+
+// old tells whether others may have gone on without this leader, so far as can be seen.
+func (i streamInfo) old(replicas int, known uint64) bool {
+	heard := 1 // itself
+	for _, r := range i.Cluster.Replicas {
+		if r.Active < contactMax {
+			heard++
+		}
 	}
+	return heard <= replicas/2 || i.State.LastSeq < known
+}
+
+func (l *Log) state(ctx context.Context) (streamState, error) {
+	return l.stateFrom(ctx, l.known.Load())
+}
+
+// stateFrom asks until the log ends at a position that it had already, or behind it. If it
+// never does, the answer is there beside errOld.
+func (l *Log) stateFrom(ctx context.Context, known uint64) (streamState, error) {
+	var answer streamInfo
 	ctx, cancel := l.reading(ctx)
 	defer cancel()
 	err := l.patiently(ctx, func(ctx context.Context) error {
-		return l.call(ctx, "STREAM.INFO."+streamName, nil, &answer)
+		answer = streamInfo{}
+		if err := l.call(ctx, "STREAM.INFO."+streamName, nil, &answer); err != nil {
+			return err
+		}
+		if l.server == nil && answer.old(l.opts.Replicas, known) {
+			return errOld
+		}
+		return nil
 	})
 	if err != nil {
-		return streamState{}, fmt.Errorf("ask for the log's end: %w", err)
+		return answer.State, fmt.Errorf("ask for the log's end: %w", err)
 	}
+	l.knows(answer.State.LastSeq)
 	return answer.State, nil
+}
+
+// knows remembers that the log has a position, for certain.
+func (l *Log) knows(position uint64) {
+	for known := l.known.Load(); position > known; known = l.known.Load() {
+		if l.known.CompareAndSwap(known, position) {
+			return
+		}
+	}
 }

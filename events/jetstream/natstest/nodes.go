@@ -88,8 +88,9 @@ func In(folders ...string) []Place {
 }
 
 // NewNodes sets servers up, one for each place, and starts none. Together they are a
-// cluster. sync is their jetstream block's sync_interval; empty leaves it out.
-func NewNodes(t testing.TB, places []Place, sync string) *Nodes {
+// cluster. sync is their jetstream block's sync_interval; empty leaves it out. more are
+// further lines of their configuration.
+func NewNodes(t testing.TB, places []Place, sync string, more ...string) *Nodes {
 	t.Helper()
 	n := &Nodes{t: t, running: make([]*exec.Cmd, len(places))}
 	const each = 3
@@ -106,7 +107,7 @@ func NewNodes(t testing.TB, places []Place, sync string) *Nodes {
 		dir := t.TempDir()
 		made := node{Place: place, client: at(i, 0), monitoring: at(i, 1),
 			config: filepath.Join(dir, "nats.conf"), log: filepath.Join(dir, "log")}
-		if err := os.WriteFile(made.config, made.configuration(i+1, routes, sync), 0o600); err != nil {
+		if err := os.WriteFile(made.config, made.configuration(i+1, routes, sync, more), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		n.nodes = append(n.nodes, made)
@@ -117,19 +118,22 @@ func NewNodes(t testing.TB, places []Place, sync string) *Nodes {
 
 // configuration is the file of the node with a number. A host of its own may be cut off from
 // the others: there, silence ends a connection as soon as docs/cluster.md has it.
-func (n node) configuration(number int, routes []string, sync string) []byte {
+func (n node) configuration(number int, routes []string, sync string, more []string) []byte {
 	jetstream := fmt.Sprintf("store_dir: %q", n.store())
 	if sync != "" {
 		jetstream += ", sync_interval: " + sync
 	}
-	text := fmt.Appendf(nil, "server_name: nats-%d\nlisten: %q\nhttp: %q\njetstream { %s }\nlog_file: %q\n",
-		number, n.client, n.monitoring, jetstream, n.log)
+	text := fmt.Appendf(nil, "server_name: nats-%d\nlisten: %q\nhttp: %q\njetstream { %s }\n"+
+		"log_file: %q\nlogtime: true\nlogtime_utc: true\n%s\n",
+		number, n.client, n.monitoring, jetstream, n.log, strings.Join(more, "\n"))
+	var pings string
 	if n.Host != "" {
 		text = append(text, "ping_interval: \"2s\"\nping_max: 2\n"...)
+		pings = ", ping_interval: \"500ms\", ping_max: 3"
 	}
 	if len(routes) > 1 {
-		text = fmt.Appendf(text, "cluster { name: %s, listen: %q, routes: [nats://%s] }\n",
-			clusterName, routes[number-1], strings.Join(routes, ", nats://"))
+		text = fmt.Appendf(text, "cluster { name: %s, listen: %q, routes: [nats://%s]%s }\n",
+			clusterName, routes[number-1], strings.Join(routes, ", nats://"), pings)
 	}
 	return text
 }
@@ -152,6 +156,15 @@ func (n *Nodes) Stores() []string {
 		stores = append(stores, each.store())
 	}
 	return stores
+}
+
+// Logs are the files that the nodes write their logs to.
+func (n *Nodes) Logs() []string {
+	var logs []string
+	for _, each := range n.nodes {
+		logs = append(logs, each.log)
+	}
+	return logs
 }
 
 // StartAll starts the nodes that do not run and waits until they work together.

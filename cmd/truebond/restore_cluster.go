@@ -1,0 +1,189 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nuid"
+
+	"truebond/commands/cluster"
+	"truebond/events/archive"
+	"truebond/events/jetstream"
+)
+
+// What a restore leaves beside the lease, where all servers of the cluster look.
+const (
+	restoringNote  = "restore-unfinished" // there while the log is not whole
+	eraseAgainNote = "erase-again-"       // and a number: who was erased after the moment restored to
+)
+
+// intoCluster makes the log of a cluster, or completes one that is the archive's so far. It
+// holds the lease meanwhile, so that nobody serves; when it is cut off, a note keeps servers
+// away until it was run again.
+func (r *restore) intoCluster(ctx context.Context, until archive.Until) (err error) {
+	log, err := openLogIn(ctx, "", r.options)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, log.Close()) }()
+	quiet := slog.New(slog.DiscardHandler)
+	conn, err := cluster.Connect(ctx, r.nats, quiet)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	me := cluster.Member{ID: nuid.Next(), Alone: true, Task: "`truebond restore`"}
+	lease, err := cluster.OpenLease(ctx, conn, r.replicas, me, nobodyElse, quiet)
+	if err != nil {
+		return err
+	}
+	running, done := context.WithCancel(ctx)
+	defer done()
+	err = lease.Run(running, func(held context.Context) error {
+		defer done()
+		return r.complete(held, conn, log, until)
+	})
+	return errors.Join(err, ctx.Err())
+}
+
+// nobodyElse refuses to restore while somebody holds the lease.
+func nobodyElse(holder cluster.Member) error {
+	if holder.Task != "" {
+		return fmt.Errorf("another %s is under way", holder.Task)
+	}
+	return fmt.Errorf("the server at %s serves this log: stop all servers first", holder.URL)
+}
+
+// complete restores while the lease is held.
+func (r *restore) complete(ctx context.Context, conn *nats.Conn, log *jetstream.Log, until archive.Until) error {
+	note, err := cluster.Note(ctx, conn, restoringNote)
+	if err != nil {
+		return err
+	}
+	found, err := r.inspectCluster(ctx, log)
+	if err != nil {
+		return err
+	}
+	if found.Last > 0 && found.None() && len(note) == 0 {
+		if r.until != "" {
+			return errors.New("the cluster has a log: --until makes an earlier one, on a cluster that has none")
+		}
+		fmt.Fprintf(r.out, "The log of the cluster is sound, up to position %d. Nothing was changed.\n", found.Last)
+		return nil
+	}
+	if found.Lost > 0 && r.until == "" {
+		loss := fmt.Sprintf("the events %d to %d cannot be kept: %v", found.Sound+1, found.Sound+found.Lost, found.Cause)
+		if !r.acceptLoss {
+			return fmt.Errorf("%s; nothing was changed: --accept-loss goes on without them", loss)
+		}
+		fmt.Fprintf(r.out, "Lost: %s.\n", loss)
+	}
+	if err := cluster.SetNote(ctx, conn, restoringNote, []byte(restoreBegun)); err != nil {
+		return err
+	}
+	r.restorer.Has = found.Last
+	done, err := r.fill(ctx, log, until, found)
+	if err != nil {
+		return err
+	}
+	if err := noteEraseAgain(ctx, conn, done.Erased); err != nil {
+		return err
+	}
+	if err := r.prepare(done); err != nil {
+		return err
+	}
+	if err := cluster.SetNote(ctx, conn, restoringNote, nil); err != nil {
+		return err
+	}
+	fmt.Fprintf(r.out, "The log is in the cluster at %s.\n", conn.ConnectedClusterName())
+	return nil
+}
+
+// inspectCluster compares the cluster's log with the archive. What is in a stream stays as
+// it is, so a log that is not the archive's up to its end is refused.
+func (r *restore) inspectCluster(ctx context.Context, log *jetstream.Log) (found archive.Damage, err error) {
+	err = r.show(ctx, "inspect", r.restorer.Archive.Last(), func() (err error) {
+		found, err = r.restorer.Inspect(ctx, log)
+		return err
+	})
+	const way = "a stream cannot be mended: keep a copy of it, delete it, and restore again"
+	switch {
+	case errors.Is(err, archive.ErrOther):
+		return found, fmt.Errorf("the cluster has a log of %d events that is not the archive's: %w; nothing was changed",
+			found.Last, err)
+	case err == nil && found.First > 0 && found.First <= found.Last:
+		return found, fmt.Errorf("event %d of the cluster's log is not the archive's: %w; %s", found.First, found.Why, way)
+	case err == nil && found.Last > r.restorer.Archive.Last() && found.Lost > 0:
+		return found, fmt.Errorf("the cluster's log has all of the archive, and yet lacks events: %w", found.Cause)
+	}
+	return found, err
+}
+
+// checkRestoredCluster refuses a cluster in which a restore has not ended.
+func (s *server) checkRestoredCluster(ctx context.Context) error {
+	if s.conn == nil {
+		return nil
+	}
+	note, err := cluster.Note(ctx, s.conn, restoringNote)
+	if err != nil || len(note) == 0 {
+		return err
+	}
+	return errors.New("a restore into the cluster is under way, or was cut off: what is there is not a whole log; " +
+		"run `truebond restore` again")
+}
+
+// noteEraseAgain notes people whose erasure the restored log has not, for whichever server
+// leads first.
+func noteEraseAgain(ctx context.Context, conn *nats.Conn, users []string) error {
+	const perNote = 4096
+	n := 0
+	for some := range slices.Chunk(users, perNote) {
+		text := strings.Join(some, "\n")
+		if len(text) > cluster.NoteMax {
+			return fmt.Errorf("a note of %d bytes is too long", len(text))
+		}
+		if err := cluster.SetNote(ctx, conn, fmt.Sprint(eraseAgainNote, n), []byte(text)); err != nil {
+			return err
+		}
+		n++
+	}
+	return nil
+}
+
+// eachEraseAgain does something with each note of those to erase again.
+func (s *server) eachEraseAgain(ctx context.Context, do func(name string, text []byte) error) error {
+	if s.conn == nil {
+		return nil
+	}
+	for n := 0; ; n++ {
+		name := fmt.Sprint(eraseAgainNote, n)
+		text, err := cluster.Note(ctx, s.conn, name)
+		if err != nil || len(text) == 0 {
+			return err
+		}
+		if err := do(name, text); err != nil {
+			return err
+		}
+	}
+}
+
+// eraseAgainNoted are those who are to be erased again, as the cluster was told.
+func (s *server) eraseAgainNoted(ctx context.Context) (users []string, err error) {
+	err = s.eachEraseAgain(ctx, func(_ string, text []byte) error {
+		users = append(users, strings.Fields(string(text))...)
+		return nil
+	})
+	return users, err
+}
+
+// forgetEraseAgain takes the notes away when all in them are erased.
+func (s *server) forgetEraseAgain(ctx context.Context) error {
+	return s.eachEraseAgain(ctx, func(name string, _ []byte) error {
+		return cluster.SetNote(ctx, s.conn, name, nil)
+	})
+}
