@@ -13,7 +13,7 @@ func TestDriftIsFoundNamedAndMeasured(t *testing.T) {
 	data := t.TempDir()
 	l := prepareLoad(t, data)
 	victim := l.people[1].id
-	db, err := sql.Open("sqlite", filepath.Join(data, "views.db"))
+	db, err := sql.Open("sqlite3", filepath.Join(data, "views.db"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -122,7 +122,7 @@ func (l laid) rewritten(change func([]events.Record) []events.Record) {
 // forgetSigningKey makes the vault one of a program that signed nothing.
 func (l laid) forgetSigningKey() {
 	l.t.Helper()
-	db, err := sql.Open("sqlite", filepath.Join(l.data, "vault.db"))
+	db, err := sql.Open("sqlite3", filepath.Join(l.data, "vault.db"))
 	if err != nil {
 		l.t.Fatal(err)
 	}

@@ -187,6 +187,9 @@ func (m *Mongo) Rewrap(ctx context.Context, changes []Rewrap) error {
 	return err
 }
 
+// Ping tells whether the database answers.
+func (m *Mongo) Ping(ctx context.Context) error { return m.client.Ping(ctx, readpref.Primary()) }
+
 // Close is Store's.
 func (m *Mongo) Close(ctx context.Context) error { return m.client.Disconnect(ctx) }
 

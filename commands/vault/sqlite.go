@@ -5,18 +5,16 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
-	_ "modernc.org/sqlite" // the driver
+	"truebond/sqlitefile"
 )
 
 // SQLite keeps the vault in a file of its own, which only its owner can read.
 type SQLite struct {
-	db *sql.DB
+	db   *sql.DB
+	file *sqlitefile.File
 }
 
 // Rows are only ever added at the end, and a key, its next wrapping and its tombstone
@@ -44,31 +42,23 @@ func OpenSQLite(path string) (*SQLite, error) {
 }
 
 func openSQLite(path string) (*SQLite, error) {
-	path, err := filepath.Abs(path)
-	if err != nil {
-		return nil, err
-	}
-	// SQLite gives its side files the same permissions.
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) // #nosec G304 -- the operator's choice
-	if err != nil {
-		return nil, err
-	}
-	if err := file.Close(); err != nil {
-		return nil, err
-	}
-	settings := url.Values{"_txlock": {"immediate"}, "_pragma": {
-		"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "secure_delete(ON)",
-	}}
-	name := url.URL{Scheme: "file", OmitHost: true, Path: path, RawQuery: settings.Encode()}
-	db, err := sql.Open("sqlite", name.String())
-	if err != nil {
-		return nil, err
-	}
 	// One connection: no reader of ours keeps an old page from being overwritten.
-	db.SetMaxOpenConns(1)
-	s := &SQLite{db}
+	file, err := sqlitefile.At(path)
+	if err != nil {
+		return nil, err
+	}
+	db, err := file.Open(sqlitefile.Settings{
+		// Each commit is in the file itself at once: a bit that flips in the write-ahead log, where
+		// SQLite takes it for the log's end after a crash, takes no key with it.
+		Pragmas:     []string{"synchronous(FULL)", "secure_delete(ON)", "wal_autocheckpoint(1)"},
+		Connections: 1, Writes: true,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s := &SQLite{db, file}
 	if _, err := db.Exec(sqliteSchema); err != nil {
-		return nil, errors.Join(err, db.Close())
+		return nil, errors.Join(s.noticed(err), db.Close())
 	}
 	// A crash may have come between an erasure and this.
 	if err := s.overwriteOld(context.Background()); err != nil {
@@ -79,6 +69,7 @@ func openSQLite(path string) (*SQLite, error) {
 
 // Keys is Store's.
 func (s *SQLite) Keys(ctx context.Context, owners []string) (keys []Key, record []byte, err error) {
+	defer func() { err = s.noticed(err) }()
 	// One statement, so that it sees one moment. The root's row has no owner.
 	query := `SELECT NULL, 0, record FROM root`
 	args := make([]any, len(owners))
@@ -117,7 +108,7 @@ func (s *SQLite) Keys(ctx context.Context, owners []string) (keys []Key, record 
 func (s *SQLite) AddKey(ctx context.Context, owner string, wrapped []byte) error {
 	const add = `INSERT INTO keys (owner, erased, wrapped) VALUES (?, 0, ?) ON CONFLICT (owner) DO NOTHING`
 	_, err := s.db.ExecContext(ctx, add, owner, wrapped)
-	return err
+	return s.noticed(err)
 }
 
 // Destroy is Store's. The key's old bytes are gone from the files when it returns.
@@ -125,7 +116,7 @@ func (s *SQLite) Destroy(ctx context.Context, owner string) error {
 	const destroy = `INSERT INTO keys (owner, erased, wrapped) VALUES (?, 1, zeroblob(0))
 		ON CONFLICT (owner) DO UPDATE SET erased = 1, wrapped = zeroblob(length(wrapped))`
 	if _, err := s.db.ExecContext(ctx, destroy, owner); err != nil {
-		return err
+		return s.noticed(err)
 	}
 	return s.overwriteOld(ctx)
 }
@@ -138,7 +129,7 @@ func (s *SQLite) SwapRoot(ctx context.Context, old, after []byte) (bool, error) 
 	}
 	result, err := s.db.ExecContext(ctx, statement, args...)
 	if err != nil {
-		return false, err
+		return false, s.noticed(err)
 	}
 	changed, err := result.RowsAffected()
 	if err != nil {
@@ -149,6 +140,7 @@ func (s *SQLite) SwapRoot(ctx context.Context, old, after []byte) (bool, error) 
 
 // Page is Store's.
 func (s *SQLite) Page(ctx context.Context, after string, limit int) (keys []Key, err error) {
+	defer func() { err = s.noticed(err) }()
 	const page = `SELECT owner, wrapped FROM keys WHERE owner > ? AND NOT erased ORDER BY owner LIMIT ?`
 	rows, err := s.db.QueryContext(ctx, page, after, limit)
 	if err != nil {
@@ -166,7 +158,8 @@ func (s *SQLite) Page(ctx context.Context, after string, limit int) (keys []Key,
 }
 
 // Rewrap is Store's.
-func (s *SQLite) Rewrap(ctx context.Context, changes []Rewrap) error {
+func (s *SQLite) Rewrap(ctx context.Context, changes []Rewrap) (err error) {
+	defer func() { err = s.noticed(err) }()
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
@@ -184,6 +177,26 @@ func (s *SQLite) Rewrap(ctx context.Context, changes []Rewrap) error {
 	return s.overwriteOld(ctx)
 }
 
+// Ping tells whether the file can be read, and no damage was met so far.
+func (s *SQLite) Ping(ctx context.Context) error {
+	if how := s.file.Met(); how != nil {
+		return fmt.Errorf("%w: %w", ErrDamaged, how)
+	}
+	_, _, err := s.Keys(ctx, nil)
+	return err
+}
+
+// Check reads the whole file. ErrDamaged: it is not as it was written.
+func (s *SQLite) Check(ctx context.Context) error { return s.noticed(s.file.Check(ctx, s.db)) }
+
+// noticed tells damage of the file from other errors.
+func (s *SQLite) noticed(err error) error {
+	if how := s.file.Damage(err); how != nil && !errors.Is(err, ErrDamaged) {
+		return fmt.Errorf("%w: %w", ErrDamaged, how)
+	}
+	return err
+}
+
 // Close is Store's.
 func (s *SQLite) Close(context.Context) error { return s.db.Close() }
 
@@ -195,7 +208,7 @@ func (s *SQLite) overwriteOld(ctx context.Context) error {
 		var busy, frames, moved int
 		row := s.db.QueryRowContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`)
 		if err := row.Scan(&busy, &frames, &moved); err != nil {
-			return fmt.Errorf("empty the write-ahead file: %w", err)
+			return fmt.Errorf("empty the write-ahead file: %w", s.noticed(err))
 		}
 		if busy == 0 {
 			return nil

@@ -3,9 +3,11 @@ package vault
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -61,6 +63,8 @@ func TestAnErasureThatACrashCutOffIsFinishedAtTheNextStart(t *testing.T) {
 	sealed(t, v, "ann", "msg/1", "hello")
 	keys, _, err := store.Keys(t.Context(), []string{"ann"})
 	must(t, err)
+	_, err = store.db.Exec(`PRAGMA wal_autocheckpoint = 0`) // the crash comes before
+	must(t, err)
 	_, err = store.db.Exec(`UPDATE keys SET erased = 1, wrapped = zeroblob(length(wrapped))`)
 	must(t, err)
 	// Copying the files while they are open is what a crash leaves.
@@ -76,6 +80,54 @@ func TestAnErasureThatACrashCutOffIsFinishedAtTheNextStart(t *testing.T) {
 	openedSQLite(t, after)
 	if isInFiles(t, after, keys[0].Wrapped) {
 		t.Fatal("the key is still there")
+	}
+}
+
+func TestADamagedFileIsToldAndNoKeyCountsAsMissing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "vault.db")
+	store := openedSQLite(t, path)
+	v, err := Open(t.Context(), store, secret, true)
+	must(t, err)
+	addKeys(t, v, 100)
+	must(t, store.overwriteOld(t.Context()))
+	content, err := os.ReadFile(path)
+	must(t, err)
+	for at := 4096 + 50; at < len(content); at += 4096 {
+		content[at] ^= 4
+	}
+	damaged := filepath.Join(t.TempDir(), "vault.db")
+	must(t, os.WriteFile(damaged, content, 0o600))
+	store = openedSQLite(t, damaged)
+	_, _, err = store.Keys(t.Context(), []string{"owner 7"})
+	for what, err := range map[string]error{
+		"read": err, "destroyed": store.Destroy(t.Context(), "owner 7"), "pinged": store.Ping(t.Context()),
+		"checked": store.Check(t.Context()), "added": store.AddKey(t.Context(), "owner 7", []byte("key")),
+	} {
+		if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), damaged) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+// A log that is not sound ends there for SQLite. By then the file itself has what was acknowledged.
+func TestAKeyDoesNotDependOnTheWriteAheadLog(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "vault.db")
+	store := openedSQLite(t, path)
+	v, err := Open(t.Context(), store, secret, true)
+	must(t, err)
+	text := sealed(t, v, "ann", "msg/1", "hello")
+	for _, end := range []string{"", "-wal"} { // as a crash leaves them
+		content, err := os.ReadFile(path + end)
+		must(t, err)
+		if end != "" {
+			content[50] ^= 1
+		}
+		must(t, os.WriteFile(path+".copy"+end, content, 0o600))
+	}
+	v, err = Open(t.Context(), openedSQLite(t, path+".copy"), secret, false)
+	must(t, err)
+	if got, err := v.Text(t.Context(), text); err != nil || got != "hello" {
+		t.Errorf("%q is read: %v", got, err)
 	}
 }
 

@@ -9,11 +9,16 @@ import (
 	"truebond/projections/storetest"
 )
 
-func BenchmarkWrite(b *testing.B) {
+func BenchmarkWrite(b *testing.B) { storetest.BenchmarkWrite(b, opened(b)) }
+
+func BenchmarkRead(b *testing.B) { storetest.BenchmarkRead(b, opened(b)) }
+
+func opened(b *testing.B) *sqlite.Store {
+	b.Helper()
 	store, err := sqlite.Open(filepath.Join(b.TempDir(), "views.db"))
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = store.Close(context.Background()) })
-	storetest.BenchmarkWrite(b, store)
+	return store
 }

@@ -1,9 +1,12 @@
 package sqlite
 
 import (
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -72,6 +75,74 @@ func TestQueriesReadTheirIndexInOrder(t *testing.T) {
 				t.Errorf("%+v is planned as\n%swithout %s", c.query, got, c.plan)
 			}
 		}
+	}
+}
+
+// Whatever a page holds, what was to be read there is neither missing nor wrong.
+func TestADamagedPageIsToldWithFileTableAndBytes(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "views.db")
+	store := openAt(t, path)
+	byNumber := projections.Index{Name: "number", Fields: []string{"n"}}
+	table := projections.Table{Name: "keys_1_1", View: "keys", Version: 1, Indexes: []projections.Index{byNumber}}
+	if err := store.Create(t.Context(), table); err != nil {
+		t.Fatal(err)
+	}
+	const things = 500
+	batch := projections.Batch{Tables: []string{table.Name}, To: 1, Hash: make([]byte, 32)}
+	for i := range things {
+		body := fmt.Appendf(nil, `{"n": %d, "words": "%s"}`, i, strings.Repeat("words ", 20))
+		batch.Writes = append(batch.Writes, projections.Write{Table: table.Name,
+			Document: projections.Document{ID: fmt.Sprint("key-", i), Position: 1, Body: body}})
+	}
+	if err := store.Write(t.Context(), batch); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.writer.db.Exec("PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
+		t.Fatal(err)
+	}
+	next := projections.Batch{Tables: batch.Tables, From: 1, To: 2, Hash: batch.Hash}
+	for _, w := range batch.Writes {
+		w.Position = 2
+		next.Writes = append(next.Writes, w)
+	}
+	sound, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		damaged := slices.Clone(sound)
+		for at := rand.IntN(4096); at < len(damaged); at += 4096 { // in each page but the first two
+			if at >= 2*4096 {
+				damaged[at] ^= 1 << rand.IntN(8)
+			}
+		}
+		path := filepath.Join(t.TempDir(), "views.db")
+		if err := os.WriteFile(path, damaged, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		store, err := Open(path)
+		if err != nil {
+			isDamage(t, err, path)
+			continue
+		}
+		_, err = store.Get(t.Context(), table.Name, []string{"key-7"})
+		isDamage(t, err, path)
+		_, err = store.Find(t.Context(), table.Name, projections.Query{Index: "number", Limit: 5})
+		isDamage(t, err, path)
+		isDamage(t, store.Write(t.Context(), next), path)
+		isDamage(t, store.Ping(t.Context()), path)
+		isDamage(t, store.Check(t.Context()), path)
+		if err := store.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func isDamage(t *testing.T, err error, path string) {
+	t.Helper()
+	if !errors.Is(err, projections.ErrStoreDamaged) || errors.Is(err, projections.ErrNoTable) ||
+		!strings.Contains(err.Error(), path) {
+		t.Errorf("it is told as: %v", err)
 	}
 }
 

@@ -6,14 +6,10 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"net/url"
-	"path/filepath"
 	"sync"
 
-	driver "modernc.org/sqlite"
-	lib "modernc.org/sqlite/lib"
-
 	"truebond/projections"
+	"truebond/sqlitefile"
 )
 
 // A Store is a projections.Store in a SQLite file. It is safe for use by many
@@ -21,6 +17,8 @@ import (
 type Store struct {
 	writer *statements // one connection, whose transactions begin as writers
 	reader *statements
+
+	file *sqlitefile.File
 
 	mu     sync.RWMutex
 	tables map[string]projections.Table // those that are known to exist
@@ -30,7 +28,9 @@ var _ projections.Store = (*Store)(nil)
 
 const (
 	readersMax = 8 // connections; more than cores, as reads may wait for the disk
-	layout     = 1 // of the file; raise it when it changes, and the file must be made anew
+	// layout of the file; raise it when it changes, and the file must be made anew. 1 had no checksums,
+	// and a program that knows no other would leave wrong ones.
+	layout = 2
 )
 
 // Open opens the file at path, and makes it if there is none. Its folder must exist.
@@ -43,46 +43,32 @@ func Open(path string) (*Store, error) {
 }
 
 func open(path string) (*Store, error) {
-	path, err := filepath.Abs(path)
+	file, err := sqlitefile.At(path)
 	if err != nil {
 		return nil, err
 	}
+	s := &Store{file: file, tables: map[string]projections.Table{}}
 	// A commit waits for no disk: a power cut takes the last ones, which the log gives back.
-	common := url.Values{"_pragma": {
-		"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(NORMAL)", "temp_store(MEMORY)",
-	}}
+	const synchronous = "synchronous(NORMAL)"
 	// A checkpoint of 64 MiB writes each page once, however often it has changed.
-	writing := url.Values{"_txlock": {"immediate"}, "_pragma": append([]string{
-		"wal_autocheckpoint(16384)", "cache_size(-65536)",
-	}, common["_pragma"]...)}
-	reading := url.Values{"_pragma": append([]string{
-		"query_only(1)", "cache_size(-8192)",
-	}, common["_pragma"]...)}
+	writing := []string{synchronous, "wal_autocheckpoint(16384)", "cache_size(-65536)"}
+	reading := []string{synchronous, "query_only(1)", "cache_size(-8192)"}
 
-	writer, err := connect(path, writing, 1)
+	writer, err := file.Open(sqlitefile.Settings{Pragmas: writing, Connections: 1, Writes: true, Large: true})
 	if err != nil {
 		return nil, err
 	}
+	s.writer = keepStatements(writer)
 	// The writer makes the file, so it goes first.
-	if err := prepareFile(writer.db); err != nil {
-		return nil, errors.Join(err, writer.close())
+	if err := prepareFile(writer); err != nil {
+		return nil, errors.Join(s.noticed(err), writer.Close())
 	}
-	reader, err := connect(path, reading, readersMax)
+	reader, err := file.Open(sqlitefile.Settings{Pragmas: reading, Connections: readersMax})
 	if err != nil {
-		return nil, errors.Join(err, writer.close())
+		return nil, errors.Join(err, writer.Close())
 	}
-	return &Store{writer: writer, reader: reader, tables: map[string]projections.Table{}}, nil
-}
-
-func connect(path string, settings url.Values, connections int) (*statements, error) {
-	name := url.URL{Scheme: "file", Path: path, RawQuery: settings.Encode()}
-	db, err := sql.Open("sqlite", name.String())
-	if err != nil {
-		return nil, err
-	}
-	db.SetMaxOpenConns(connections)
-	db.SetMaxIdleConns(connections)
-	return &statements{db: db, prepared: map[string]map[string]*sql.Stmt{}}, nil
+	s.reader = keepStatements(reader)
+	return s, nil
 }
 
 // prepareFile makes what must be there before any table.
@@ -91,7 +77,7 @@ func prepareFile(db *sql.DB) error {
 	if err := db.QueryRow("PRAGMA user_version").Scan(&found); err != nil {
 		return err
 	}
-	if found != 0 && found != layout {
+	if found < 0 || found > layout {
 		return fmt.Errorf("the file has layout %d and this program knows %d;"+
 			" move it away, and the views are built from the log again", found, layout)
 	}
@@ -112,31 +98,33 @@ func prepareFile(db *sql.DB) error {
 	return err
 }
 
-// Ping tells whether the file can be read.
+// Ping tells whether the file can be read, and no damage was met so far.
 func (s *Store) Ping(ctx context.Context) error {
+	if how := s.file.Met(); how != nil {
+		return fmt.Errorf("%w: %w", projections.ErrStoreDamaged, how)
+	}
 	var one int
 	if err := s.reader.db.QueryRowContext(ctx, "SELECT 1 FROM tables UNION SELECT 1").Scan(&one); err != nil {
-		return fmt.Errorf("read the views' file: %w", err)
+		return fmt.Errorf("read the views' file: %w", s.noticed(err))
 	}
 	return nil
 }
 
-// Check reads the whole file, and fails when it is not as SQLite has written it, as far as that can
-// be told: its indexes must be those of its tables. It does not know what a document should be.
+// Check reads the whole file, and fails when it is not as SQLite has written it: each page must have its
+// checksum, and indexes must be those of their tables.
 func (s *Store) Check(ctx context.Context) error {
-	var found string
-	err := s.reader.db.QueryRowContext(ctx, "PRAGMA integrity_check(1)").Scan(&found)
-	var refused *driver.Error
-	if errors.As(err, &refused) && (refused.Code() == lib.SQLITE_CORRUPT || refused.Code() == lib.SQLITE_NOTADB) {
-		return fmt.Errorf("%w: %w", projections.ErrStoreDamaged, err)
-	}
-	if err != nil {
-		return fmt.Errorf("check the views' file: %w", err)
-	}
-	if found != "ok" {
-		return fmt.Errorf("%w: %s", projections.ErrStoreDamaged, found)
+	if err := s.file.Check(ctx, s.reader.db); err != nil {
+		return fmt.Errorf("check the views' file: %w", s.noticed(err))
 	}
 	return nil
+}
+
+// noticed tells damage of the file from other errors.
+func (s *Store) noticed(err error) error {
+	if how := s.file.Damage(err); how != nil && !errors.Is(err, projections.ErrStoreDamaged) {
+		return fmt.Errorf("%w: %w", projections.ErrStoreDamaged, how)
+	}
+	return err
 }
 
 // Close ends all connections. The file is whole by itself then.
@@ -152,13 +140,13 @@ func (s *Store) Close(context.Context) error {
 func (s *Store) inTransaction(ctx context.Context, do func(*sql.Tx) error) error {
 	tx, err := s.writer.db.BeginTx(ctx, nil)
 	if err != nil {
-		return err
+		return s.noticed(err)
 	}
 	defer tx.Rollback() //nolint:errcheck // after a commit, or after an error that counts more
 	if err := do(tx); err != nil {
-		return err
+		return s.noticed(err)
 	}
-	return tx.Commit()
+	return s.noticed(tx.Commit())
 }
 
 // statements keep what was prepared on the connections of a pool, by table, so that a
@@ -167,6 +155,10 @@ type statements struct {
 	db       *sql.DB
 	mu       sync.RWMutex
 	prepared map[string]map[string]*sql.Stmt
+}
+
+func keepStatements(db *sql.DB) *statements {
+	return &statements{db: db, prepared: map[string]map[string]*sql.Stmt{}}
 }
 
 // prepare waits for a connection, so it may not be called within a transaction.

@@ -158,19 +158,19 @@ func allPresent(prefix string, columns []string) string {
 func (s *Store) Tables(ctx context.Context) ([]projections.Progress, error) {
 	rows, err := s.reader.db.QueryContext(ctx, selectTables+" ORDER BY name")
 	if err != nil {
-		return nil, fmt.Errorf("list the tables: %w", err)
+		return nil, fmt.Errorf("list the tables: %w", s.noticed(err))
 	}
 	defer rows.Close() //nolint:errcheck // Err tells
 	var all []projections.Progress
 	for rows.Next() {
 		p, err := scanProgress(rows)
 		if err != nil {
-			return nil, fmt.Errorf("list the tables: %w", err)
+			return nil, fmt.Errorf("list the tables: %w", s.noticed(err))
 		}
 		all = append(all, p)
 	}
 	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("list the tables: %w", err)
+		return nil, fmt.Errorf("list the tables: %w", s.noticed(err))
 	}
 	return all, nil
 }
@@ -263,7 +263,7 @@ func (s *Store) table(ctx context.Context, name string) (projections.Table, erro
 	if err == nil {
 		s.know(name, &t)
 	}
-	return t, err
+	return t, s.noticed(err)
 }
 
 // know remembers a table, or forgets it when t is nil.
@@ -283,8 +283,12 @@ func (s *Store) forget(table string) {
 	s.writer.forget(table)
 }
 
-// explain turns the failure of a statement on a table that is gone into ErrNoTable.
+// explain turns the failure of a statement on a table that is gone into ErrNoTable, and one that comes
+// from damage into ErrStoreDamaged.
 func (s *Store) explain(ctx context.Context, table string, err error) error {
+	if err = s.noticed(err); errors.Is(err, projections.ErrStoreDamaged) {
+		return err
+	}
 	if _, gone := tableIn(ctx, s.reader.db, table); errors.Is(gone, projections.ErrNoTable) {
 		s.forget(table)
 		return gone

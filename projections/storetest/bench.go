@@ -15,22 +15,7 @@ import (
 // conversation.
 func BenchmarkWrite(b *testing.B, store projections.Store) {
 	const batchEvents = 1000
-	tables := map[string][]projections.Index{
-		"audit_1_1": {
-			{Name: "type", Fields: []string{"type"}}, {Name: "actor", Fields: []string{"actor"}},
-			{Name: "at", Fields: []string{"at"}}, {Name: "account", Fields: []string{"accounts"}, Each: true},
-		},
-		"keys_1_1": nil, "history_1_1": nil, "accounts_1_1": nil,
-		"conversations_1_1": {{Name: "user", Fields: []string{"user", "last"}}},
-	}
-	var names []string
-	for name, indexes := range tables {
-		names = append(names, name)
-		t := projections.Table{Name: name, View: name, Version: 1, Indexes: indexes}
-		if err := store.Create(b.Context(), t); err != nil {
-			b.Fatal(err)
-		}
-	}
+	names := createTypical(b, store)
 	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // the same load in each run
 	position := uint64(0)
 	for b.Loop() {
@@ -44,6 +29,27 @@ func BenchmarkWrite(b *testing.B, store projections.Store) {
 	}
 	b.ReportMetric(float64(b.N*batchEvents)/b.Elapsed().Seconds(), "events/s")
 	b.ReportMetric(0, "ns/op") // of a batch: not what anybody asks for
+}
+
+// createTypical makes the tables that a typical batch goes to.
+func createTypical(b *testing.B, store projections.Store) (names []string) {
+	b.Helper()
+	tables := map[string][]projections.Index{
+		"audit_1_1": {
+			{Name: "type", Fields: []string{"type"}}, {Name: "actor", Fields: []string{"actor"}},
+			{Name: "at", Fields: []string{"at"}}, {Name: "account", Fields: []string{"accounts"}, Each: true},
+		},
+		"keys_1_1": nil, "history_1_1": nil, "accounts_1_1": nil,
+		"conversations_1_1": {{Name: "user", Fields: []string{"user", "last"}}},
+	}
+	for name, indexes := range tables {
+		names = append(names, name)
+		t := projections.Table{Name: name, View: name, Version: 1, Indexes: indexes}
+		if err := store.Create(b.Context(), t); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return names
 }
 
 func typicalBatch(random *rand.Rand, tables []string, from uint64, events int) projections.Batch {
@@ -81,4 +87,53 @@ func typicalBatch(random *rand.Rand, tables []string, from uint64, events int) p
 			user, partner, n)
 	}
 	return b
+}
+
+// BenchmarkRead measures what is read one after the other from 30,000 events' documents: one by its id
+// (as the writer does with a key, and as most queries begin), and twenty by an index.
+func BenchmarkRead(b *testing.B, store projections.Store) {
+	const batches, batchEvents, page = 30, 1000, 20
+	names := createTypical(b, store)
+	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // the same load in each run
+	var keys, users []string
+	for i := range batches {
+		batch := typicalBatch(random, names, uint64(i*batchEvents), batchEvents)
+		if err := store.Write(b.Context(), batch); err != nil {
+			b.Fatal(err)
+		}
+		for _, w := range batch.Writes {
+			switch w.Table {
+			case "keys_1_1":
+				keys = append(keys, w.ID)
+			case "accounts_1_1":
+				users = append(users, w.ID)
+			}
+		}
+	}
+	b.Run("one by its id", func(b *testing.B) {
+		for b.Loop() {
+			docs, err := store.Get(b.Context(), "keys_1_1", []string{keys[random.IntN(len(keys))]})
+			if err != nil || len(docs) != 1 {
+				b.Fatal(len(docs), err)
+			}
+		}
+	})
+	b.Run("twenty by an index", func(b *testing.B) {
+		for b.Loop() {
+			account := "user/" + users[random.IntN(len(users))] + "/lot"
+			q := projections.Query{Index: "account", Equal: []any{account}, Desc: true, Limit: page}
+			if docs, err := store.Find(b.Context(), "audit_1_1", q); err != nil || len(docs) == 0 {
+				b.Fatal(len(docs), err)
+			}
+		}
+	})
+	b.Run("twenty of all", func(b *testing.B) {
+		for b.Loop() {
+			after := &projections.Cursor{ID: keys[random.IntN(len(keys))]}
+			q := projections.Query{After: after, Limit: page}
+			if _, err := store.Find(b.Context(), "keys_1_1", q); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }

@@ -1,0 +1,143 @@
+package sqlitefile
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"sync/atomic"
+
+	"github.com/ncruces/go-sqlite3"
+	"github.com/ncruces/go-sqlite3/vfs"
+)
+
+// checkedVFS is SQLite's way to the disk, with eyes. The driver computes each page's checksum when it
+// writes it, in the form of https://sqlite.org/cksumvfs.html; it would check it too, but not name the
+// page, not what waits in the write-ahead log, and nothing at all once the one byte has flipped that
+// says that there are checksums.
+type checkedVFS struct {
+	met atomic.Pointer[Damage] // the last: SQLite's error loses it
+}
+
+func (v *checkedVFS) name() string { return fmt.Sprintf("checked-%p", v) }
+
+func (v *checkedVFS) damaged(path string, from int64, size int) error {
+	v.met.Store(&Damage{path, from, size})
+	return sqlite3.IOERR_DATA
+}
+
+// osFile is what the driver's own files can do, but to be mapped into memory, past all checks.
+type osFile interface {
+	vfs.FileLockState
+	vfs.FilePersistWAL
+	vfs.FilePowersafeOverwrite
+	vfs.FileSizeHint
+	vfs.FileHasMoved
+	vfs.FileSharedMemory
+}
+
+func (*checkedVFS) Open(name string, flags vfs.OpenFlag) (vfs.File, vfs.OpenFlag, error) {
+	return vfs.Find("").Open(name, flags)
+}
+
+func (*checkedVFS) Delete(name string, syncDir bool) error { return vfs.Find("").Delete(name, syncDir) }
+
+func (*checkedVFS) Access(name string, flags vfs.AccessFlag) (bool, error) {
+	return vfs.Find("").Access(name, flags)
+}
+
+func (*checkedVFS) FullPathname(name string) (string, error) { return vfs.Find("").FullPathname(name) }
+
+// OpenFilename opens a file, and has it checked if it is a database or a write-ahead log.
+func (v *checkedVFS) OpenFilename(name *vfs.Filename, flags vfs.OpenFlag) (vfs.File, vfs.OpenFlag, error) {
+	if flags&vfs.OPEN_CREATE != 0 && name != nil {
+		if err := touch(name.String()); err != nil {
+			return nil, flags, err
+		}
+	}
+	if flags&vfs.OPEN_MAIN_DB != 0 {
+		if err := touch(name.String() + "-shm"); err != nil { // the index of the write-ahead log
+			return nil, flags, err
+		}
+	}
+	file, opened, err := vfs.Find("").(vfs.VFSFilename).OpenFilename(name, flags)
+	if err != nil {
+		return nil, opened, err
+	}
+	switch {
+	case flags&vfs.OPEN_MAIN_DB != 0:
+		return &database{osFile: file.(osFile), eyes: v, path: name.String()}, opened, nil
+	case flags&vfs.OPEN_WAL != 0:
+		return &wal{osFile: file.(osFile), eyes: v, path: name.String()}, opened, nil
+	}
+	return file, opened, nil
+}
+
+// touch makes a file if there is none. The driver would let all read it.
+func touch(path string) error {
+	const owners = 0o600
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, owners)
+	if err != nil {
+		return err
+	}
+	return file.Close()
+}
+
+// Parts of a database's header, which begins page 1 (https://sqlite.org/fileformat.html).
+const (
+	headerBytes     = 100
+	reservedAt      = 20 // how many bytes at the end of each page are no content
+	applicationIDAt = 68
+	checksumBytes   = 8
+)
+
+var headerMagic = []byte("SQLite format 3\x00")
+
+// database is a file of pages, which end with their checksums.
+type database struct {
+	osFile
+	eyes   *checkedVFS
+	path   string
+	summed bool // the pages have checksums
+}
+
+func (d *database) ReadAt(p []byte, off int64) (int, error) {
+	n, err := d.osFile.ReadAt(p, off)
+	if off == 0 && n >= headerBytes && bytes.HasPrefix(p, headerMagic) {
+		d.summed = p[reservedAt] == checksumBytes
+		if !d.summed && binary.BigEndian.Uint32(p[applicationIDAt:]) == ours {
+			return 0, d.eyes.damaged(d.path, reservedAt, 1)
+		}
+	}
+	if !d.summed || n < len(p) || !isPage(n) {
+		return n, err
+	}
+	s1, s2 := sum(0, 0, p[:n-checksumBytes])
+	stored := p[n-checksumBytes:]
+	if s1 != binary.LittleEndian.Uint32(stored) || s2 != binary.LittleEndian.Uint32(stored[4:]) {
+		return 0, d.eyes.damaged(d.path, off, n)
+	}
+	return n, err
+}
+
+func (d *database) WriteAt(p []byte, off int64) (int, error) {
+	if off == 0 && len(p) >= headerBytes {
+		d.summed = p[reservedAt] == checksumBytes
+	}
+	return d.osFile.WriteAt(p, off)
+}
+
+// isPage tells whether that many bytes can be a page.
+func isPage(size int) bool {
+	const least, most = 512, 65536
+	return least <= size && size <= most && size&(size-1) == 0
+}
+
+// sum is SQLite's checksum, going on from one that there is.
+func sum(s1, s2 uint32, b []byte) (uint32, uint32) {
+	for ; len(b) >= checksumBytes; b = b[checksumBytes:] {
+		s1 += binary.LittleEndian.Uint32(b) + s2
+		s2 += binary.LittleEndian.Uint32(b[4:]) + s1
+	}
+	return s1, s2
+}

@@ -1,0 +1,75 @@
+package sqlitefile
+
+import "encoding/binary"
+
+// A write-ahead log is a header and frames; a frame is a header and a page. Checksums go on from one
+// frame to the next, and stand at the end of each header.
+const (
+	walHeaderBytes   = 32
+	frameHeaderBytes = 24
+	summedBytes      = 8 // of a frame's header
+	sumAt            = frameHeaderBytes - checksumBytes
+)
+
+// wal is a write-ahead log. SQLite checks its frames after a crash only; what they hold would then be
+// copied into the database, and get a checksum that is right.
+type wal struct {
+	osFile
+	eyes *checkedVFS
+	path string
+	// Where a transaction writes a page again that it has written already, SQLite puts off the checksums
+	// from this frame on until it ends. None but the writer sees these frames. 0: there are none.
+	unsummedFrom int64
+	headerAt     int64 // the frame header that was written last
+}
+
+func (w *wal) ReadAt(p []byte, off int64) (int, error) {
+	n, err := w.osFile.ReadAt(p, off)
+	header := off - frameHeaderBytes
+	if n < len(p) || !isFrame(header, n) || w.unsummedFrom != 0 && header >= w.unsummedFrom {
+		return n, err
+	}
+	var before [checksumBytes]byte // of the frame before, or of the log's header
+	var frame [frameHeaderBytes]byte
+	beforeAt := header - checksumBytes
+	if header > walHeaderBytes {
+		beforeAt = header - int64(n) - checksumBytes
+	}
+	if _, err := w.osFile.ReadAt(before[:], beforeAt); err != nil {
+		return 0, err
+	}
+	if _, err := w.osFile.ReadAt(frame[:], header); err != nil {
+		return 0, err
+	}
+	if !follows(before[:], frame[:], p[:n]) {
+		return 0, w.eyes.damaged(w.path, beforeAt, int(off-beforeAt)+n)
+	}
+	return n, err
+}
+
+func (w *wal) WriteAt(p []byte, off int64) (int, error) {
+	switch {
+	case len(p) == frameHeaderBytes:
+		w.headerAt = off
+		if off <= w.unsummedFrom {
+			w.unsummedFrom = 0
+		}
+	case isFrame(off-frameHeaderBytes, len(p)) && off-frameHeaderBytes != w.headerAt:
+		if header := off - frameHeaderBytes; w.unsummedFrom == 0 || header < w.unsummedFrom {
+			w.unsummedFrom = header
+		}
+	}
+	return w.osFile.WriteAt(p, off)
+}
+
+// isFrame tells whether a frame with a page of this size can begin there.
+func isFrame(header int64, page int) bool {
+	return isPage(page) && header >= walHeaderBytes && (header-walHeaderBytes)%int64(frameHeaderBytes+page) == 0
+}
+
+// follows tells whether a frame has the checksum that follows from the one before it.
+func follows(before, header, page []byte) bool {
+	s1, s2 := sum(binary.BigEndian.Uint32(before), binary.BigEndian.Uint32(before[4:]), header[:summedBytes])
+	s1, s2 = sum(s1, s2, page)
+	return s1 == binary.BigEndian.Uint32(header[sumAt:]) && s2 == binary.BigEndian.Uint32(header[sumAt+4:])
+}
