@@ -17,7 +17,8 @@ func (s *server) checks() []http.Check {
 	}
 	checks := []http.Check{
 		{Name: "log", Check: s.checkLog},
-		{Name: "store", Check: ping(s.store.Ping)},
+		{Name: "store", Check: whole(s.store.Ping)},
+		{Name: "vault", Check: whole(s.keys.Ping)},
 		{Name: "redis", Check: ping(func(ctx context.Context) error { return s.redis.Ping(ctx).Err() })},
 		{Name: "views", Check: s.checkViews},
 	}

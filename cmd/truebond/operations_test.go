@@ -21,7 +21,7 @@ func TestAServerTellsHowItIs(t *testing.T) {
 			t.Errorf("%s is not ready: %s", check.Name, ready.body)
 		}
 	}
-	if strings.Join(names, " ") != "log store redis views" {
+	if strings.Join(names, " ") != "log store vault redis views" {
 		t.Errorf("asked were %v", names)
 	}
 	if p := w.position(); p != "3" {

@@ -28,9 +28,10 @@ func openViews(ctx context.Context, mongoURL string, folder dataFolder) (project
 	return sqlite.Open(folder.join("views.db"))
 }
 
-// keyStore is a vault's store that can be closed.
+// keyStore is a vault's store that can be asked how it is, and closed.
 type keyStore interface {
 	vault.Store
+	Ping(ctx context.Context) error
 	Close(ctx context.Context) error
 }
 

@@ -28,6 +28,7 @@ type soundFolder struct {
 	people []*person
 	last   int               // position of its last event
 	shown  map[string]string // what people were shown, by who asked and for what
+	killed map[string][]byte // the stores' files as a kill would have left them, by name
 }
 
 var shownPaths = []string{
@@ -69,6 +70,7 @@ func laySoundFolder(t *testing.T) *soundFolder {
 		}
 		write(t, f.kept, w.ask("GET", "/api/audit/checkpoint", "", nil, "Ledger-Position", w.position()).is(200).body)
 		f.show(w, func(what string, a answer) { f.shown[what] = string(a.is(200).body) })
+		f.killed = storeFiles(t, f.data)
 	})
 	if code, said := runs(t, "archive", "--data", f.data, "--to", f.backup); code != exitDone {
 		t.Fatalf("no archive: %s", said)
@@ -94,8 +96,11 @@ type flip struct {
 	file   string
 	offset int64
 	log    bool // it is in the stored bytes of the log
-	killed bool // the server was killed: NATS has no index that it trusts
+	killed bool // the server was killed: NATS has no index that it trusts, stores have a write-ahead log
 }
+
+// store tells whether it is in a file of SQLite's.
+func (f flip) store() bool { return strings.Contains(f.file, ".db") && !strings.Contains(f.file, "/") }
 
 func (f flip) String() string {
 	return fmt.Sprintf("%s, %s at %d", f.what, filepath.Base(f.file), f.offset)
@@ -104,7 +109,7 @@ func (f flip) String() string {
 func (f flip) do(t *testing.T, data string) {
 	t.Helper()
 	f.invert(t, data)
-	if f.killed {
+	if f.killed && f.log {
 		if err := os.Remove(filepath.Join(data, filepath.Dir(f.file), "index.db")); err != nil {
 			t.Fatal(err)
 		}
@@ -152,10 +157,19 @@ func (f *soundFolder) flips(t *testing.T) (all []flip) {
 		for range *rotFlips {
 			all = append(all, flip{what: "any byte", file: name, offset: rand.Int64N(info.Size())})
 		}
+		if filepath.Ext(name) == ".db" && name == filepath.Base(name) {
+			all = append(all, pageFlips(t, f.data, name)...)
+		}
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+	for name, content := range f.killed {
+		for range 2 * *rotFlips {
+			all = append(all, flip{what: "any byte after a kill", file: name,
+				offset: rand.Int64N(int64(len(content))), killed: true})
+		}
 	}
 	return all
 }
@@ -219,6 +233,11 @@ func TestAFlippedBitIsHarmlessOrFound(t *testing.T) {
 func (f *soundFolder) suffers(t *testing.T, flip flip) string {
 	t.Helper()
 	data := f.copied(t)
+	if flip.store() && flip.killed {
+		for name, content := range f.killed {
+			write(t, filepath.Join(data, name), content)
+		}
+	}
 	flip.do(t, data)
 	before, err := os.ReadFile(filepath.Join(data, flip.file))
 	if err != nil {
@@ -235,7 +254,7 @@ func (f *soundFolder) suffers(t *testing.T, flip flip) string {
 		if strings.Contains(err.Error(), "goroutine ") {
 			t.Errorf("it panics: %v", err)
 		}
-		if flip.log && !strings.Contains(err.Error(), filepath.Join(data, flip.file)) {
+		if (flip.log || flip.store()) && !strings.Contains(err.Error(), filepath.Join(data, flip.file)) {
 			t.Errorf("it does not say where: %v", err)
 		}
 		if after, err := os.ReadFile(filepath.Join(data, flip.file)); flip.log && (err != nil || string(after) != string(before)) {
@@ -251,8 +270,11 @@ func (f *soundFolder) suffers(t *testing.T, flip flip) string {
 	if said := server.hasSaid(); strings.Contains(said, "goroutine ") {
 		t.Errorf("it panics: %s", said)
 	}
+	if flip.store() && len(refused) > 0 {
+		f.told(t, data, flip, server)
+	}
 	found := false
-	if filepath.Base(flip.file) == "views.db" {
+	if flip.store() {
 		code, said := runs(t, "compare", "--data", data)
 		if found = code != exitDone; found {
 			t.Log(said[strings.LastIndex(strings.TrimSpace(said), "\n")+1:])
@@ -261,13 +283,13 @@ func (f *soundFolder) suffers(t *testing.T, flip flip) string {
 	switch {
 	case flip.log:
 		t.Error("it serves a log that is damaged")
-	case len(wrong) > 0 && !found:
-		t.Errorf("wrong answers, and nothing notices: %q", wrong)
-	case found:
-		return "serves; compare finds it"
+	case len(wrong) > 0:
+		t.Errorf("wrong answers: %q", wrong)
 	case len(refused) > 0:
 		t.Logf("%q", refused)
 		return "serves, and refuses what it cannot read"
+	case found:
+		return "all answers are right; compare finds it"
 	}
 	return "all answers are right"
 }

@@ -4,14 +4,18 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"path/filepath"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"truebond/commands/vault"
 	"truebond/events/jetstream"
 	"truebond/ledger"
 	"truebond/projections"
+	"truebond/sqlitefile"
 )
 
 // scrubEvery is how often the log's files are read from one end to the other, where views
@@ -37,13 +41,16 @@ func (s *server) scrub(ctx context.Context) error {
 	return err
 }
 
-// checkFiles looks whether the files of log and views are as they were written.
+// checkFiles looks whether the files of log, views and vault are as they were written.
 func (s *server) checkFiles(ctx context.Context) error {
 	err := s.scrub(ctx)
-	if checked, ok := s.store.(interface{ Check(context.Context) error }); ok && err == nil {
-		err = checked.Check(ctx)
+	for _, store := range []any{s.store, s.keys} {
+		if checked, ok := store.(interface{ Check(context.Context) error }); ok && err == nil {
+			err = checked.Check(ctx)
+		}
 	}
-	if errors.Is(err, jetstream.ErrRotten) || errors.Is(err, projections.ErrStoreDamaged) {
+	if errors.Is(err, jetstream.ErrRotten) || errors.Is(err, projections.ErrStoreDamaged) ||
+		errors.Is(err, vault.ErrDamaged) {
 		s.logger.ErrorContext(ctx, "a file is damaged", "error", err)
 		return ledger.Refuse("damaged", "%v", err)
 	}
@@ -70,6 +77,20 @@ func (s *server) checkLog(ctx context.Context) (string, error) {
 		return "damaged on disk", rot
 	}
 	return "", s.log.Ping(ctx)
+}
+
+// whole is a check of a store that may keep its own files. Damage is told with its place.
+func whole(ping func(context.Context) error) func(context.Context) (string, error) {
+	return func(ctx context.Context) (string, error) {
+		err := ping(ctx)
+		if place := new(sqlitefile.Damage); errors.As(err, &place) {
+			return fmt.Sprintf("damaged on disk: %s from byte %d on", filepath.Base(place.File), place.From), err
+		}
+		if errors.Is(err, projections.ErrStoreDamaged) || errors.Is(err, vault.ErrDamaged) {
+			return "damaged on disk", err
+		}
+		return "", err
+	}
 }
 
 func (s *scrubs) collectors() []prometheus.Collector {

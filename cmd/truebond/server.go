@@ -38,6 +38,7 @@ type server struct {
 	reader    *projections.Reader
 	projector *shown
 	views     *views
+	keys      keyStore
 	vault     *vault.Vault
 	tree      *checkpoints.Tree
 	archiver  *archiver // nil: no archive is kept
@@ -175,11 +176,11 @@ func (s *server) explainViews(err error) error {
 }
 
 func (s *server) openVault(ctx context.Context) error {
-	keys, err := openKeys(ctx, s.settings.MongoURL, s.folder)
-	if err != nil {
+	var err error
+	if s.keys, err = openKeys(ctx, s.settings.MongoURL, s.folder); err != nil {
 		return err
 	}
-	s.onClose(keys.Close)
+	s.onClose(s.keys.Close)
 	last, err := s.log.Last(ctx)
 	if err != nil {
 		return err
@@ -188,7 +189,7 @@ func (s *server) openVault(ctx context.Context) error {
 	if s.nats != "" && len(s.lacking) == 0 {
 		options = append(options, vault.Uncached()) // others may erase
 	}
-	s.vault, err = vault.Open(ctx, keys, s.settings.JWTSecret, last == 0, options...)
+	s.vault, err = vault.Open(ctx, s.keys, s.settings.JWTSecret, last == 0, options...)
 	return s.folder.explain(err)
 }
 
