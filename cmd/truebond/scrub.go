@@ -15,7 +15,7 @@ import (
 	"truebond/events/jetstream"
 	"truebond/ledger"
 	"truebond/projections"
-	"truebond/sqlitefile"
+	"truebond/projections/sqlite/sqlitefile"
 )
 
 // scrubEvery is how often the log's files are read from one end to the other, where views

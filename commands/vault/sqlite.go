@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"truebond/sqlitefile"
+	"truebond/projections/sqlite/sqlitefile"
 )
 
 // SQLite keeps the vault in a file of its own, which only its owner can read.

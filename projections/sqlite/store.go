@@ -9,7 +9,7 @@ import (
 	"sync"
 
 	"truebond/projections"
-	"truebond/sqlitefile"
+	"truebond/projections/sqlite/sqlitefile"
 )
 
 // A Store is a projections.Store in a SQLite file. It is safe for use by many
