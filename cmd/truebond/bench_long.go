@@ -45,6 +45,9 @@ func (b *bench) longLog(ctx context.Context) error {
 		if err := b.lengthen(ctx, dataFolder{long.folder}); err != nil {
 			return fmt.Errorf("make a long log: %w", err)
 		}
+		if err := long.comeToRest(ctx); err != nil {
+			return fmt.Errorf("start on the long log: %w", err)
+		}
 		for range b.rounds {
 			for _, l := range []*longBench{short, long} {
 				if err := l.round(ctx, b.burst()); err != nil {
@@ -138,7 +141,7 @@ func (l *longBench) measure(ctx context.Context, url string, pid int, length tim
 	if err != nil {
 		return err
 	}
-	if err := warmUp(ctx, l.folder); err != nil {
+	if err := l.warmUp(ctx); err != nil {
 		return err
 	}
 	then, err := together(ctx, []caller{charge}, length)
@@ -150,9 +153,30 @@ func (l *longBench) measure(ctx context.Context, url string, pid int, length tim
 	return err
 }
 
-// warmUp waits until the folder's server knows the keys that were used.
-func warmUp(ctx context.Context, folder string) error {
-	server, err := target{data: folder}.connect(ctx)
+// comeToRest runs a server until it has made up for events that were not appended by one: its
+// tree covers them.
+func (l *longBench) comeToRest(ctx context.Context) error {
+	process, _, err := spawnServer(ctx, l.folder)
+	if err != nil {
+		return err
+	}
+	err = l.until(ctx, func(m map[string]float64) bool {
+		return m["truebond_checkpoint_position"] >= m["truebond_log_position"]
+	})
+	return errors.Join(err, process.Process.Signal(syscall.SIGTERM), process.Wait())
+}
+
+// warmUp waits until the folder's server knows the keys that were used, and has read the log's
+// files once, as it does after each start.
+func (l *longBench) warmUp(ctx context.Context) error {
+	return l.until(ctx, func(m map[string]float64) bool {
+		return m["truebond_writer_warm"] == 1 && m["truebond_log_scrubbed_timestamp_seconds"] > 0
+	})
+}
+
+// until waits until the folder's server has metrics as they are wanted.
+func (l *longBench) until(ctx context.Context, wanted func(map[string]float64) bool) error {
+	server, err := target{data: l.folder}.connect(ctx)
 	if err != nil {
 		return err
 	}
@@ -161,11 +185,18 @@ func warmUp(ctx context.Context, folder string) error {
 		if err != nil {
 			return err
 		}
-		metrics, err := io.ReadAll(answer.Body)
-		if err := errors.Join(err, answer.Body.Close()); err != nil {
+		metrics := map[string]float64{}
+		for lines := bufio.NewScanner(answer.Body); lines.Scan(); {
+			var name string
+			var value float64
+			if n, _ := fmt.Sscan(lines.Text(), &name, &value); n == 2 {
+				metrics[name] = value
+			}
+		}
+		if err := answer.Body.Close(); err != nil {
 			return err
 		}
-		if strings.Contains(string(metrics), "\ntruebond_writer_warm 1\n") {
+		if wanted(metrics) {
 			return nil
 		}
 		select {
