@@ -147,7 +147,7 @@ func (c *waiting) unpin() {
 
 // shrink forgets documents that are stored, until at most max are left or nothing more
 // may go. What was used in the last rounds stays as long as it can; a used key, for which
-// hardly anybody asks again, goes as soon as it may.
+// hardly anybody asks again, goes as soon as it may, and takes no other document's place.
 func (m *memory) shrink(max int, stored uint64) {
 	for len(m.keys) > 0 {
 		e := m.docs[m.keys[0]]
@@ -161,16 +161,16 @@ func (m *memory) shrink(max int, stored uint64) {
 		roundsKept   = 8
 		perRoundSeen = 1000 // documents looked at, on average: some ten microseconds
 	)
-	if len(m.docs) <= max || m.round < m.full {
+	if len(m.docs)-len(m.keys) <= max || m.round < m.full {
 		return
 	}
 	target := max - max/8 // so that it is not done again at once
 	m.full = m.round + 1 + uint64(len(m.docs)/perRoundSeen)
 	for ref, e := range m.docs {
-		if len(m.docs) <= target {
+		if len(m.docs)-len(m.keys) <= target {
 			return
 		}
-		if e.pins == 0 && e.position <= stored && e.used+roundsKept < m.round {
+		if ref.Fold != ledger.Keys.Name && e.pins == 0 && e.position <= stored && e.used+roundsKept < m.round {
 			delete(m.docs, ref)
 		}
 	}
