@@ -133,24 +133,29 @@ func (l *longBench) round(ctx context.Context, length time.Duration) error {
 
 func (l *longBench) measure(ctx context.Context, url string, pid int, length time.Duration) error {
 	l.ledger.url = url
-	charge, err := l.ledger.overHTTP(ctx, l.ledger.anyAccount)
-	if err != nil {
-		return err
-	}
-	first, err := together(ctx, []caller{charge}, length)
+	first, err := l.charge(ctx, length)
 	if err != nil {
 		return err
 	}
 	if err := l.warmUp(ctx); err != nil {
 		return err
 	}
-	then, err := together(ctx, []caller{charge}, length)
+	then, err := l.charge(ctx, length)
 	if err != nil {
 		return err
 	}
 	mib, err := residentMiB(pid)
 	l.first, l.commands, l.mib = append(l.first, first), append(l.commands, then), append(l.mib, mib)
 	return err
+}
+
+// charge has one caller charge accounts, over a connection of its own.
+func (l *longBench) charge(ctx context.Context, length time.Duration) (m measured, err error) {
+	one, err := l.ledger.overHTTP(ctx, l.ledger.anyAccount)
+	if err != nil {
+		return m, err
+	}
+	return together(ctx, []caller{one}, length)
 }
 
 // comeToRest runs a server until it has made up for events that were not appended by one: its
