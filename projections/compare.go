@@ -102,8 +102,8 @@ func (c *comparing) insist(ctx context.Context) error {
 	pause := c.limits.pauseFirst
 	for failures := 0; ; {
 		moved, err := c.try(ctx)
-		if err == nil || ctx.Err() != nil {
-			return err
+		if err == nil || ctx.Err() != nil || errors.Is(err, events.ErrGap) || errors.Is(err, ErrUnreadable) {
+			return err // no other try would read what is not there
 		}
 		if moved {
 			failures, pause = 0, c.limits.pauseFirst

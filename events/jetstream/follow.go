@@ -296,6 +296,9 @@ func (s *session) one(ctx context.Context, want uint64, max int) (body []byte, m
 			return nil, false, err
 		}
 		if msg == nil {
+			if err := s.log.lost(ctx, want); err != nil {
+				return nil, false, err
+			}
 			continue
 		}
 		position, waiting, err := placeOf(msg.Reply)
@@ -309,6 +312,19 @@ func (s *session) one(ctx context.Context, want uint64, max int) (body []byte, m
 		}
 		return msg.Data, waiting > 0, nil
 	}
+}
+
+// lost tells that an embedded log had an event and has it no more: its server, when it meets
+// damage, cuts that off with all behind it, and goes on as if the log ended there.
+func (l *Log) lost(ctx context.Context, want uint64) error {
+	if l.server == nil || want > l.known.Load() {
+		return nil
+	}
+	_, err := l.body(ctx, want)
+	if errors.Is(err, ErrNotFound) {
+		return &finalError{fmt.Errorf("%w: %d was in the log and is missing", events.ErrGap, want)}
+	}
+	return nil
 }
 
 // missing tells a gap in the log from an event that was lost on its way to us.
