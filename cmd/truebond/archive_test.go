@@ -77,10 +77,9 @@ func (w *world) archives() (position uint64) {
 }
 
 // bodies are the exact bytes of a data folder's log, while no server runs on it.
-func bodies(t *testing.T, data string) [][]byte {
+func bodies(t *testing.T, log jetstream.Options) (all [][]byte) {
 	t.Helper()
-	var all [][]byte
-	onLog(t, data, func(log *jetstream.Log) {
+	onLog(t, log, func(log *jetstream.Log) {
 		last, err := log.Last(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -92,13 +91,17 @@ func bodies(t *testing.T, data string) [][]byte {
 	return all
 }
 
-func onLog(t *testing.T, data string, do func(*jetstream.Log)) {
+// embeddedIn and clusterAt say which log.
+func embeddedIn(data string) jetstream.Options { return jetstream.Options{Dir: data} }
+func clusterAt(url string) jetstream.Options   { return jetstream.Options{URL: url} }
+
+func onLog(t *testing.T, o jetstream.Options, do func(*jetstream.Log)) {
 	t.Helper()
-	codec, err := events.NewCodec()
-	if err != nil {
+	var err error
+	if o.Codec, err = events.NewCodec(); err != nil {
 		t.Fatal(err)
 	}
-	log, err := jetstream.Open(t.Context(), jetstream.Options{Dir: data, Codec: codec})
+	log, err := jetstream.Open(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,12 +173,12 @@ func TestALogIsArchivedAndRestoredAndGoesOn(t *testing.T) {
 			}
 		}
 	})
-	before := bodies(t, k.data)
+	before := bodies(t, embeddedIn(k.data))
 	truebond(t, "", "verify", "--archive", k.archive).ends(t, exitDone, fmt.Sprintf("%d events", position))
 	restored := newData(t, k.data)
 	truebond(t, "", "restore", "--from", k.archive, "--data", restored).ends(t, exitDone,
 		fmt.Sprintf("Restored and read back: %d events.", position))
-	same(t, bodies(t, restored), before, int(position))
+	same(t, bodies(t, embeddedIn(restored)), before, int(position))
 	k.serves("go on", restored, func(w *world) {
 		w.logsIn(email, password).is(200)
 		w.grows()
@@ -186,7 +189,7 @@ func TestALogIsArchivedAndRestoredAndGoesOn(t *testing.T) {
 	again := t.TempDir()
 	truebond(t, "", "restore", "--from", k.archive, "--data", again).ends(t, exitMisused, "--key")
 	truebond(t, "", "restore", "--from", k.archive, "--data", again, "--unsigned").ends(t, exitDone, "")
-	same(t, bodies(t, again), bodies(t, restored), int(position))
+	same(t, bodies(t, embeddedIn(again)), bodies(t, embeddedIn(restored)), int(position))
 }
 
 func TestARestoredLogHasTheHeadersThatTheOldOneHad(t *testing.T) {
@@ -225,7 +228,7 @@ func TestALogIsArchivedToABucketAndRestoredFromIt(t *testing.T) {
 		position = w.archives()
 		w.grows()
 	})
-	before := bodies(t, k.data)
+	before := bodies(t, embeddedIn(k.data))
 	said := truebond(t, "", "archive", "--data", k.data)
 	said.ends(t, exitDone, fmt.Sprintf("Archived up to position %d in %s/bucket/prod", len(before), s3.URL))
 	if uint64(len(before)) <= position {
@@ -234,7 +237,7 @@ func TestALogIsArchivedToABucketAndRestoredFromIt(t *testing.T) {
 	truebond(t, "", "verify", "--archive", "bucket").ends(t, exitDone, "sound")
 	restored := newData(t, k.data)
 	truebond(t, "", "restore", "--from", "bucket", "--data", restored).ends(t, exitDone, "")
-	same(t, bodies(t, restored), before, len(before))
+	same(t, bodies(t, embeddedIn(restored)), before, len(before))
 }
 
 func TestAnArchiveOfAnotherLogKeepsAServerFromServing(t *testing.T) {
@@ -302,10 +305,10 @@ func TestALogIsArchivedAsItGrowsAndTheServerIsKilled(t *testing.T) {
 		}
 		grown = size
 	}
-	log := bodies(t, data)
+	log := bodies(t, embeddedIn(data))
 	restored := newData(t, data)
 	truebond(t, "", "restore", "--from", store, "--data", restored).ends(t, exitDone, "")
-	same(t, bodies(t, restored), log, grown)
+	same(t, bodies(t, embeddedIn(restored)), log, grown)
 	if grown < 100 || len(log)-grown > len(log)/2 {
 		t.Errorf("of %d events %d are archived", len(log), grown)
 	}

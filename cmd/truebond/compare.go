@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -149,6 +150,9 @@ func (s *server) compare(ctx context.Context, names []string, show func(http.Com
 		if err != nil {
 			if ctx.Err() == nil {
 				s.comparisons.failures.Inc()
+			}
+			if ctx.Err() == nil && !errors.Is(err, projections.ErrBuilding) {
+				err = cmp.Or(s.checkFiles(ctx), err) // it may have met what was damaged since they were looked at
 			}
 			return refusedIfBuilding(err)
 		}

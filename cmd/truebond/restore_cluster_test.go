@@ -60,7 +60,7 @@ func newRuin(t *testing.T) *ruin {
 	r.person.post("/api/payments/simulate/payment", map[string]any{"intent_id": intent}).is(200)
 	n.world().operate("/api/operator/archive", nil).is(200)
 	n.stops()
-	r.log = clusterBodies(t, url)
+	r.log = bodies(t, clusterAt(url))
 	return r
 }
 
@@ -94,37 +94,6 @@ func (r *ruin) restore(url, archive string, more ...string) said {
 	return truebond(r.t, "", append([]string{"restore", "--from", archive, "--data", r.data, "--nats", url}, more...)...)
 }
 
-func onClusterLog(t *testing.T, url string, do func(*jetstream.Log)) {
-	t.Helper()
-	codec, err := events.NewCodec()
-	if err != nil {
-		t.Fatal(err)
-	}
-	log, err := jetstream.Open(t.Context(), jetstream.Options{URL: url, Codec: codec})
-	if err != nil {
-		t.Fatal(err)
-	}
-	do(log)
-	if err := log.Close(); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// clusterBodies are the exact bytes of a cluster's log.
-func clusterBodies(t *testing.T, url string) (all [][]byte) {
-	t.Helper()
-	onClusterLog(t, url, func(log *jetstream.Log) {
-		last, err := log.Last(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if all, err = log.ReadBodies(t.Context(), 0, int(last)); last > 0 && err != nil {
-			t.Fatal(err)
-		}
-	})
-	return all
-}
-
 func TestTheLogOfAClusterIsRestored(t *testing.T) {
 	r := newRuin(t)
 	t.Run("whole, and goes on", r.wholeAndGoesOn)
@@ -137,7 +106,7 @@ func TestTheLogOfAClusterIsRestored(t *testing.T) {
 func (r *ruin) wholeAndGoesOn(t *testing.T) {
 	url, _ := natstest.Cluster(t)
 	r.restore(url, r.archive).ends(t, exitDone, fmt.Sprintf("Restored and read back: %d events.", len(r.log)))
-	same(t, clusterBodies(t, url), r.log, len(r.log))
+	same(t, bodies(t, clusterAt(url)), r.log, len(r.log))
 	conn, err := nats.Connect(url)
 	if err != nil {
 		t.Fatal(err)
@@ -161,7 +130,7 @@ func (r *ruin) wholeAndGoesOn(t *testing.T) {
 	truebond(t, "", "restore", "--from", r.archive, "--data", t.TempDir(), "--nats", url).
 		ends(t, exitFailed, "stop all servers first")
 	n.world().operate("/api/operator/archive", nil).is(200)
-	r.log = clusterBodies(t, url)
+	r.log = bodies(t, clusterAt(url))
 	n.world().signsUpAs("lost@example.com")
 	n.stops()
 }
@@ -170,24 +139,24 @@ func (r *ruin) tellingOfALossFirst(t *testing.T) {
 	url, _ := natstest.Cluster(t)
 	loss := fmt.Sprintf("the events %d to ", len(r.log)+1)
 	r.restore(url, r.archive).ends(t, exitFailed, loss)
-	if found := clusterBodies(t, url); len(found) > 0 {
+	if found := bodies(t, clusterAt(url)); len(found) > 0 {
 		t.Errorf("it has put %d events into the log", len(found))
 	}
 	r.restore(url, r.archive, "--accept-loss").ends(t, exitDone, "Lost: "+loss)
-	same(t, clusterBodies(t, url), r.log, len(r.log))
+	same(t, bodies(t, clusterAt(url)), r.log, len(r.log))
 	r.refuses(t, url, r.data, "the log ends too early") // the views know more
 }
 
 func (r *ruin) besideNothingElse(t *testing.T) {
 	url, _ := natstest.Cluster(t)
-	onClusterLog(t, url, func(log *jetstream.Log) { appendBodies(t, log, r.log[:3], 0) })
+	onLog(t, clusterAt(url), func(log *jetstream.Log) { appendBodies(t, log, r.log[:3], 0) })
 	r.restore(url, r.other, "--unsigned").ends(t, exitFailed, "nothing was changed")
 	changed := append([][]byte{}, r.log[:5]...)
 	changed[3] = []byte(strings.Replace(string(changed[3]), `"time"`, `"time" `, 1))
 	second, _ := natstest.Cluster(t)
-	onClusterLog(t, second, func(log *jetstream.Log) { appendBodies(t, log, changed, 0) })
+	onLog(t, clusterAt(second), func(log *jetstream.Log) { appendBodies(t, log, changed, 0) })
 	r.restore(second, r.archive).ends(t, exitFailed, "event 4 of the cluster's log is not the archive's")
-	same(t, clusterBodies(t, second), changed, len(changed))
+	same(t, bodies(t, clusterAt(second)), changed, len(changed))
 }
 
 // appendBodies puts events into a log as they are.
@@ -237,10 +206,10 @@ func (r *ruin) althoughItWasCutOff(t *testing.T) {
 	if err := cluster.SetNote(t.Context(), conn, restoringNote, []byte(restoreBegun)); err != nil {
 		t.Fatal(err)
 	}
-	onClusterLog(t, url, func(log *jetstream.Log) { appendBodies(t, log, r.log[:3], 0) })
+	onLog(t, clusterAt(url), func(log *jetstream.Log) { appendBodies(t, log, r.log[:3], 0) })
 	r.refuses(t, url, t.TempDir(), "a restore into the cluster is under way, or was cut off")
 	r.restore(url, r.archive).ends(t, exitDone, "Restored and read back")
-	same(t, clusterBodies(t, url), r.log, len(r.log))
+	same(t, bodies(t, clusterAt(url)), r.log, len(r.log))
 	if note, err := cluster.Note(t.Context(), conn, restoringNote); err != nil || len(note) > 0 {
 		t.Errorf("servers are kept away still: %q %v", note, err)
 	}
@@ -250,7 +219,7 @@ func (r *ruin) untilAMoment(t *testing.T) {
 	url, _ := natstest.Cluster(t)
 	until := []string{"--until", fmt.Sprint(r.early)}
 	r.restore(url, r.archive, until...).ends(t, exitDone, "1 people were erased later")
-	same(t, clusterBodies(t, url), r.log, int(r.early))
+	same(t, bodies(t, clusterAt(url)), r.log, int(r.early))
 	r.refuses(t, url, t.TempDir(), "drop the database of MONGO_URL (not the one with _vault behind its name")
 	client, err := mongo.Connect(t.Context(), mongooptions.Client().ApplyURI(r.mongo))
 	if err != nil {
@@ -268,7 +237,7 @@ func (r *ruin) untilAMoment(t *testing.T) {
 	w.logsIn("gone@example.com", password).is(401)
 	w.logsIn(r.person.email, password).is(200)
 	n.stops()
-	last := clusterBodies(t, url)
+	last := bodies(t, clusterAt(url))
 	erased := false
 	for _, body := range last[r.early:] {
 		erased = erased || strings.Contains(string(body), "user.erased") && strings.Contains(string(body), r.gone)

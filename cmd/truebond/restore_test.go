@@ -49,7 +49,7 @@ func damage(t *testing.T, data string, body []byte) {
 func TestALogIsRepairedOrMadeAnew(t *testing.T) {
 	t.Parallel() // it mostly waits
 	k, archived := prepared(t)
-	before := bodies(t, k.data)
+	before := bodies(t, embeddedIn(k.data))
 	if len(before) < int(archived)+2 {
 		t.Fatalf("the log ends at %d and its archive at %d", len(before), archived)
 	}
@@ -81,7 +81,7 @@ func TestALogIsRepairedOrMadeAnew(t *testing.T) {
 func aSoundLogStaysAsItIs(t *testing.T, k *keeper, before [][]byte, _ int) {
 	k.restore(k.data).ends(t, exitDone, "Nothing was changed")
 	k.restore(k.data, "--until", "3").ends(t, exitFailed, "a data folder of its own")
-	same(t, bodies(t, k.data), before, len(before))
+	same(t, bodies(t, embeddedIn(k.data)), before, len(before))
 }
 
 func (k *keeper) restore(data string, more ...string) said {
@@ -92,7 +92,7 @@ func (k *keeper) restore(data string, more ...string) said {
 func aDamagedLogIsRepaired(t *testing.T, k *keeper, before [][]byte, _ int) {
 	damage(t, k.data, before[4])
 	k.restore(k.data).ends(t, exitDone, "from event 5 on")
-	same(t, bodies(t, k.data), before, len(before))
+	same(t, bodies(t, embeddedIn(k.data)), before, len(before))
 	if _, err := os.Stat(filepath.Join(k.data, logFolder+".damaged-1")); err != nil {
 		t.Errorf("the damaged log is not there any more: %v", err)
 	}
@@ -106,7 +106,7 @@ func aLossIsToldOfFirst(t *testing.T, k *keeper, before [][]byte, archived int) 
 	damage(t, k.data, before[archived])
 	k.restore(k.data).ends(t, exitFailed, fmt.Sprintf("the events %d to %d cannot be kept", archived+1, len(before)))
 	k.restore(k.data, "--accept-loss").ends(t, exitDone, "Lost: ")
-	same(t, bodies(t, k.data), before, archived)
+	same(t, bodies(t, embeddedIn(k.data)), before, archived)
 	_, err := startServer(t.Context(), options{data: k.data, listen: "127.0.0.1:0"})
 	if err == nil || !strings.Contains(err.Error(), "it ends at") {
 		t.Errorf("with views that are ahead of the log it says %v", err)
@@ -129,7 +129,7 @@ func aLogThatIsGone(t *testing.T, k *keeper, before [][]byte, archived int) {
 	}
 	k.restore(k.data).ends(t, exitFailed, fmt.Sprintf("the events %d to %d cannot be kept", archived+1, len(before)))
 	k.restore(k.data, "--accept-loss").ends(t, exitDone, "Lost: ")
-	same(t, bodies(t, k.data), before, archived)
+	same(t, bodies(t, embeddedIn(k.data)), before, archived)
 }
 
 func aRestoreThatIsCutOff(t *testing.T, k *keeper, before [][]byte, archived int) {
@@ -163,7 +163,7 @@ func aRestoreThatIsCutOff(t *testing.T, k *keeper, before [][]byte, archived int
 		t.Fatal(err)
 	}
 	k.restore(folder.path).ends(t, exitDone, "")
-	same(t, bodies(t, folder.path), before, archived)
+	same(t, bodies(t, embeddedIn(folder.path)), before, archived)
 
 	// Cut off at the very end: whole, but not where it belongs.
 	if err := os.MkdirAll(folder.join(restoringFolder), 0o700); err != nil {
@@ -177,7 +177,7 @@ func aRestoreThatIsCutOff(t *testing.T, k *keeper, before [][]byte, archived int
 	}
 	refuses("before the log is where it belongs")
 	k.restore(folder.path).ends(t, exitDone, "The log is in")
-	same(t, bodies(t, folder.path), before, archived)
+	same(t, bodies(t, embeddedIn(folder.path)), before, archived)
 }
 
 func anArchiveIsHeldToItsSignature(t *testing.T, k *keeper, _ [][]byte, _ int) {
@@ -285,7 +285,7 @@ func TestALogIsRestoredUntilAMoment(t *testing.T) {
 	data := newData(t, k.data)
 	truebond(t, "", "restore", "--from", k.archive, "--data", data, "--until", moment.UTC().Format(time.RFC3339Nano)).
 		ends(t, exitDone, fmt.Sprintf("Restored and read back: %d events.", position))
-	same(t, bodies(t, data), bodies(t, k.data), int(position))
+	same(t, bodies(t, embeddedIn(data)), bodies(t, embeddedIn(k.data)), int(position))
 	t.Run("its archive is another one", func(t *testing.T) {
 		_, err := startServer(t.Context(), options{data: data, listen: "127.0.0.1:0", archive: k.archive})
 		if err == nil || !strings.Contains(err.Error(), "the archive has more than the log") {

@@ -31,6 +31,9 @@ type scrubs struct {
 // scrub reads the log's files. Rot that it finds makes the server not ready for good: it
 // is to be stopped and mended.
 func (s *server) scrub(ctx context.Context) error {
+	if rot := s.scrubs.rot.Load(); rot != nil {
+		return rot
+	}
 	err := s.log.Scrub(ctx)
 	if rot := new(jetstream.Rot); errors.As(err, &rot) {
 		s.scrubs.rot.Store(rot)

@@ -74,11 +74,15 @@ func (l *Log) Scrub(ctx context.Context) error {
 	if l.server == nil {
 		return nil
 	}
+	known := l.known.Load()
 	last, err := l.Last(ctx)
-	if err != nil || last == 0 {
+	if err != nil || max(last, known) == 0 {
 		return err
 	}
 	durable := l.sure.Load()
+	if last < known { // the server has met damage, and cut off what it knew
+		durable = known
+	}
 	_, unsettled := l.Settled(ctx, last) // it may be the last event that is damaged
 	if unsettled == nil {
 		durable = max(durable, last)
