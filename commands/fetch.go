@@ -145,7 +145,7 @@ func (w *Writer) catchUp(ctx context.Context) error {
 		case err == nil:
 			after += uint64(n)
 			w.memory.round++
-			w.memory.shrink(w.limits.Documents, w.stored.Stored())
+			w.memory.shrink(w.limits.Documents, w.stored.Stored(), nil) // answers that are on their way are void
 			continue
 		case errors.Is(err, events.ErrGap), errors.Is(err, events.ErrUnreadable):
 			return err

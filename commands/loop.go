@@ -272,7 +272,7 @@ func (l *loop) readAgain(ctx context.Context) error {
 func (l *loop) settleBatch(ctx context.Context, b *batch) {
 	l.settle(b.commands...)
 	l.memory.round++
-	l.memory.shrink(l.limits.Documents, l.stored.Stored())
+	l.memory.shrink(l.limits.Documents, l.stored.Stored(), l.fetching)
 	l.survey(ctx)
 }
 

@@ -147,11 +147,12 @@ func (c *waiting) unpin() {
 
 // shrink forgets documents that are stored, until at most max are left or nothing more
 // may go. What was used in the last rounds stays as long as it can; a used key, for which
-// hardly anybody asks again, goes as soon as it may, and takes no other document's place.
-func (m *memory) shrink(max int, stored uint64) {
+// hardly anybody asks again, goes as soon as it may, and takes no other document's place. One
+// that the store was asked for stays until the answer is there: it may be from before its use.
+func (m *memory) shrink(max int, stored uint64, asked map[ledger.Ref][]*waiting) {
 	for len(m.keys) > 0 {
 		e := m.docs[m.keys[0]]
-		if e != nil && (e.pins > 0 || e.position > stored) {
+		if e != nil && (e.pins > 0 || e.position > stored || len(asked[m.keys[0]]) > 0) {
 			break
 		}
 		delete(m.docs, m.keys[0])

@@ -205,7 +205,7 @@ type tardy struct {
 
 func (s *tardy) Fetch(ctx context.Context, fold string, keys []string) (map[string]StoredDocument, error) {
 	found, err := s.shelf.Fetch(ctx, fold, keys)
-	if fold == ledger.Blocks.Name && keys[0] == "bob" {
+	if keys[0] == "bob" {
 		s.asked++
 		if s.asked == 1 {
 			<-s.gate
@@ -267,6 +267,43 @@ func TestWhatWasFetchedForACommandStaysUntilItIsDecided(t *testing.T) {
 		late.got()
 		if early != 3 {
 			t.Errorf("it was run %d times: what it had was forgotten", early)
+		}
+	})
+}
+
+func TestAKeyThatIsUsedWhileTheStoreLooksForItStaysUsed(t *testing.T) {
+	atDesk(t, func(t *testing.T, d *desk) {
+		store := &tardy{shelf: d.shelf, gate: make(gate)}
+		d.shelf.keysFail.Store(true)
+		d.stored = store
+		d.open()
+		looked := make(chan error, 1)
+		go func() {
+			looked <- d.Look(t.Context(), func(tx *ledger.Tx) error {
+				_ = ledger.Load(tx, ledger.Keys, "bob")
+				return nil
+			})
+		}()
+		synctest.Wait()
+		// While the store's answer is on its way, the writer learns by itself that the key is
+		// new, has it used, and forgets it again, since it is stored.
+		d.shelf.keysFail.Store(false)
+		time.Sleep(time.Second)
+		once := func(key string) *asking {
+			return d.ask(Command{Key: key, Actor: events.System,
+				Decide: func(*ledger.Tx) (events.Payload, []events.Move, error) {
+					return events.UserBlocked{User: "ann", Blocked: "eve"}, nil, nil
+				}})
+		}
+		once("bob").got()
+		d.shelf.store(t, d.log.records...)
+		once("other").got()
+		close(store.gate)
+		if err := <-looked; err != nil {
+			t.Fatal(err)
+		}
+		if got := once("bob").got(); !got.Replayed {
+			t.Errorf("the key was used twice: %s", d.log.keys())
 		}
 	})
 }
