@@ -18,6 +18,7 @@ import (
 // After a kill the folder is still there, and the server completes what it was writing. After
 // a power cut the log may end with the beginning of a batch.
 type assembly struct {
+	memory string   // a file system in memory, where there is one
 	link   string   // where the server looks for it
 	folder string   // in memory; empty: the server has one on the disk
 	lock   *os.File // held as long as the folder is in use
@@ -26,7 +27,7 @@ type assembly struct {
 }
 
 const (
-	memory         = "/dev/shm" // a file system in memory, where there is one
+	memory         = "/dev/shm"
 	assemblyPrefix = "truebond-batches-"
 	assemblyLock   = "lock"
 	memoryRoomMin  = 32 << 20 // bytes that must be free; a batch has seldom more than one million
@@ -34,19 +35,22 @@ const (
 
 // assemblyOf is the assembly of the log in a data folder. Its folder is on the disk.
 func assemblyOf(data string) *assembly {
-	return &assembly{link: filepath.Join(streamFolder(data), "batches")}
+	return &assembly{memory: memory, link: filepath.Join(streamFolder(data), "batches")}
 }
 
 // place moves the assembly into memory. If that fails, it stays on the disk.
 func (a *assembly) place() error {
 	a.remove()
-	sweepMemory()
+	if _, err := os.Readlink(a.link); err == nil {
+		_ = os.Remove(a.link) // a killed server's; where it leads to nothing, no folder can be made
+	}
+	a.sweep()
 	var disk syscall.Statfs_t
-	if err := syscall.Statfs(memory, &disk); err != nil {
+	if err := syscall.Statfs(a.memory, &disk); err != nil {
 		return fmt.Errorf("no memory for batches: %w", err)
 	}
 	if free := disk.Bavail * uint64(disk.Bsize); free < memoryRoomMin { // #nosec G115 -- a size
-		return fmt.Errorf("no memory for batches: %s has %d bytes left", memory, free)
+		return fmt.Errorf("no memory for batches: %s has %d bytes left", a.memory, free)
 	}
 	if err := a.make(); err != nil {
 		a.remove()
@@ -58,7 +62,7 @@ func (a *assembly) place() error {
 
 // make makes the folder, which nobody else sees before it is locked.
 func (a *assembly) make() (err error) {
-	hidden, err := os.MkdirTemp(memory, "."+assemblyPrefix)
+	hidden, err := os.MkdirTemp(a.memory, "."+assemblyPrefix)
 	if err != nil {
 		return err
 	}
@@ -69,7 +73,7 @@ func (a *assembly) make() (err error) {
 	if err := syscall.Flock(int(a.lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		return err
 	}
-	shown := filepath.Join(memory, strings.TrimPrefix(filepath.Base(hidden), "."))
+	shown := filepath.Join(a.memory, strings.TrimPrefix(filepath.Base(hidden), "."))
 	if err := os.Rename(hidden, shown); err != nil {
 		return err
 	}
@@ -96,9 +100,9 @@ func (a *assembly) remove() {
 	a.folder, a.lock = "", nil
 }
 
-// sweepMemory removes the folders of processes that were killed.
-func sweepMemory() {
-	left, _ := filepath.Glob(filepath.Join(memory, assemblyPrefix+"*")) // the pattern is good
+// sweep removes the folders of processes that were killed.
+func (a *assembly) sweep() {
+	left, _ := filepath.Glob(filepath.Join(a.memory, assemblyPrefix+"*")) // the pattern is good
 	for _, folder := range left {
 		lock, err := os.OpenFile(filepath.Join(folder, assemblyLock), os.O_RDWR, 0)
 		if err != nil {

@@ -77,3 +77,20 @@ func TestAStartSweepsAwayWhatAKilledServerLeftInMemory(t *testing.T) {
 		t.Errorf("one that is in use was swept away: %v", err)
 	}
 }
+
+func TestALinkThatAKilledServerLeftIsNotInTheWayOfAFolderOnTheDisk(t *testing.T) {
+	a := assemblyOf(t.TempDir())
+	if err := os.MkdirAll(filepath.Dir(a.link), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(filepath.Join(t.TempDir(), "gone"), a.link); err != nil {
+		t.Fatal(err)
+	}
+	a.memory = filepath.Join(t.TempDir(), "none")
+	if err := a.place(); err == nil {
+		t.Fatal("batches are put together in a memory that is not there")
+	}
+	if err := os.MkdirAll(a.link, 0o700); err != nil { // as the server does
+		t.Error(err)
+	}
+}
