@@ -37,7 +37,8 @@ type Done struct {
 // Log is where events go. See events/jetstream for the contracts.
 type Log interface {
 	Append(ctx context.Context, after uint64, records []events.Record) error
-	// Stage may send ahead what an append will begin with.
+	// Stage may send ahead what an append will begin with. It does not wait for that; the
+	// records are not to be changed.
 	Stage(after uint64, records []events.Record)
 	// Batching is from how many events on an append has a cost that is worth sharing, and above
 	// how many two appends that take turns are faster than one; 0: they never are.

@@ -108,6 +108,7 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 		o.Replicas = 1
 	}
 	l := &Log{codec: o.Codec, logger: o.Logger, opts: o, tail: newTail()}
+	l.staging.bell = make(chan struct{}, 1)
 	l.life, l.end = context.WithCancelCause(context.Background())
 	l.link.Store(newLink())
 	ctx, cancel := context.WithTimeout(ctx, o.OpenTimeout)
@@ -134,6 +135,7 @@ func (l *Log) open(ctx context.Context) error {
 	if l.server != nil {
 		l.assemble()
 	}
+	go l.sendAhead()
 	return nil
 }
 

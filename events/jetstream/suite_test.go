@@ -26,6 +26,7 @@ func suite() map[string]func(*testing.T, *Log) {
 		"a batch that is half in is finished":           of(anAppendThatIsHalfInIsFinished, 20),
 		"a key that stands elsewhere beats an append":   aKeyThatStandsElsewhereBeatsAnAppend,
 		"what is sent ahead is in when it is appended":  whatIsSentAheadIsInWhenItIsAppended,
+		"two appends are sent ahead":                    twoAppendsAreSentAhead,
 		"what is sent ahead of others does no harm":     whatIsSentAheadOfOthersDoesNoHarm,
 		"a follower sees all, however it is appended":   aFollowerSeesAllHoweverItIsAppended,
 		"an append beyond the end is refused":           anAppendBeyondTheEndIsRefused,
