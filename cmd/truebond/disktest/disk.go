@@ -4,6 +4,7 @@ package disktest
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -126,17 +127,25 @@ func (d *Disk) TurnReadOnly(t testing.TB) {
 // MakeRoom.
 func (d *Disk) FillUp(t testing.TB, leave int64) {
 	t.Helper()
-	var space syscall.Statfs_t
-	if err := syscall.Statfs(d.Dir, &space); err != nil {
-		t.Fatal(err)
+	const tries = 5 // whoever writes meanwhile may take more than is left to them
+	var err error
+	for range tries {
+		var space syscall.Statfs_t
+		if err := syscall.Statfs(d.Dir, &space); err != nil {
+			t.Fatal(err)
+		}
+		size := int64(space.Bavail)*space.Bsize - leave
+		if size <= 0 {
+			return
+		}
+		if err = run("fallocate", "-l", fmt.Sprint(size), d.ballast()); err == nil {
+			return
+		}
+		if err := os.Remove(d.ballast()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatalf("fill the disk up: %v", err)
+		}
 	}
-	size := int64(space.Bavail)*space.Bsize - leave
-	if size <= 0 {
-		return
-	}
-	if err := run("fallocate", "-l", fmt.Sprint(size), d.ballast()); err != nil {
-		t.Fatalf("fill the disk up: %v", err)
-	}
+	t.Fatalf("fill the disk up: %v", err)
 }
 
 // MakeRoom undoes FillUp.
