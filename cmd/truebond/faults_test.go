@@ -83,7 +83,11 @@ func killRedis(r *trial) {
 func fillDisk(r *trial) {
 	const leave = 2 << 20
 	r.disks[0].FillUp(r.t, leave)
+	// The views may be the first to take nothing. Who asks again waits for them then, each time
+	// for seconds, and one caller alone would hardly write to the log any more.
+	more := r.load.run(r.server.url, 16)
 	r.stopsBecause("no space left on device")
+	more.Wait()
 	r.disks[0].MakeRoom(r.t)
 	r.start()
 	r.callers = r.load.run(r.server.url, 16)
