@@ -103,7 +103,8 @@ func (a *assembly) remove() {
 // sweep removes the folders of processes that were killed.
 func (a *assembly) sweep() {
 	left, _ := filepath.Glob(filepath.Join(a.memory, assemblyPrefix+"*")) // the pattern is good
-	for _, folder := range left {
+	hidden, _ := filepath.Glob(filepath.Join(a.memory, "."+assemblyPrefix+"*"))
+	for _, folder := range append(left, hidden...) {
 		lock, err := os.OpenFile(filepath.Join(folder, assemblyLock), os.O_RDWR, 0)
 		if err != nil {
 			continue // somebody else's, or just being removed
