@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // rootCommand is the program's command line: one line a subcommand.
@@ -26,6 +27,7 @@ One command starts all of it. Nothing else needs to be installed or set up.`,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 		Args:              cobra.ArbitraryArgs,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return refuseEmpty(cmd) },
 		RunE:              only,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &misuseError{err} })
@@ -66,6 +68,18 @@ func demand(cmd *cobra.Command, flags ...string) error {
 		}
 	}
 	return nil
+}
+
+// refuseEmpty refuses flags that were given with nothing in them, as a shell does it with a
+// variable that is not set. Taken for absent, they would have something else checked,
+// restored or served than was meant.
+func refuseEmpty(cmd *cobra.Command) (err error) {
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if f.Value.String() == "" && err == nil {
+			err = misused("--%s is empty", f.Name)
+		}
+	})
+	return err
 }
 
 // only is for commands that do nothing but hold others.

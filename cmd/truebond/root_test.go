@@ -83,6 +83,14 @@ func TestAWrongCommandLineIsAMisuseThatNamesTheFault(t *testing.T) {
 	}
 }
 
+func TestAFlagOfAVariableThatIsNotSetIsNotTakenForAbsent(t *testing.T) {
+	for _, line := range []string{
+		"verify --archive=", "verify --key=", "restore --from x --data y --until=", "archive --nats=",
+	} {
+		truebond(t, "", strings.Fields(line)...).ends(t, exitMisused, "is empty")
+	}
+}
+
 func TestItSaysItsVersion(t *testing.T) {
 	truebond(t, "", "version").ends(t, exitDone, "truebond ")
 }
