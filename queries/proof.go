@@ -234,7 +234,8 @@ type Sizes struct {
 func (in Sizes) Validate() error {
 	return validation.ValidateStruct(&in,
 		validation.Field(&in.From, oneOrMore,
-			validation.Max(in.To).Error(fmt.Sprintf("must be no more than to, which is %d", in.To))),
+			validation.When(in.To > 0, // else it is to that is wrong
+				validation.Max(in.To).Error(fmt.Sprintf("must be no more than to, which is %d", in.To)))),
 		validation.Field(&in.To, oneOrMore))
 }
 

@@ -238,7 +238,7 @@ func whatIsAskedWronglyIsNamed(t *testing.T, w *world, finance string) {
 		"/api/audit/proof/2?size=1":                  {400, "beyond_checkpoint", "#/position", "path"},
 		"/api/audit/proof/1?sice=1":                  {400, "invalid_fields", "#/sice", "query"},
 		"/api/audit/consistency":                     {422, "invalid_values", "#/from", "query"},
-		"/api/audit/consistency?from=1":              {422, "invalid_values", "#/from", "query"},
+		"/api/audit/consistency?from=1":              {422, "invalid_values", "#/to", "query"},
 		"/api/audit/consistency?from=3&to=2":         {422, "invalid_values", "#/from", "query"},
 		"/api/audit/consistency?from=0&to=2":         {422, "invalid_values", "#/from", "query"},
 		"/api/audit/consistency?from=1&to=" + beyond: {400, "beyond_checkpoint", "#/to", "query"},
