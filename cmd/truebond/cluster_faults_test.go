@@ -265,7 +265,7 @@ func (s *stage) check(t *testing.T) {
 	for _, problem := range v.all() {
 		t.Error(problem)
 	}
-	t.Logf("%d asked, %d acknowledged, %d lost, %d doubled, %d wrong; the log ends at %d",
+	t.Logf("%d calls, %d commands acknowledged (of those in bulk, each one), %d lost, %d doubled, %d wrong; the log ends at %d",
 		s.load.asked, v.acknowledged, len(v.lost), len(v.doubled), len(v.wrong), last)
 	if v.acknowledged < 100 {
 		t.Errorf("only %d commands were acknowledged; that shows nothing", v.acknowledged)

@@ -130,7 +130,7 @@ func (k kind) run(t *testing.T, times int) tally {
 	if k.fate == loses && len(result.events.lost) == 0 {
 		t.Error("nothing was lost where something had to be: these rounds cannot fail")
 	}
-	t.Logf("%d rounds, %d asked, %d acknowledged, %d lost, %d doubled; %d batches of %d events",
+	t.Logf("%d rounds, %d calls, %d commands acknowledged (of those in bulk, each one), %d lost, %d doubled; %d batches of %d events",
 		result.rounds, l.asked, result.events.acknowledged, len(result.events.lost), len(result.events.doubled),
 		result.batches, result.inThem)
 	return result
