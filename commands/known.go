@@ -3,8 +3,11 @@ package commands
 import (
 	"context"
 	"hash/maphash"
+	"runtime"
 	"sync/atomic"
+	"syscall"
 	"time"
+	"unsafe"
 
 	"truebond/ledger"
 )
@@ -15,9 +18,9 @@ import (
 // Singler: Cache-, Hash- and Space-Efficient Bloom Filters, 2007).
 type keyFilter struct {
 	seed   maphash.Seed
-	blocks []filterBlock
-	room   uint64 // keys that it was made for; with more, it is less often sure
-	held   uint64 // keys that were added as they were used; read and written by the writer's loop
+	blocks []filterBlock // see outsideHeap
+	room   uint64        // keys that it was made for; with more, it is less often sure
+	held   uint64        // keys that were added as they were used; read and written by the writer's loop
 }
 
 // A filterBlock has one bit of each word set for a key.
@@ -30,9 +33,22 @@ const (
 )
 
 func newKeyFilter(keys uint64) *keyFilter {
-	const block = 64
-	count := min(keys*bitsPerKey/8, filterBytesMax)/block + 1
-	return &keyFilter{seed: maphash.MakeSeed(), blocks: make([]filterBlock, count), room: keys}
+	count := min(keys*bitsPerKey/8, filterBytesMax)/uint64(unsafe.Sizeof(filterBlock{})) + 1
+	f := &keyFilter{seed: maphash.MakeSeed(), room: keys}
+	f.blocks = outsideHeap(f, int(count)) // #nosec G115 -- filterBytesMax bounds it
+	return f
+}
+
+// outsideHeap gives a filter its blocks, until nothing refers to it any more. In Go's heap they
+// would have the collector leave several times their size in garbage.
+func outsideHeap(f *keyFilter, count int) []filterBlock {
+	size := count * int(unsafe.Sizeof(filterBlock{}))
+	memory, err := syscall.Mmap(-1, 0, size, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	if err != nil {
+		return make([]filterBlock, count)
+	}
+	runtime.AddCleanup(f, func(memory []byte) { _ = syscall.Munmap(memory) }, memory)
+	return unsafe.Slice((*filterBlock)(unsafe.Pointer(&memory[0])), count) // #nosec G103 -- it is a page's beginning
 }
 
 // place is the block of a key, and what chooses its bits.
@@ -48,10 +64,12 @@ func (f *keyFilter) add(key string) {
 	for i := range block {
 		atomic.OrUint64(&block[i], 1<<(bits>>(6*i)&63))
 	}
+	runtime.KeepAlive(f)
 }
 
 // never tells whether a key was never used for certain.
 func (f *keyFilter) never(key string) bool {
+	defer runtime.KeepAlive(f)
 	block, bits := f.place(key)
 	for i := range block {
 		if atomic.LoadUint64(&block[i])&(1<<(bits>>(6*i)&63)) == 0 {
@@ -88,7 +106,7 @@ func (w *Writer) survey(ctx context.Context) {
 		return
 	}
 	used := w.last.Load() // an event has a key
-	filter := newKeyFilter(filterKeysMin + 2*used)
+	filter := newKeyFilter(filterKeysMin + used + used/4)
 	filter.held = used
 	known.next = filter
 	for ref := range w.memory.docs {
