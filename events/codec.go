@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -110,8 +109,21 @@ func (c *Codec) check(e Event) (Type, error) {
 
 // isPrintable tells whether a text comes back from JSON, and stays in one line.
 func isPrintable(text string) bool {
+	if isPlain(text) {
+		return true
+	}
 	strange := func(r rune) bool { return !unicode.IsPrint(r) }
 	return utf8.ValidString(text) && !strings.ContainsFunc(text, strange)
+}
+
+// isPlain tells whether a text is of visible ASCII and spaces, as nearly all keys are.
+func isPlain(text string) bool {
+	for i := range len(text) {
+		if text[i] < ' ' || text[i] > '~' {
+			return false
+		}
+	}
+	return true
 }
 
 // hasPlainYear tells whether RFC 3339 can write a time in UTC.
@@ -165,7 +177,7 @@ func (c *Codec) EachHeader(e Event, tell func(name, value string)) {
 	tell("ce-source", "/truebond")
 	tell("ce-type", name)
 	tell("ce-time", e.Time.Format(time.RFC3339Nano))
-	tell("ce-dataschema", "/schemas/"+name+"/"+strconv.Itoa(c.types[name].Schema))
+	tell("ce-dataschema", c.types[name].dataSchema)
 	tell("content-type", "application/json")
 	if subjects := e.Data.Subjects(); len(subjects) > 0 {
 		tell("ce-subject", subjects[0])

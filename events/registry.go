@@ -5,17 +5,19 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 )
 
 // A Type is one event type as the log knows it: its name, today's schema number, how
 // to read it, and how to bring older schemas up to today's.
 type Type struct {
-	Name   string
-	Schema int
-	Go     reflect.Type // of the payload
-	read   func(data []byte) (Payload, error)
-	sealed []sealedField
+	Name       string
+	Schema     int
+	Go         reflect.Type // of the payload
+	read       func(data []byte) (Payload, error)
+	sealed     []sealedField
+	dataSchema string // what headers call its JSON schema
 	// upcasts[n] turns the JSON of schema n into that of schema n+1.
 	upcasts map[int]func(json.RawMessage) (json.RawMessage, error)
 }
@@ -30,9 +32,10 @@ func Types() []Type {
 func typeOf[P Payload](schema int) Type {
 	var zero P
 	return Type{
-		Name:   zero.Type(),
-		Schema: schema,
-		Go:     reflect.TypeFor[P](),
+		Name:       zero.Type(),
+		Schema:     schema,
+		dataSchema: "/schemas/" + zero.Type() + "/" + strconv.Itoa(schema),
+		Go:         reflect.TypeFor[P](),
 		read: func(data []byte) (Payload, error) {
 			var p P
 			if err := json.Unmarshal(data, &p); err != nil {
