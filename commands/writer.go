@@ -344,7 +344,7 @@ func (w *Writer) UnderWay() int {
 // answers nobody. An error says why it cannot go on, or that some
 // were not answered. Run it once. Commands that come before it wait for it.
 func (w *Writer) Run(ctx context.Context) error {
-	defer w.sendAway()
+	defer w.SendAway()
 	defer func() { w.deposed.Store(errors.Is(context.Cause(ctx), ErrDeposed)) }()
 	err := w.catchUp(ctx)
 	if err != nil && ctx.Err() != nil {
@@ -356,8 +356,9 @@ func (w *Writer) Run(ctx context.Context) error {
 	return w.loop(ctx)
 }
 
-// sendAway ends the wait of all who are left, once nothing is decided any more.
-func (w *Writer) sendAway() {
+// SendAway ends the wait of all who are left, with ErrStopping, and lets nobody in any more. Run does so
+// at its end; call it only for a writer that will never run.
+func (w *Writer) SendAway() {
 	close(w.stopped)
 	w.refuseMore()
 	w.mu.Lock()

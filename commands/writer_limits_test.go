@@ -45,6 +45,16 @@ func TestCommandsAreRefusedWhileTheStoreIsTooFarBehind(t *testing.T) {
 	})
 }
 
+func TestAWriterThatNeverRunsKeepsNobodyWaiting(t *testing.T) {
+	atDesk(t, func(t *testing.T, d *desk) {
+		waits := d.ask(block("k1", "bob"))
+		synctest.Wait()
+		d.SendAway()
+		waits.refused(ErrStopping)
+		d.ask(block("k2", "bob")).refused(ErrStopping)
+	})
+}
+
 func TestAStartWaitsForAStoreThatIsTooFarBehind(t *testing.T) {
 	atDesk(t, func(t *testing.T, d *desk) {
 		for i := range 10 {

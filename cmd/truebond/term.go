@@ -106,6 +106,7 @@ func (t *term) begin(ctx context.Context, failures <-chan error) error {
 	t.work.start("writer", func(ctx context.Context) error {
 		// A fold with a new version is built first: nothing is decided by older documents.
 		if err := t.projector.WaitBuilt(ctx, 0); err != nil {
+			t.writer.SendAway()
 			return err
 		}
 		return t.writer.Run(ctx)
