@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // An assembly is the folder in which the embedded server puts a batch together, before it
@@ -30,7 +31,8 @@ const (
 	memory         = "/dev/shm"
 	assemblyPrefix = "truebond-batches-"
 	assemblyLock   = "lock"
-	memoryRoomMin  = 32 << 20 // bytes that must be free; a batch has seldom more than one million
+	makingMax      = time.Minute // longer, nobody is at work on a folder that is not shown yet
+	memoryRoomMin  = 32 << 20    // bytes that must be free; a batch has seldom more than one million
 )
 
 // assemblyOf is the assembly of the log in a data folder. Its folder is on the disk.
@@ -104,7 +106,12 @@ func (a *assembly) remove() {
 func (a *assembly) sweep() {
 	left, _ := filepath.Glob(filepath.Join(a.memory, assemblyPrefix+"*")) // the pattern is good
 	hidden, _ := filepath.Glob(filepath.Join(a.memory, "."+assemblyPrefix+"*"))
-	for _, folder := range append(left, hidden...) {
+	for _, folder := range hidden {
+		if made, err := os.Stat(folder); err == nil && time.Since(made.ModTime()) > makingMax {
+			left = append(left, folder)
+		}
+	}
+	for _, folder := range left {
 		lock, err := os.OpenFile(filepath.Join(folder, assemblyLock), os.O_RDWR, 0)
 		if err != nil {
 			continue // somebody else's, or just being removed

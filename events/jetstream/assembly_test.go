@@ -1,10 +1,12 @@
 package jetstream
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // openWithMemory opens a log whose batches are put together in memory.
@@ -69,9 +71,19 @@ func TestAStartSweepsAwayWhatAKilledServerLeftInMemory(t *testing.T) {
 	if err := left.lock.Close(); err != nil { // as a kill does
 		t.Fatal(err)
 	}
+	hidden, err := os.MkdirTemp(memory, "."+assemblyPrefix) // of one that was killed while it made it
+	if err != nil {
+		t.Fatal(err)
+	}
+	long := time.Now().Add(-2 * makingMax)
+	if err := errors.Join(os.WriteFile(filepath.Join(hidden, assemblyLock), nil, 0o600), os.Chtimes(hidden, long, long)); err != nil {
+		t.Fatal(err)
+	}
 	openWithMemory(t)
-	if _, err := os.Stat(left.folder); !os.IsNotExist(err) {
-		t.Errorf("%s is still there: %v", left.folder, err)
+	for _, folder := range []string{left.folder, hidden} {
+		if _, err := os.Stat(folder); !os.IsNotExist(err) {
+			t.Errorf("%s is still there: %v", folder, err)
+		}
 	}
 	if _, err := os.Stat(inUse); err != nil {
 		t.Errorf("one that is in use was swept away: %v", err)
