@@ -118,13 +118,19 @@ func (b *bench) turns(ctx context.Context, all []benchCase, callers int) error {
 			return fmt.Errorf("%s: %w", c.name, err)
 		}
 	}
-	for range b.rounds {
+	for n := range 1 + b.rounds {
+		length := b.burst()
+		if n == 0 {
+			length /= 2 // a round to warm up, which does not count
+		}
 		for i, c := range cases {
-			m, err := rounds[i](ctx, b.burst())
+			m, err := rounds[i](ctx, length)
 			if err != nil {
 				return fmt.Errorf("%s: %w", c.name, err)
 			}
-			done[i] = append(done[i], m)
+			if n > 0 {
+				done[i] = append(done[i], m)
+			}
 		}
 	}
 	for i, c := range cases {
