@@ -19,6 +19,10 @@ import (
 const (
 	// mongoAnswerMax is how long a call may take, a change of the primary included.
 	mongoAnswerMax = 20 * time.Second
+	// One that is cut off says nothing. What waits for it is ended after a heartbeat and two
+	// mongoConnectMaxs, and asked of the next primary.
+	mongoHeartbeat  = time.Second
+	mongoConnectMax = 2 * time.Second
 	// mongoDatabase is the database's name when the URL has none, before mongoSuffix.
 	mongoDatabase = "truebond"
 	mongoSuffix   = "_vault"
@@ -55,6 +59,8 @@ func OpenMongo(ctx context.Context, url string) (*Mongo, error) {
 	}
 	journaled := true
 	client, err := mongo.Connect(ctx, options.Client().ApplyURI(url).SetTimeout(mongoAnswerMax).
+		SetHeartbeatInterval(mongoHeartbeat).
+		SetConnectTimeout(mongoConnectMax).
 		SetReadPreference(readpref.Primary()).
 		SetWriteConcern(&writeconcern.WriteConcern{W: "majority", Journal: &journaled}))
 	if err != nil {

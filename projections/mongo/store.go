@@ -41,7 +41,12 @@ const (
 	defaultDatabase = "truebond"
 	connectionsMax  = 64
 
-	answerTimeout = 5 * time.Second  // for a server to be found, and to say hello
+	// One that is cut off says nothing. What waits for it is ended after a heartbeat and two
+	// connectTimeouts, and asked of the next primary.
+	heartbeat      = time.Second
+	connectTimeout = 2 * time.Second
+
+	answerTimeout = 5 * time.Second  // for a server to be found, and to answer a ping
 	readTimeout   = 20 * time.Second // a page is read in milliseconds
 	writeTimeout  = 60 * time.Second // a batch is written in seconds; Mongo ends transactions after these
 	indexTimeout  = 15 * time.Minute // an index of a table that is full
@@ -67,7 +72,8 @@ func Open(ctx context.Context, url string) (*Store, error) {
 		SetAppName(appName).
 		SetMaxPoolSize(connectionsMax).
 		SetServerSelectionTimeout(answerTimeout).
-		SetConnectTimeout(answerTimeout).
+		SetHeartbeatInterval(heartbeat).
+		SetConnectTimeout(connectTimeout).
 		SetSocketTimeout(indexTimeout). // the last resort: each call has its own time
 		SetReadPreference(readpref.Primary()).
 		SetReadConcern(readconcern.Majority()).
