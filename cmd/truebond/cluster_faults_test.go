@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"net/url"
 	"os"
 	"strings"
 	"sync"
@@ -34,38 +33,40 @@ var clusterFaults = []clusterFault{
 	{"the leader's host cannot hear the others", true, false, (*stage).cutHearing},
 	{"the NATS server that leads the log is killed", false, false, (*stage).killNATS},
 	{"the leader stops in good order", false, false, (*stage).stopLeader},
+	{"MongoDB's primary is killed", false, true, (*stage).killMongo},
+	{"MongoDB's primary is cut off", true, false, (*stage).cutMongo},
 }
 
-// A stage is a cluster under load: three hosts with a server and a NATS server each.
+// A stage is a cluster under load: three hosts with a server and a NATS server each, and three
+// with a mongod.
 type stage struct {
 	*crowd
 	nats  *natstest.Nodes
-	hosts []*host
-	mongo string
+	hosts []*host // of the servers
+	apart []*host // of the mongods
+	mongo *storetest.ReplicaSet
 	load  *load
 	notes notes // of what is done to it
 }
 
 func newStage(t *testing.T) *stage {
 	t.Helper()
-	mongoURL, redis := storetest.Mongo(t), storetest.Redis(t)
-	s := &stage{mongo: mongoURL}
-	var gateway string
-	var err error
-	if s.hosts, gateway, err = makeHosts(t, 3); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("no hosts can be made: %v", err)
+	s, redis := &stage{}, storetest.Redis(t)
+	hosts, gateway, err := makeHosts(t, 6)
+	switch {
+	case err == nil:
+		for _, h := range hosts[3:] {
+			h.givesUp(t)
 		}
+		redis = natstest.NewProxyOn(t, gateway, redis).Addr()
+	case os.Getenv("CI") == "true":
+		t.Fatalf("no hosts can be made: %v", err)
+	default:
 		t.Logf("SKIPPED, NOTHING IS CUT OFF: no hosts can be made: %v", err)
-		s.hosts = []*host{nil, nil, nil}
-	} else {
-		u, err := url.Parse(mongoURL)
-		if err != nil {
-			t.Fatal(err)
-		}
-		at := natstest.NewProxyOn(t, gateway, u.Host).Addr()
-		mongoURL, redis = strings.Replace(mongoURL, u.Host, at, 1), natstest.NewProxyOn(t, gateway, redis).Addr()
+		hosts = make([]*host, 6)
 	}
+	s.hosts, s.apart = hosts[:3], hosts[3:]
+	s.mongo = mongoOn(t, s.apart...)
 	var places []natstest.Place
 	for _, h := range s.hosts {
 		places = append(places, natstest.Place{Folder: t.TempDir(), Host: h.address(), Enter: h.enter()})
@@ -76,7 +77,7 @@ func newStage(t *testing.T) *stage {
 	}
 	s.nats = natstest.NewNodes(t, places, "always", more...)
 	s.nats.StartAll()
-	s.crowd = &crowd{t: t, env: sharedSettings(mongoURL, redis)}
+	s.crowd = &crowd{t: t, env: sharedSettings(s.mongo.URL, redis)}
 	for _, h := range s.hosts {
 		s.adds(h, s.nats.URL(), args...).start()
 	}
@@ -109,6 +110,33 @@ func (s *stage) killNATS(*testing.T) {
 	s.goesOn()
 	s.nats.Start(leads)
 	s.recovers()
+}
+
+func (s *stage) killMongo(*testing.T) {
+	leads := s.mongo.Primary()
+	s.mongo.Kill(leads)
+	s.mongoFailsOver(leads)
+	s.mongo.Start(leads)
+	s.mongo.AwaitRecovery()
+	s.peopleGoOn()
+}
+
+func (s *stage) cutMongo(t *testing.T) {
+	leads := s.mongo.Primary()
+	s.apart[leads].unplug(t, true)
+	s.mongoFailsOver(leads)
+	s.apart[leads].unplug(t, false)
+	s.mongo.AwaitRecovery()
+	s.peopleGoOn()
+}
+
+// mongoFailsOver waits until all goes on without a primary that is gone.
+func (s *stage) mongoFailsOver(gone int) {
+	s.t.Helper()
+	s.notes.add("mongod %d is gone", gone+1)
+	s.notes.add("mongod %d leads", s.mongo.Primary()+1)
+	s.peopleGoOn()
+	s.notes.add("people's commands go on")
 }
 
 func (s *stage) cut(t *testing.T, sending, hearing bool) {
@@ -186,8 +214,19 @@ func (s *stage) begins() (callers *sync.WaitGroup) {
 // goesOn waits until commands are acknowledged that were asked from now on.
 func (s *stage) goesOn() {
 	s.t.Helper()
+	s.await(&s.load.all)
+}
+
+// peopleGoOn is goesOn for what needs the views, too: who has a session is looked up there.
+func (s *stage) peopleGoOn() {
+	s.t.Helper()
+	s.await(&s.load.ofPeople)
+}
+
+func (s *stage) await(acknowledged *stream) {
+	s.t.Helper()
 	const more = 12 // twice as many as there are callers: each had asked for one at most
-	if s.load.awaitMore(more) {
+	if s.load.await(acknowledged, more) {
 		return
 	}
 	s.keepTimeline(s.t, "a minute without an acknowledgement", awaitMax)
@@ -213,19 +252,20 @@ func TestAClusterKeepsItsPromisesWhateverFails(t *testing.T) {
 		}
 		s.goesOn()
 		before, _ := s.load.measured()
-		var worst time.Duration
+		var worst, people time.Duration
 		for round := range max(1, *rounds) {
 			s.load.forgetLongest()
 			s.noteRound(f.name)
 			f.happen(s, t)
 			_, longest := s.load.measured()
-			worst = max(worst, longest)
+			worst, people = max(worst, longest), max(people, s.load.peopleWaited())
 			s.keepTimeline(t, fmt.Sprintf("%s-%d", f.name, round+1), longest)
 		}
 		after, _ := s.load.measured()
-		t.Logf("| %s | %d | %d | longest gap %.1f s |", f.name, max(1, *rounds), after-before, worst.Seconds())
-		if worst > 30*time.Second {
-			t.Errorf("%s: nothing was acknowledged for %v", f.name, worst)
+		t.Logf("| %s | %d | %d | longest gap %.1f s, of people's commands %.1f s |",
+			f.name, max(1, *rounds), after-before, worst.Seconds(), people.Seconds())
+		if people > 30*time.Second {
+			t.Errorf("%s: nothing that people asked for was acknowledged for %v", f.name, people)
 		}
 	}
 	s.load.stop()
@@ -248,7 +288,7 @@ func (s *stage) check(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	store, err := mongo.Open(ctx, s.mongo)
+	store, err := mongo.Open(ctx, s.mongo.URL)
 	if err != nil {
 		t.Fatal(err)
 	}

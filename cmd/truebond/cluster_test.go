@@ -45,6 +45,16 @@ func sharedSettings(mongo, redis string) []string {
 	}
 }
 
+// mongoOn is a replica set of a mongod on each of these hosts.
+func mongoOn(t *testing.T, hosts ...*host) *storetest.ReplicaSet {
+	t.Helper()
+	var places []storetest.Place
+	for _, h := range hosts {
+		places = append(places, storetest.Place{Host: h.address(), Enter: h.enter()})
+	}
+	return storetest.MongoSet(t, places...)
+}
+
 // adds makes a server of the cluster that is not started.
 func (c *crowd) adds(in *host, nats string, args ...string) *node {
 	c.t.Helper()
@@ -150,7 +160,7 @@ func (p *person) at(n *node) *person {
 func startCrowd(t *testing.T) *crowd {
 	t.Helper()
 	url, _ := natstest.Cluster(t)
-	c := &crowd{t: t, env: sharedSettings(storetest.Mongo(t), storetest.Redis(t))}
+	c := &crowd{t: t, env: sharedSettings(mongoOn(t, nil, nil, nil).URL, storetest.Redis(t))}
 	for range 3 {
 		c.adds(nil, url).start()
 	}

@@ -14,6 +14,7 @@ import (
 type host struct {
 	name string
 	ip   string
+	port string // what the others reach it through
 }
 
 func (h *host) address() string {
@@ -40,6 +41,26 @@ func (h *host) reaches(t testing.TB, other *host, yes bool) {
 	}
 	if out, err := exec.Command("ip", "-n", h.name, "route", verb, "blackhole", other.ip+"/32").CombinedOutput(); err != nil && !yes {
 		t.Errorf("cut %s off from %s: %v: %s", h.name, other.name, err, out)
+	}
+}
+
+// unplug takes a host off the network, or puts it back. Nobody hears that it is gone.
+func (h *host) unplug(t testing.TB, yes bool) {
+	state := "up"
+	if yes {
+		state = "down"
+	}
+	if out, err := exec.Command("ip", "link", "set", h.port, state).CombinedOutput(); err != nil {
+		t.Errorf("set %s's port %s: %v: %s", h.name, state, err, out)
+	}
+}
+
+// givesUp sets a host as docs/cluster.md has it for MongoDB: a connection ends when what was sent
+// is not confirmed for 1.4 seconds, and a new one is waited for no longer than 3.
+func (h *host) givesUp(t testing.TB) {
+	line := append(h.enter(), "sh", "-ec", "cd /proc/sys/net/ipv4; echo 2 >tcp_retries2; echo 1 >tcp_syn_retries")
+	if out, err := exec.Command(line[0], line[1:]...).CombinedOutput(); err != nil {
+		t.Errorf("set up %s: %v: %s", h.name, err, out)
 	}
 }
 
@@ -74,7 +95,8 @@ func makeHosts(t testing.TB, count int) (hosts []*host, gateway string, err erro
 	bridge := fmt.Sprintf("tb%d", id)
 	keeper := exec.Command("sh", "-c", hostsKeeper, "keeper", bridge)
 	for i := range count {
-		h := &host{name: fmt.Sprintf("tb%d-%d", id, i+1), ip: net + strconv.Itoa(11+i)}
+		h := &host{name: fmt.Sprintf("tb%d-%d", id, i+1), ip: net + strconv.Itoa(11+i),
+			port: fmt.Sprintf("%sv%d", bridge, i+1)}
 		hosts = append(hosts, h)
 		keeper.Args = append(keeper.Args, h.name)
 	}
@@ -89,11 +111,10 @@ func makeHosts(t testing.TB, count int) (hosts []*host, gateway string, err erro
 	gateway = net + "1"
 	lines := []string{"link add " + bridge + " type bridge", "addr add " + gateway + "/24 dev " + bridge,
 		"link set " + bridge + " up"}
-	for i, h := range hosts {
-		veth := fmt.Sprintf("%sv%d", bridge, i+1)
+	for _, h := range hosts {
 		lines = append(lines, "netns add "+h.name,
-			"link add "+veth+" type veth peer name eth0 netns "+h.name,
-			"link set "+veth+" master "+bridge+" up",
+			"link add "+h.port+" type veth peer name eth0 netns "+h.name,
+			"link set "+h.port+" master "+bridge+" up",
 			"-n "+h.name+" addr add "+h.ip+"/24 dev eth0",
 			"-n "+h.name+" link set eth0 up", "-n "+h.name+" link set lo up")
 	}

@@ -25,20 +25,35 @@ type load struct {
 	enough   bool
 	dark     bool // the power is cut: answers from now on do not count
 	asked    int
-	answered int                   // answers that acknowledged what no other had
 	acked    map[string]promise    // by the event's key
 	keys     []string              // of acked
 	next     []request             // what nobody knows the outcome of, and what follows from an answer
 	odd      []string              // answers that nobody should get
 	looked   map[*person]time.Time // when somebody looked at their balance
-	lastAck  time.Time
-	longest  time.Duration // between two acknowledgements
-	notes    notes         // of what was not acknowledged, and of gaps
+	all      stream                // of all answers that acknowledged what no other had
+	ofPeople stream                // of those to people, who have a session: no webhooks, no app's charges
+	notes    notes                 // of what was not acknowledged, and of gaps
 }
 
 func newLoad(t testing.TB) *load {
 	return &load{t: t, acked: map[string]promise{}, looked: map[*person]time.Time{}}
 }
+
+// A stream is of acknowledgements, which follow each other after some time.
+type stream struct {
+	count   int
+	last    time.Time
+	longest time.Duration // between two, as far as it has ended
+}
+
+// add is the time since the last one.
+func (s *stream) add(now time.Time) time.Duration {
+	gap := now.Sub(s.last)
+	s.count, s.last, s.longest = s.count+1, now, max(s.longest, gap)
+	return gap
+}
+
+func (s *stream) gap() time.Duration { return max(s.longest, time.Since(s.last)) }
 
 // A promise is what an answer said.
 type promise struct {
@@ -73,7 +88,8 @@ func (l *load) run(url string, callers int) *sync.WaitGroup {
 
 func (l *load) drive(d drive, callers int) *sync.WaitGroup {
 	l.mu.Lock()
-	l.enough, l.dark, l.lastAck = false, false, time.Now()
+	l.enough, l.dark = false, false
+	l.all.last, l.ofPeople.last = time.Now(), time.Now()
 	l.mu.Unlock()
 	var all sync.WaitGroup
 	for caller := range callers {
@@ -116,9 +132,15 @@ func (l *load) hasEnough() bool {
 }
 
 // awaitMore waits until some more is acknowledged. It is false when nothing is for long.
-func (l *load) awaitMore(more int) bool {
-	answered, _ := l.measured()
-	for begun, want := time.Now(), answered+more; answered < want; answered, _ = l.measured() {
+func (l *load) awaitMore(more int) bool { return l.await(&l.all, more) }
+
+func (l *load) await(s *stream, more int) bool {
+	count := func() int {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return s.count
+	}
+	for begun, want := time.Now(), count()+more; count() < want; {
 		if time.Since(begun) > awaitMax {
 			return false
 		}
@@ -132,13 +154,20 @@ func (l *load) awaitMore(more int) bool {
 func (l *load) measured() (answered int, longest time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.answered, max(l.longest, time.Since(l.lastAck))
+	return l.all.count, l.all.gap()
+}
+
+// peopleWaited is the longest time without an acknowledgement of what people ask for.
+func (l *load) peopleWaited() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ofPeople.gap()
 }
 
 func (l *load) forgetLongest() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.longest = 0
+	l.all.longest, l.ofPeople.longest = 0, 0
 }
 
 // rememberAll notes what was promised of the charges of a call.
@@ -303,12 +332,12 @@ func (l *load) keep(answer *nethttp.Response, promises ...promise) {
 		}
 	}
 	if anew {
-		now := time.Now()
-		gap := now.Sub(l.lastAck)
-		l.answered++
-		l.longest, l.lastAck = max(l.longest, gap), now
-		if gap > gapNoted {
-			l.notes.add("%s at %s ends a gap of %.1f s", promises[0].request.id, answer.Request.URL.Host, gap.Seconds())
+		now, first := time.Now(), promises[0].request
+		if first.bearer != "" && first.bearer != l.key && l.ofPeople.add(now) > gapNoted {
+			l.notes.add("%s ends the wait of people", first.id)
+		}
+		if gap := l.all.add(now); gap > gapNoted {
+			l.notes.add("%s at %s ends a gap of %.1f s", first.id, answer.Request.URL.Host, gap.Seconds())
 		}
 	}
 }

@@ -70,6 +70,9 @@ func (s *stage) keepTimeline(t *testing.T, round string, longest time.Duration) 
 	for i, file := range s.nats.Logs() {
 		all = append(all, linesOf(t, fmt.Sprintf("nats-%d", i+1), file, natsTime)...)
 	}
+	for i, file := range s.mongo.Logs() {
+		all = append(all, linesOf(t, fmt.Sprintf("mongod-%d", i+1), file, mongoTime)...)
+	}
 	for i, n := range s.nodes {
 		all = append(all, linesOf(t, fmt.Sprintf("server-%d", i+1), n.said, serverTime)...)
 	}
@@ -136,4 +139,17 @@ func serverTime(text string) time.Time {
 		return time.Time{}
 	}
 	return said.Time
+}
+
+// mongoTime is the same of a mongod.
+func mongoTime(text string) time.Time {
+	var said struct {
+		T struct {
+			Date time.Time `json:"$date"`
+		}
+	}
+	if json.Unmarshal([]byte(text), &said) != nil {
+		return time.Time{}
+	}
+	return said.T.Date
 }

@@ -19,7 +19,7 @@ func Postgres(t testing.TB) (url string) {
 		missing(t, "postgres", fmt.Errorf("%w: not in /usr/lib/postgresql", errNotInstalled))
 	}
 	bin := found[len(found)-1]
-	s, err := start("sh", "POSTGRES_SHELL", func(dir, port string) []string {
+	s, err := start("sh", "POSTGRES_SHELL", func(dir, _, port string) []string {
 		return []string{"-c", startPostgres, "postgres", bin, dir, port}
 	}, postgresAnswers)
 	if err != nil {

@@ -47,9 +47,7 @@ func Mongo(t testing.TB) (url string) {
 // LoneMongo gives the URL of a mongod of the test's own that is in no replica set.
 func LoneMongo(t testing.TB) (url string) {
 	t.Helper()
-	s, err := start("mongod", "MONGOD", loneMongodArgs, func(ctx context.Context, addr string) error {
-		return onMongod(ctx, addr, func(admin *mongo.Database) error { return admin.Client().Ping(ctx, nil) })
-	})
+	s, err := start("mongod", "MONGOD", loneMongodArgs, mongodPings)
 	if err != nil {
 		missing(t, "mongod", err)
 	}
@@ -122,7 +120,7 @@ rm -rf "$dir"
 
 // start starts a server on a free port and waits until it answers.
 func start(
-	name, env string, args func(dir, port string) []string, answers func(ctx context.Context, addr string) error,
+	name, env string, args func(dir, host, port string) []string, answers func(ctx context.Context, addr string) error,
 ) (*server, error) {
 	program, err := find(name, env)
 	if err != nil {
@@ -143,7 +141,7 @@ func start(
 	return nil, err
 }
 
-func launch(program string, args func(dir, port string) []string) (*server, error) {
+func launch(program string, args func(dir, host, port string) []string) (*server, error) {
 	addr, err := freeAddr()
 	if err != nil {
 		return nil, err
@@ -152,8 +150,8 @@ func launch(program string, args func(dir, port string) []string) (*server, erro
 	if err != nil {
 		return nil, err
 	}
-	_, port, _ := net.SplitHostPort(addr)
-	line := append([]string{"-c", keeper, "keeper", dir, program}, args(dir, port)...)
+	host, port, _ := net.SplitHostPort(addr)
+	line := append([]string{"-c", keeper, "keeper", dir, program}, args(dir, host, port)...)
 	s := &server{addr: addr, keeper: exec.Command("sh", line...), ended: make(chan struct{})}
 	s.keeper.Stderr = &s.stderr
 	if s.stdin, err = s.keeper.StdinPipe(); err == nil {
@@ -225,9 +223,9 @@ func freeAddr() (string, error) {
 	return l.Addr().String(), l.Close()
 }
 
-func redisArgs(dir, port string) []string {
+func redisArgs(dir, host, port string) []string {
 	return []string{
-		"--bind", "127.0.0.1", "--port", port, "--dir", dir, "--save", "", "--appendonly", "no",
+		"--bind", host, "--port", port, "--dir", dir, "--save", "", "--appendonly", "no",
 	}
 }
 
@@ -253,13 +251,15 @@ func redisAnswers(_ context.Context, addr string) error {
 	return nil
 }
 
-func mongodArgs(dir, port string) []string {
-	return append(loneMongodArgs(dir, port), "--replSet", "rs0", "--oplogSize", "256")
+const setName = "rs0"
+
+func mongodArgs(dir, host, port string) []string {
+	return append(loneMongodArgs(dir, host, port), "--replSet", setName, "--oplogSize", "256")
 }
 
-func loneMongodArgs(dir, port string) []string {
+func loneMongodArgs(dir, host, port string) []string {
 	return []string{
-		"--bind_ip", "127.0.0.1", "--port", port, "--dbpath", dir, "--nounixsocket",
+		"--bind_ip", host, "--port", port, "--dbpath", dir, "--nounixsocket",
 		"--wiredTigerCacheSizeGB", "0.25", "--setParameter", "diagnosticDataCollectionEnabled=false",
 	}
 }
@@ -268,7 +268,7 @@ func loneMongodArgs(dir, port string) []string {
 // be written to.
 func mongodAnswers(ctx context.Context, addr string) error {
 	return onMongod(ctx, addr, func(admin *mongo.Database) error {
-		set := bson.M{"_id": "rs0", "members": bson.A{bson.M{"_id": 0, "host": addr}}}
+		set := bson.M{"_id": setName, "members": bson.A{bson.M{"_id": 0, "host": addr}}}
 		err := admin.RunCommand(ctx, bson.D{{Key: "replSetInitiate", Value: set}}).Err()
 		if err != nil && !strings.Contains(err.Error(), "AlreadyInitialized") {
 			return err
@@ -282,6 +282,10 @@ func mongodAnswers(ctx context.Context, addr string) error {
 		}
 		return nil
 	})
+}
+
+func mongodPings(ctx context.Context, addr string) error {
+	return onMongod(ctx, addr, func(admin *mongo.Database) error { return admin.Client().Ping(ctx, nil) })
 }
 
 func onMongod(ctx context.Context, addr string, do func(admin *mongo.Database) error) error {

@@ -1,12 +1,14 @@
 package storetest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -20,6 +22,7 @@ type Victim struct {
 	t       testing.TB
 	addr    string
 	line    []string
+	log     string // file
 	answers func(ctx context.Context, addr string) error
 	running *exec.Cmd
 }
@@ -28,7 +31,7 @@ type Victim struct {
 // is gone with the test. Skipped and failed as Mongo is.
 func MongoVictim(t testing.TB) *Victim {
 	t.Helper()
-	v := newVictim(t, "mongod", "MONGOD", mongodArgs, mongodAnswers)
+	v := newVictim(t, Place{}, "mongod", "MONGOD", mongodArgs, mongodAnswers)
 	v.URL = mongoURL(v.addr, "truebond")
 	return v
 }
@@ -36,13 +39,14 @@ func MongoVictim(t testing.TB) *Victim {
 // RedisVictim is a redis-server that keeps nothing. Skipped and failed as Redis is.
 func RedisVictim(t testing.TB) *Victim {
 	t.Helper()
-	v := newVictim(t, "redis-server", "REDIS_SERVER", redisArgs, redisAnswers)
+	v := newVictim(t, Place{}, "redis-server", "REDIS_SERVER", redisArgs, redisAnswers)
 	v.URL = "redis://" + v.addr
 	return v
 }
 
 func newVictim(
-	t testing.TB, name, env string, args func(dir, port string) []string, answers func(context.Context, string) error,
+	t testing.TB, at Place, name, env string,
+	args func(dir, host, port string) []string, answers func(context.Context, string) error,
 ) *Victim {
 	t.Helper()
 	program, err := find(name, env)
@@ -53,12 +57,13 @@ func newVictim(
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, port, err := net.SplitHostPort(addr)
+	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := &Victim{t: t, addr: addr, answers: answers}
-	v.line = append([]string{program}, args(t.TempDir(), port)...)
+	host = cmp.Or(at.Host, host) // which has the port free as well
+	v := &Victim{t: t, addr: net.JoinHostPort(host, port), answers: answers, log: filepath.Join(t.TempDir(), "log")}
+	v.line = append(append(slices.Clone(at.Enter), program), args(t.TempDir(), host, port)...)
 	t.Cleanup(v.Kill)
 	return v
 }
@@ -69,10 +74,15 @@ func (v *Victim) Addr() string { return v.addr }
 // Start starts it, unless it runs, and waits until it answers.
 func (v *Victim) Start() {
 	v.t.Helper()
-	if v.running != nil {
-		return
+	if v.running == nil {
+		v.launch()
+		v.await()
 	}
-	said, err := os.Create(filepath.Join(v.t.TempDir(), "log"))
+}
+
+func (v *Victim) launch() {
+	v.t.Helper()
+	said, err := os.OpenFile(v.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		v.t.Fatal(err)
 	}
@@ -84,15 +94,20 @@ func (v *Victim) Start() {
 		v.t.Fatal(err)
 	}
 	v.running = cmd
+}
+
+func (v *Victim) await() {
+	v.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
+	var err error
 	for ctx.Err() == nil {
 		if err = v.answers(ctx, v.addr); err == nil {
 			return
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	text, _ := os.ReadFile(said.Name())
+	text, _ := os.ReadFile(v.log)
 	v.t.Fatal(fmt.Errorf("%s does not answer: %w\n%s", v.line[0], err, text[max(0, len(text)-1000):]))
 }
 
