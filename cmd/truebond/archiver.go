@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -137,7 +136,7 @@ func (a *archiver) behind() uint64 {
 
 // check tells all how the archive is doing. Its failing is no reason to send people away.
 func (a *archiver) check(context.Context) (string, error) {
-	detail := fmt.Sprintf("%d events behind", a.behind())
+	detail := eventsIn(a.behind()) + " behind"
 	if a.failing.Load() {
 		detail += ", and failing"
 	}

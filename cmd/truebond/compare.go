@@ -81,8 +81,9 @@ func report(out io.Writer, results []http.CompareLine) error {
 	}
 	var drifted []string
 	for _, l := range results {
-		fmt.Fprintf(out, "%s: %d documents compared up to position %d, %d differ\n",
-			oneLine(l.View), l.Result.Documents, l.Result.Position, l.Result.Drift)
+		fmt.Fprintf(out, "%s: %s compared up to position %d, %s\n",
+			oneLine(l.View), counted(l.Result.Documents, "document", "documents"), l.Result.Position,
+			counted(l.Result.Drift, "differs", "differ"))
 		for _, d := range l.Result.Differences {
 			fmt.Fprintf(out, "  %s %s: stored at position %d, follows at position %d\n",
 				oneLine(d.ID), oneLine(d.What), d.Stored, d.Built)

@@ -38,7 +38,7 @@ func (s *server) checkViews(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	detail := fmt.Sprintf("%d events behind", behind)
+	detail := eventsIn(behind) + " behind"
 	if behind >= commands.DefaultLimits.Lag {
 		return detail, fmt.Errorf("the views are %s", detail)
 	}

@@ -94,7 +94,7 @@ func progressLines(out io.Writer) (show func(built), end func()) {
 		}
 		if shown, begun := tenths[b.View]; !begun || tenth > shown {
 			tenths[b.View] = tenth
-			fmt.Fprintf(out, "%s: %d of %d events\n", oneLine(b.View), b.Done, b.Total)
+			fmt.Fprintf(out, "%s: %d of %s\n", oneLine(b.View), b.Done, eventsIn(b.Total))
 		}
 	}
 	return show, func() {}
@@ -110,7 +110,9 @@ func progressBars(ctx context.Context, out io.Writer) (show func(built), end fun
 			bar = progress.AddBar(b.Total,
 				mpb.PrependDecorators(decor.Name(oneLine(b.View), decor.WCSyncSpaceR)),
 				mpb.AppendDecorators(
-					decor.CountersNoUnit("%d of %d events  "),
+					decor.Any(func(s decor.Statistics) string {
+						return fmt.Sprintf("%d of %s  ", s.Current, eventsIn(s.Total))
+					}),
 					decor.AverageETA(decor.ET_STYLE_GO),
 				))
 			bars[b.View] = bar

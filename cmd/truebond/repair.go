@@ -44,14 +44,15 @@ func (r *restore) repair(ctx context.Context) (err error) {
 		return r.folder.remove(restoringFile)
 	}
 	if found.Bad > 0 {
-		fmt.Fprintf(r.out, "%d events are damaged, from event %d on: %v. The archive has them.\n",
-			found.Bad, found.First, found.Why)
+		fmt.Fprintf(r.out, "%s, from event %d on: %v. The archive has what belongs there.\n",
+			counted(found.Bad, "event is damaged", "events are damaged"), found.First, found.Why)
 	}
 	if kept := found.Sound - r.restorer.Archive.Last(); kept > 0 {
-		fmt.Fprintf(r.out, "%d events are in the log alone, and sound: they are kept.\n", kept)
+		fmt.Fprintf(r.out, "%s.\n", counted(kept,
+			"event is in the log alone, and sound: it is kept", "events are in the log alone, and sound: they are kept"))
 	}
 	if found.Lost > 0 {
-		loss := fmt.Sprintf("the events %d to %d cannot be kept: %v", found.Sound+1, found.Sound+found.Lost, found.Cause)
+		loss := fmt.Sprintf("%s cannot be kept: %v", eventsFrom(found.Sound+1, found.Sound+found.Lost), found.Cause)
 		if !r.acceptLoss {
 			return fmt.Errorf("%s; nothing was changed: --accept-loss goes on without them", loss)
 		}

@@ -282,13 +282,15 @@ func (r *restore) prepare(done archive.Restored) error {
 			return err
 		}
 	}
-	fmt.Fprintf(r.out, "Restored and read back: %d events.\n", done.Last)
+	fmt.Fprintf(r.out, "Restored and read back: %s.\n", eventsIn(done.Last))
 	if !whole {
-		fmt.Fprintf(r.out, "%d events were signed: whoever keeps a checkpoint of more than %d will see that the log "+
-			"was set back.\nFrom here on it is another log, and needs an archive of its own.\n", r.signed.Size, done.Last)
+		fmt.Fprintf(r.out, "%s signed: whoever keeps a checkpoint of more than %d will see that the log "+
+			"was set back.\nFrom here on it is another log, and needs an archive of its own.\n",
+			counted(r.signed.Size, "event was", "events were"), done.Last)
 	}
 	if len(done.Erased) > 0 {
-		fmt.Fprintf(r.out, "%d people were erased later; they are erased again when the server starts.\n", len(done.Erased))
+		fmt.Fprintf(r.out, "%s again when the server starts.\n", counted(len(done.Erased),
+			"person was erased later, and is erased", "people were erased later, and are erased"))
 	}
 	return nil
 }

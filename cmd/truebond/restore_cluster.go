@@ -77,7 +77,7 @@ func (r *restore) complete(ctx context.Context, conn *nats.Conn, log *jetstream.
 		return nil
 	}
 	if found.Lost > 0 && r.until == "" {
-		loss := fmt.Sprintf("the events %d to %d cannot be kept: %v", found.Sound+1, found.Sound+found.Lost, found.Cause)
+		loss := fmt.Sprintf("%s cannot be kept: %v", eventsFrom(found.Sound+1, found.Sound+found.Lost), found.Cause)
 		if !r.acceptLoss {
 			return fmt.Errorf("%s; nothing was changed: --accept-loss goes on without them", loss)
 		}
@@ -114,8 +114,8 @@ func (r *restore) inspectCluster(ctx context.Context, log *jetstream.Log) (found
 	const way = "a stream cannot be mended: keep a copy of it, delete it, and restore again"
 	switch {
 	case errors.Is(err, archive.ErrOther):
-		return found, fmt.Errorf("the cluster has a log of %d events that is not the archive's: %w; nothing was changed",
-			found.Last, err)
+		return found, fmt.Errorf("the cluster has a log of %s that is not the archive's: %w; nothing was changed",
+			eventsIn(found.Last), err)
 	case err == nil && found.First > 0 && found.First <= found.Last:
 		return found, fmt.Errorf("event %d of the cluster's log is not the archive's: %w; %s", found.First, found.Why, way)
 	case err == nil && found.Last > r.restorer.Archive.Last() && found.Lost > 0:

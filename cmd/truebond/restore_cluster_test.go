@@ -137,7 +137,7 @@ func (r *ruin) wholeAndGoesOn(t *testing.T) {
 
 func (r *ruin) tellingOfALossFirst(t *testing.T) {
 	url, _ := natstest.Cluster(t)
-	loss := fmt.Sprintf("the events %d to ", len(r.log)+1)
+	loss := fmt.Sprintf("event %d cannot be kept", len(r.log)+1)
 	r.restore(url, r.archive).ends(t, exitFailed, loss)
 	if found := bodies(t, clusterAt(url)); len(found) > 0 {
 		t.Errorf("it has put %d events into the log", len(found))
@@ -218,7 +218,7 @@ func (r *ruin) althoughItWasCutOff(t *testing.T) {
 func (r *ruin) untilAMoment(t *testing.T) {
 	url, _ := natstest.Cluster(t)
 	until := []string{"--until", fmt.Sprint(r.early)}
-	r.restore(url, r.archive, until...).ends(t, exitDone, "1 people were erased later")
+	r.restore(url, r.archive, until...).ends(t, exitDone, "1 person was erased later")
 	same(t, bodies(t, clusterAt(url)), r.log, int(r.early))
 	r.refuses(t, url, t.TempDir(), "drop the database of MONGO_URL (not the one with _vault behind its name")
 	client, err := mongo.Connect(t.Context(), mongooptions.Client().ApplyURI(r.mongo))

@@ -104,7 +104,7 @@ func aDamagedLogIsRepaired(t *testing.T, k *keeper, before [][]byte, _ int) {
 
 func aLossIsToldOfFirst(t *testing.T, k *keeper, before [][]byte, archived int) {
 	damage(t, k.data, before[archived])
-	k.restore(k.data).ends(t, exitFailed, fmt.Sprintf("the events %d to %d cannot be kept", archived+1, len(before)))
+	k.restore(k.data).ends(t, exitFailed, eventsFrom(uint64(archived+1), uint64(len(before)))+" cannot be kept")
 	k.restore(k.data, "--accept-loss").ends(t, exitDone, "Lost: ")
 	same(t, bodies(t, embeddedIn(k.data)), before, archived)
 	_, err := startServer(t.Context(), options{data: k.data, listen: "127.0.0.1:0"})
@@ -127,7 +127,7 @@ func aLogThatIsGone(t *testing.T, k *keeper, before [][]byte, archived int) {
 	if err := os.RemoveAll(filepath.Join(k.data, logFolder, "jetstream")); err != nil {
 		t.Fatal(err)
 	}
-	k.restore(k.data).ends(t, exitFailed, fmt.Sprintf("the events %d to %d cannot be kept", archived+1, len(before)))
+	k.restore(k.data).ends(t, exitFailed, eventsFrom(uint64(archived+1), uint64(len(before)))+" cannot be kept")
 	k.restore(k.data, "--accept-loss").ends(t, exitDone, "Lost: ")
 	same(t, bodies(t, embeddedIn(k.data)), before, archived)
 }
@@ -245,7 +245,7 @@ func TestRestoringBringsNoErasedPersonBack(t *testing.T) {
 	t.Run("an old log beside the new vault", func(t *testing.T) {
 		t.Parallel()
 		data := newData(t, k.data)
-		truebond(t, "", "restore", "--from", k.archive, "--data", data, "--until", until).ends(t, exitDone, "1 people were erased later")
+		truebond(t, "", "restore", "--from", k.archive, "--data", data, "--until", until).ends(t, exitDone, "1 person was erased later")
 		erasedFor(t, data, gone)
 	})
 	t.Run("an old log beside an old vault", func(t *testing.T) {

@@ -298,7 +298,7 @@ func (f *soundFolder) suffers(t *testing.T, flip flip) string {
 func (f *soundFolder) mended(t *testing.T, data string) {
 	t.Helper()
 	code, said := runs(t, "restore", "--from", f.backup, "--data", data)
-	if code != exitDone || !strings.Contains(said, "1 events are damaged") {
+	if code != exitDone || !strings.Contains(said, "1 event is damaged") {
 		t.Fatalf("it is not restored: %d %s", code, said)
 	}
 	if code, said := runs(t, "verify", "--data", data, "--checkpoint", f.kept); code != exitDone {

@@ -147,7 +147,7 @@ func (s settings) validate() error {
 
 func (s settings) validateSecrets() error {
 	if n := len(s.JWTSecret); n > 0 && n < secretBytesMin {
-		return fmt.Errorf("JWT_SECRET has %d bytes; %d are the least", n, secretBytesMin)
+		return fmt.Errorf("JWT_SECRET has %s; %d are the least", counted(n, "byte", "bytes"), secretBytesMin)
 	}
 	if k := s.StripeSecretKey; k != "" && !strings.HasPrefix(k, "sk_") && !strings.HasPrefix(k, "rk_") {
 		return errors.New("STRIPE_SECRET_KEY is not a secret key of Stripe's: it begins with neither sk_ nor rk_")

@@ -281,15 +281,16 @@ func whichIsRight(failed error, first merkle.Node, against []keptCheckpoint, sto
 }
 
 func (v verification) report(out io.Writer, what string, read *audit.Reader, against []keptCheckpoint) error {
-	_, err := fmt.Fprintf(out, "The %s is sound: %d events, each read, in order and hashed.\nIts root is %v.\n",
-		what, read.Read(), read.Root())
+	_, err := fmt.Fprintf(out, "The %s is sound: %s, each read, in order and hashed.\nIts root is %v.\n",
+		what, eventsIn(read.Read()), read.Root())
 	for _, c := range against {
 		signature := ", whose signature was not checked: give --key"
 		if v.key != "" {
 			signature = ", signed by the key"
 		}
 		if err == nil {
-			_, err = fmt.Fprintf(out, "Its first %d events are those of the checkpoint %s%s.\n", c.Size, c.from, signature)
+			_, err = fmt.Fprintf(out, "Its first %s of the checkpoint %s%s.\n",
+				counted(c.Size, "event is that", "events are those"), c.from, signature)
 		}
 	}
 	if len(v.checkpoints) == 0 && err == nil {

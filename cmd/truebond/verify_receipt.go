@@ -76,7 +76,7 @@ func verifyReceipt(text []byte, key string, out io.Writer) error {
 	path := make([]merkle.Hash, len(r.Path))
 	for i, hash := range r.Path {
 		if len(hash) != len(path[i]) {
-			return fmt.Errorf("this is not a receipt: a hash of its path has %d bytes", len(hash))
+			return fmt.Errorf("this is not a receipt: a hash of its path has %s", counted(len(hash), "byte", "bytes"))
 		}
 		copy(path[i][:], hash)
 	}
@@ -85,7 +85,7 @@ func verifyReceipt(text []byte, key string, out io.Writer) error {
 	case r.Position == 0 || r.Index != r.Position-1:
 		return fmt.Errorf("the receipt is of position %d, and proves %d", r.Position, r.Index+1)
 	case r.Size != c.Size:
-		return fmt.Errorf("the receipt is of a log of %d events, and its checkpoint of %d", r.Size, c.Size)
+		return fmt.Errorf("the receipt is of a log of %s, and its checkpoint of %d", eventsIn(r.Size), c.Size)
 	case string(r.LeafHash) != string(leaf[:]):
 		return fmt.Errorf("the event in the receipt is not the one that it proves: its bytes were changed")
 	}
@@ -96,8 +96,8 @@ func verifyReceipt(text []byte, key string, out io.Writer) error {
 }
 
 func showReceipt(out io.Writer, r queries.Receipt, c merkle.Checkpoint) error {
-	_, err := fmt.Fprintf(out, "The receipt is good: event %d is in the log %s, which had %d events.\n",
-		r.Position, c.Origin, c.Size)
+	_, err := fmt.Fprintf(out, "The receipt is good: event %d is in the log %s, which had %s.\n",
+		r.Position, c.Origin, eventsIn(c.Size))
 	if err != nil {
 		return err
 	}
