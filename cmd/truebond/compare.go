@@ -130,18 +130,36 @@ func (c *comparisons) collectors() []prometheus.Collector {
 
 // compare compares views, one after the other, and notes what it came to.
 func (s *server) compare(ctx context.Context, names []string, show func(http.CompareLine)) error {
+	return refusedIfBuilding(s.comparing(func() error {
+		if err := s.checkBeforeComparing(ctx); err != nil {
+			return err
+		}
+		return s.compareEach(ctx, names, show)
+	}))
+}
+
+// comparing does it unless somebody else compares: that is ErrBuilding, too.
+func (s *server) comparing(do func() error) error {
 	select {
 	case s.comparisons.place <- struct{}{}:
 		defer func() { <-s.comparisons.place }()
+		return do()
 	default:
-		return ledger.Refuse("view_building", "Views are being compared already.")
+		return fmt.Errorf("compare views: %w", projections.ErrBuilding)
 	}
-	if err := s.checkFiles(ctx); err != nil { // what is compared is read from what is known to be whole
-		if ctx.Err() == nil {
-			s.comparisons.failures.Inc()
-		}
-		return err
+}
+
+// checkBeforeComparing makes sure that what is compared is read from what is whole.
+func (s *server) checkBeforeComparing(ctx context.Context) error {
+	err := s.checkFiles(ctx)
+	if err != nil && ctx.Err() == nil {
+		s.comparisons.failures.Inc()
 	}
+	return err
+}
+
+// compareEach needs the place that comparing has. ErrBuilding is no failure.
+func (s *server) compareEach(ctx context.Context, names []string, show func(http.CompareLine)) error {
 	for _, name := range names {
 		var total uint64
 		result, err := s.projector.Compare(ctx, name, func(done, all uint64) {
@@ -149,13 +167,11 @@ func (s *server) compare(ctx context.Context, names []string, show func(http.Com
 			show(http.CompareLine{View: name, Done: min(done, all-1), Total: all})
 		})
 		if err != nil {
-			if ctx.Err() == nil {
-				s.comparisons.failures.Inc()
-			}
 			if ctx.Err() == nil && !errors.Is(err, projections.ErrBuilding) {
+				s.comparisons.failures.Inc()
 				err = cmp.Or(s.checkFiles(ctx), err) // it may have met what was damaged since they were looked at
 			}
-			return refusedIfBuilding(err)
+			return err
 		}
 		s.note(ctx, result)
 		line := http.CompareLine{View: name, Done: max(total, result.Position), Total: max(total, result.Position),
@@ -190,23 +206,61 @@ func (s *server) note(ctx context.Context, result projections.Comparison) {
 		"documents", result.Documents, "drift", result.Drift)
 }
 
-// compareFirst is how soon after a start views are compared at the latest: a server that
-// starts more often than it compares would never do it.
-const compareFirst = 10 * time.Minute
+const (
+	// compareFirst is how soon after a start views are compared at the latest: a server that
+	// starts more often than it compares would never do it.
+	compareFirst = 10 * time.Minute
+	// compareAgain is how soon it is tried again to compare what an operator is busy with.
+	compareAgain = time.Minute
+)
 
 // compareNowAndThen compares all views again and again, until ctx ends. That it fails is
 // no reason to stop serving.
 func (s *server) compareNowAndThen(ctx context.Context) error {
-	for pause := min(s.compareEvery, compareFirst); ; pause = s.compareEvery {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(pause):
-		}
-		err := s.compare(ctx, viewNames(), func(http.CompareLine) {})
-		if err != nil && ctx.Err() == nil {
+	for pause := min(s.compareEvery, compareFirst); sleep(ctx, pause); pause = s.compareEvery {
+		if err := s.compareAll(ctx); err != nil && ctx.Err() == nil {
 			s.logger.ErrorContext(ctx, "views could not be compared", "error", err)
 		}
+	}
+	return nil
+}
+
+// compareAll compares all views. What an operator is building or comparing has its turn when
+// that is over.
+func (s *server) compareAll(ctx context.Context) error {
+	left, checked := viewNames(), false
+	for {
+		err := s.comparing(func() error {
+			if !checked {
+				if err := s.checkBeforeComparing(ctx); err != nil {
+					return err
+				}
+				checked = true
+			}
+			return s.compareEach(ctx, left, func(l http.CompareLine) {
+				if l.Result != nil {
+					left = left[1:]
+				}
+			})
+		})
+		if !errors.Is(err, projections.ErrBuilding) {
+			return err
+		}
+		s.logger.DebugContext(ctx, "views are compared later: an operator is busy with one", "views", left)
+		if !sleep(ctx, min(s.compareEvery, compareAgain)) {
+			return nil
+		}
+		left = append(left[1:], left[0]) // the others need not wait
+	}
+}
+
+// sleep is false when ctx ends before.
+func sleep(ctx context.Context, pause time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(pause):
+		return true
 	}
 }
 

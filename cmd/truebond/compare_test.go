@@ -84,3 +84,24 @@ func (w *world) drift(view string) string {
 	}
 	return found[1]
 }
+
+// A comparison that meets what an operator builds has its turn later.
+func TestAComparisonThatAnOperatorIsInTheWayOfHasNotFailed(t *testing.T) {
+	w := serveFrom(t, options{data: t.TempDir(), listen: "127.0.0.1:0", compareEvery: 20 * time.Millisecond})
+	w.signsUp()
+	const most = 10 // rebuilds, each longer than the pause between two comparisons
+	for rebuilt, end := 0, time.Now().Add(time.Minute); rebuilt < most; {
+		said := w.operate("/api/operator/rebuild", map[string]any{"views": []string{}}).is(200).body
+		if !strings.Contains(string(said), "view_building") {
+			rebuilt++
+		}
+		if time.Now().After(end) {
+			t.Fatalf("only %d rebuilds found the views free", rebuilt)
+		}
+	}
+	w.drifts(map[string]string{"users": "0", "audit": "0"})
+	metrics := string(w.ask("GET", "/metrics", "", nil).is(200).body)
+	if !strings.Contains(metrics, "\ntruebond_view_compare_failures_total 0\n") {
+		t.Errorf("comparisons have failed: %s", regexp.MustCompile(`view_compare_failures_total \d+`).FindString(metrics))
+	}
+}

@@ -357,7 +357,7 @@ func rotIsFoundWhileServing(t *testing.T, part string) {
 		t.Error("it is ready")
 	}
 	code, said := runs(t, "compare", "--data", data)
-	for end := time.Now().Add(time.Minute); strings.Contains(said, "being compared already") && time.Now().Before(end); {
+	for end := time.Now().Add(time.Minute); strings.Contains(said, "compared already") && time.Now().Before(end); {
 		time.Sleep(50 * time.Millisecond) // as it is each second
 		code, said = runs(t, "compare", "--data", data)
 	}
