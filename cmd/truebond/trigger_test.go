@@ -102,7 +102,7 @@ func TestWhatTheServerRefusesFails(t *testing.T) {
 	given := []string{"trigger", "payment_intent.succeeded", "--data", data.path, "--secret"}
 	truebond(t, "", append(given, "whsec_wrong", "--intent", "pi_sim1")...).ends(t, exitFailed, "forged (400)")
 	truebond(t, "", append(given, "whsec_right", "--intent", "pi_9")...).ends(t, exitFailed, "There is no such intent.")
-	truebond(t, "", append(given, "", "--intent", "pi_sim1")...).ends(t, exitFailed, "--secret")
+	truebond(t, "", append(given, "", "--intent", "pi_sim1")...).ends(t, exitMisused, "--secret")
 	if len(*took) != 0 {
 		t.Errorf("the server took %v", *took)
 	}
