@@ -137,7 +137,7 @@ func (l *Log) staged(after uint64, records []events.Record) (taken *ahead) {
 // abandon has the server forget a beginning at once, of which it bears fifty at a time: a
 // gap in a batch ends it.
 func (l *Log) abandon(a *ahead) {
-	if a == nil || a.sent == 0 {
+	if a.sent == 0 {
 		return
 	}
 	msg := nats.NewMsg(subjectPrefix + "abandoned")
@@ -148,6 +148,6 @@ func (l *Log) abandon(a *ahead) {
 
 // begins tells whether these records are what was sent, and more.
 func (a *ahead) begins(records []events.Record, after uint64, now *link) bool {
-	return a != nil && a.sent > 0 && a.after == after && a.link == now && a.sent < len(records) &&
+	return a.sent > 0 && a.after == after && a.link == now && a.sent < len(records) &&
 		a.last == &records[a.sent-1].Body[0]
 }
