@@ -136,14 +136,15 @@ func (s *Store) Close(context.Context) error {
 	return nil
 }
 
-// inTransaction does something as the one writer, all or nothing.
+// inTransaction does something as the one writer, all or nothing. When SQLite has no memory left, the
+// driver panics: nothing is rolled back then, since that would wait for the statement, for ever.
 func (s *Store) inTransaction(ctx context.Context, do func(*sql.Tx) error) error {
 	tx, err := s.writer.db.BeginTx(ctx, nil)
 	if err != nil {
 		return s.noticed(err)
 	}
-	defer tx.Rollback() //nolint:errcheck // after a commit, or after an error that counts more
 	if err := do(tx); err != nil {
+		_ = tx.Rollback() // the error counts more
 		return s.noticed(err)
 	}
 	return s.noticed(tx.Commit())

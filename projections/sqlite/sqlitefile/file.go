@@ -56,14 +56,18 @@ func (f *File) Open(s Settings) (*sql.DB, error) {
 	if err := touch(f.path); err != nil { // SQLite makes none at the end of a symbolic link
 		return nil, err
 	}
+	sorting := "temp_store(MEMORY)"
+	if s.Large {
+		sorting = "temp_store(FILE)" // a connection has 256 MiB of memory, and is of no use once it wants more
+	}
 	settings := url.Values{"vfs": {f.eyes.name()}, "_pragma": append([]string{
-		"busy_timeout(10000)", "temp_store(MEMORY)", "journal_mode(WAL)",
+		"busy_timeout(10000)", sorting, "journal_mode(WAL)",
 	}, s.Pragmas...)}
 	if s.Writes {
 		settings.Set("_txlock", "immediate")
 	}
 	name := url.URL{Scheme: "file", OmitHost: true, Path: f.path, RawQuery: settings.Encode()}
-	db, err := driver.Open(name.String(), func(c *sqlite3.Conn) error { return haveChecksums(c, s.Large) })
+	db, err := driver.Open(name.String(), haveChecksums)
 	if err != nil {
 		return nil, err
 	}
@@ -131,7 +135,7 @@ const (
 
 // haveChecksums makes sure that a new connection's file has checksums. A crash leaves a file without
 // them, or with them.
-func haveChecksums(c *sqlite3.Conn, large bool) error {
+func haveChecksums(c *sqlite3.Conn) error {
 	id, err := applicationID(c)
 	switch {
 	case err != nil:
@@ -140,11 +144,6 @@ func haveChecksums(c *sqlite3.Conn, large bool) error {
 		return nil
 	case id != 0:
 		return fmt.Errorf("the file is another program's: its application_id is %#x", id)
-	}
-	if large {
-		if err := c.Exec("PRAGMA temp_store = FILE"); err != nil {
-			return err
-		}
 	}
 	err = c.EnableChecksums("main")
 	for range busyTries {
@@ -157,7 +156,7 @@ func haveChecksums(c *sqlite3.Conn, large bool) error {
 	if err != nil {
 		return fmt.Errorf("give the file checksums: %w", err)
 	}
-	return c.Exec(fmt.Sprintf("PRAGMA temp_store = MEMORY; PRAGMA application_id = %d", ours))
+	return c.Exec(fmt.Sprintf("PRAGMA application_id = %d", ours))
 }
 
 func applicationID(c *sqlite3.Conn) (id int64, err error) {
