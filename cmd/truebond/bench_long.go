@@ -28,7 +28,7 @@ type longBench struct {
 	ledger *ledgerBench // without a server of its own
 
 	starts, first, commands []measured
-	mib                     []float64
+	mib, cachedMiB          []float64 // the first without the second
 }
 
 // longLog measures a server on a long log next to one on a short log, which has the
@@ -144,8 +144,23 @@ func (l *longBench) measure(ctx context.Context, url string, pid int, length tim
 	if err != nil {
 		return err
 	}
-	mib, err := residentMiB(pid)
-	l.first, l.commands, l.mib = append(l.first, first), append(l.commands, then), append(l.mib, mib)
+	l.first, l.commands = append(l.first, first), append(l.commands, then)
+	return l.weigh(ctx, pid)
+}
+
+// weigh notes the memory of a server beyond what it has of the views' file, and that.
+func (l *longBench) weigh(ctx context.Context, pid int) error {
+	resident, err := residentMiB(pid)
+	if err != nil {
+		return err
+	}
+	server, err := target{data: l.folder}.connect(ctx)
+	if err != nil {
+		return err
+	}
+	metrics, err := metricsOf(ctx, server)
+	cached := metrics["truebond_views_cached_bytes"] / (1 << 20)
+	l.mib, l.cachedMiB = append(l.mib, resident-cached), append(l.cachedMiB, cached)
 	return err
 }
 
@@ -186,23 +201,9 @@ func (l *longBench) until(ctx context.Context, wanted func(map[string]float64) b
 		return err
 	}
 	for {
-		answer, err := server.send(ctx, "GET", "/metrics", nil)
-		if err != nil {
+		metrics, err := metricsOf(ctx, server)
+		if err != nil || wanted(metrics) {
 			return err
-		}
-		metrics := map[string]float64{}
-		for lines := bufio.NewScanner(answer.Body); lines.Scan(); {
-			var name string
-			var value float64
-			if n, _ := fmt.Sscan(lines.Text(), &name, &value); n == 2 {
-				metrics[name] = value
-			}
-		}
-		if err := answer.Body.Close(); err != nil {
-			return err
-		}
-		if wanted(metrics) {
-			return nil
 		}
 		select {
 		case <-ctx.Done():
@@ -212,11 +213,28 @@ func (l *longBench) until(ctx context.Context, wanted func(map[string]float64) b
 	}
 }
 
+func metricsOf(ctx context.Context, server *client) (map[string]float64, error) {
+	answer, err := server.send(ctx, "GET", "/metrics", nil)
+	if err != nil {
+		return nil, err
+	}
+	metrics := map[string]float64{}
+	for lines := bufio.NewScanner(answer.Body); lines.Scan(); {
+		var name string
+		var value float64
+		if n, _ := fmt.Sscan(lines.Text(), &name, &value); n == 2 {
+			metrics[name] = value
+		}
+	}
+	return metrics, answer.Body.Close()
+}
+
 func (l *longBench) rows(b *bench) {
 	b.add(row("start-"+l.name, 1, l.starts))
 	b.add(row("command-first-"+l.name, 1, l.first))
 	b.add(row("command-"+l.name, 1, l.commands))
-	b.rows = append(b.rows, benchRow{Case: "memory-" + l.name, Callers: 1, MiB: median(l.mib)})
+	b.rows = append(b.rows, benchRow{Case: "memory-" + l.name, Callers: 1, MiB: median(l.mib)},
+		benchRow{Case: "cache-" + l.name, Callers: 1, MiB: median(l.cachedMiB)})
 }
 
 // spawnServer starts this program as a server and returns once it serves.

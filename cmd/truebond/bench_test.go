@@ -83,8 +83,8 @@ func TestAServerIsMeasuredOnALongLog(t *testing.T) {
 			t.Errorf("nothing was measured: %+v", r)
 		}
 	}
-	if strings.Join(names, " ") != "start-short command-first-short command-short memory-short "+
-		"start-long command-first-long command-long memory-long" {
+	if strings.Join(names, " ") != "start-short command-first-short command-short memory-short cache-short "+
+		"start-long command-first-long command-long memory-long cache-long" {
 		t.Errorf("measured were %v", names)
 	}
 }

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -99,5 +101,21 @@ func (s *server) metrics() []prometheus.Collector {
 	if s.archiver != nil {
 		all = append(all, s.archiver.metrics()...)
 	}
+	if embedded, ok := s.store.(interface {
+		Cached(ctx context.Context) (bytes int64, err error)
+	}); ok {
+		all = append(all, gauge("views_cached_bytes", "What this process has of the views' file in its memory.",
+			func() float64 {
+				ctx, cancel := context.WithTimeout(context.Background(), cachedTimeMax)
+				defer cancel()
+				bytes, err := embedded.Cached(ctx)
+				if err != nil {
+					return math.NaN()
+				}
+				return float64(bytes)
+			}))
+	}
 	return all
 }
+
+const cachedTimeMax = time.Second // for a transaction that has just begun to end

@@ -36,6 +36,29 @@ func TestAFileOfAnotherLayoutAndOneThatIsNoDatabaseAreRefused(t *testing.T) {
 	}
 }
 
+func TestWhatAStoreHasInMemoryIsTold(t *testing.T) {
+	store := openAt(t, filepath.Join(t.TempDir(), "views.db"))
+	before, err := store.Cached(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := projections.Table{Name: "things_1_1", View: "things", Version: 1}
+	if err := store.Create(t.Context(), table); err != nil {
+		t.Fatal(err)
+	}
+	const content = 1 << 20
+	large := projections.Document{ID: "large", Position: 1, Body: []byte(`{"text":"` + strings.Repeat("x", content) + `"}`)}
+	batch := projections.Batch{Tables: []string{table.Name}, To: 1,
+		Writes: []projections.Write{{Table: table.Name, Document: large}}}
+	if err := store.Write(t.Context(), batch); err != nil {
+		t.Fatal(err)
+	}
+	after, err := store.Cached(t.Context())
+	if err != nil || after-before < content || after-before > 2*content {
+		t.Errorf("after %d bytes were written, %d more are in memory, %v", content, after-before, err)
+	}
+}
+
 func TestAnIndexOfManyDocumentsIsMadeInLittleMemory(t *testing.T) {
 	store := openAt(t, filepath.Join(t.TempDir(), "views.db"))
 	table := projections.Table{Name: "things_1_1", View: "things", Version: 1}

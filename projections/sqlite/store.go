@@ -119,6 +119,11 @@ func (s *Store) Check(ctx context.Context) error {
 	return nil
 }
 
+// Cached is how many bytes of the file are in this process's memory.
+func (s *Store) Cached(ctx context.Context) (bytes int64, err error) {
+	return s.file.Cached(ctx, s.writer.db, s.reader.db)
+}
+
 // noticed tells damage of the file from other errors.
 func (s *Store) noticed(err error) error {
 	if how := s.file.Damage(err); how != nil && !errors.Is(err, projections.ErrStoreDamaged) {

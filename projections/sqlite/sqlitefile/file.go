@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -28,6 +29,9 @@ type File struct {
 	path      string
 	eyes      *checkedVFS
 	malformed atomic.Pointer[error] // what SQLite has found out by itself
+
+	mu     sync.Mutex
+	cached map[*sqlite3.Conn]int64 // bytes that a connection had in memory when it was asked last
 }
 
 // At is the file at path, whether there is one or not.
@@ -36,7 +40,7 @@ func At(path string) (*File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the file: %w", err)
 	}
-	f := &File{path: path, eyes: &checkedVFS{}}
+	f := &File{path: path, eyes: &checkedVFS{}, cached: map[*sqlite3.Conn]int64{}}
 	// The driver finds it by its name, as long as the process runs: connections may outlive their pool.
 	vfs.Register(f.eyes.name(), f.eyes)
 	return f, nil
@@ -101,6 +105,42 @@ func (f *File) Met() error {
 	}
 	if how := f.malformed.Load(); how != nil {
 		return *how
+	}
+	return nil
+}
+
+// Cached is how many bytes the connections of these pools have of the file in memory. One that is busy
+// counts as it was when it was last seen idle.
+func (f *File) Cached(ctx context.Context, pools ...*sql.DB) (bytes int64, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, pool := range pools {
+		if err := f.askIdle(ctx, pool); err != nil {
+			return 0, fmt.Errorf("ask how much is in memory: %w", err)
+		}
+	}
+	for _, had := range f.cached {
+		bytes += had
+	}
+	return bytes, nil
+}
+
+// askIdle asks the idle connections of a pool how much they have in memory. Hold mu.
+func (f *File) askIdle(ctx context.Context, pool *sql.DB) (err error) {
+	for range pool.Stats().Idle {
+		idle, err := pool.Conn(ctx)
+		if err != nil {
+			return err
+		}
+		defer idle.Close() //nolint:errcheck // it goes back, so that the pool gives another one each time before
+		err = idle.Raw(func(c any) error {
+			conn := c.(driver.Conn).Raw()
+			f.cached[conn], _, err = conn.Status(sqlite3.DBSTATUS_CACHE_USED, false)
+			return err
+		})
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }
