@@ -176,7 +176,7 @@ func (l *Log) readNear(ctx context.Context, after uint64, count int) ([][]byte, 
 			position := after + 1 + uint64(i) // #nosec G115 -- an index
 			bodies[i], errs[i] = l.bodyAnywhere(ctx, position)
 			if errors.Is(errs[i], ErrNotFound) { // one that lags behind was asked
-				bodies[i], errs[i] = l.body(ctx, position)
+				bodies[i], errs[i] = l.bodyForCertain(ctx, position)
 			}
 			if errors.Is(errs[i], ErrNotFound) {
 				errs[i] = &finalError{fmt.Errorf("%w: %d is missing, and others behind it are not", events.ErrGap, position)}
@@ -329,7 +329,7 @@ func (l *Log) lost(ctx context.Context, want uint64) error {
 
 // missing tells a gap in the log from an event that was lost on its way to us.
 func (l *Log) missing(ctx context.Context, want, got uint64) error {
-	_, err := l.body(ctx, want)
+	_, err := l.bodyForCertain(ctx, want)
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return &finalError{fmt.Errorf("%w: %d comes before %d", events.ErrGap, want, got)}

@@ -53,6 +53,19 @@ func (l *Log) body(ctx context.Context, position uint64) ([]byte, error) {
 	return answer.Message.Data, nil
 }
 
+// bodyForCertain reads the event at a position behind which there are others, and believes only a
+// leader that is one that it is not there: one that was cut off answers, too, before it knows.
+func (l *Log) bodyForCertain(ctx context.Context, position uint64) ([]byte, error) {
+	body, err := l.body(ctx, position)
+	if l.server != nil || !errors.Is(err, ErrNotFound) {
+		return body, err
+	}
+	if _, err := l.state(ctx); err != nil { // it waits for a leader that is one
+		return nil, err
+	}
+	return l.body(ctx, position)
+}
+
 // bodyAnywhere reads the event at a position from any server of a cluster. What is there is
 // in the log for certain; what is not may be at others. For this the servers need no leader.
 func (l *Log) bodyAnywhere(ctx context.Context, position uint64) ([]byte, error) {
