@@ -40,7 +40,7 @@ func At(path string) (*File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the file: %w", err)
 	}
-	f := &File{path: path, eyes: &checkedVFS{}, cached: map[*sqlite3.Conn]int64{}}
+	f := &File{path: path, eyes: &checkedVFS{path: path}, cached: map[*sqlite3.Conn]int64{}}
 	// The driver finds it by its name, as long as the process runs: connections may outlive their pool.
 	vfs.Register(f.eyes.name(), f.eyes)
 	return f, nil

@@ -16,7 +16,8 @@ import (
 // page, not what waits in the write-ahead log, and nothing at all once the one byte has flipped that
 // says that there are checksums.
 type checkedVFS struct {
-	met atomic.Pointer[Damage] // the last: SQLite's error loses it
+	path string                 // of the database
+	met  atomic.Pointer[Damage] // the last: SQLite's error loses it
 }
 
 func (v *checkedVFS) name() string { return fmt.Sprintf("checked-%p", v) }
@@ -50,7 +51,14 @@ func (*checkedVFS) FullPathname(name string) (string, error) { return vfs.Find("
 
 // OpenFilename opens a file, and has it checked if it is a database or a write-ahead log.
 func (v *checkedVFS) OpenFilename(name *vfs.Filename, flags vfs.OpenFlag) (vfs.File, vfs.OpenFlag, error) {
-	if flags&vfs.OPEN_CREATE != 0 && name != nil {
+	if name == nil {
+		file, err := newScratch(v.path)
+		if err != nil {
+			return nil, flags, err
+		}
+		return file, flags, nil
+	}
+	if flags&vfs.OPEN_CREATE != 0 {
 		if err := touch(name.String()); err != nil {
 			return nil, flags, err
 		}
