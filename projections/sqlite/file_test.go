@@ -85,6 +85,30 @@ func TestAnIndexOfManyDocumentsIsMadeInLittleMemory(t *testing.T) {
 	}
 }
 
+func TestManyOfTheLargestDocumentsAreWritten(t *testing.T) {
+	store := openAt(t, filepath.Join(t.TempDir(), "views.db"))
+	table := projections.Table{Name: "things_1_1", View: "things", Version: 1, Indexes: []projections.Index{
+		{Name: "n", Fields: []string{"a", "n"}}, {Name: "list", Fields: []string{"list", "n"}, Each: true},
+	}}
+	if err := store.Create(t.Context(), table); err != nil {
+		t.Fatal(err)
+	}
+	const many, elements = 32, 1000
+	begin := `{"list":["x"` + strings.Repeat(`,"x"`, elements) + `],"a":"a","n":`
+	for from := uint64(0); from < 2*many; from += many {
+		batch := projections.Batch{Tables: []string{table.Name}, From: from, To: from + many}
+		for i := range uint64(many) {
+			body := fmt.Sprint(begin, from+i, `,"text":"`)
+			body += strings.Repeat("x", projections.BodyBytesMax-len(body)-2) + `"}`
+			batch.Writes = append(batch.Writes, projections.Write{Table: table.Name,
+				Document: projections.Document{ID: projections.PositionID(i), Position: from + i + 1, Body: []byte(body)}})
+		}
+		if err := store.Write(t.Context(), batch); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestAStoreThatHasNoMemoryLeftDoesNotStandStillInSilence(t *testing.T) {
 	store, err := Open(filepath.Join(t.TempDir(), "views.db"))
 	if err != nil {

@@ -12,8 +12,11 @@ import (
 	"truebond/projections"
 )
 
-// rowsAtOnce is how many documents one statement puts: measured, more gain nothing.
-const rowsAtOnce = 16
+// What one statement puts: measured, more gain nothing. SQLite has all of it in memory, beside its cache.
+const (
+	rowsAtOnce  = 16
+	bytesAtOnce = 1 << 20 // of bodies
+)
 
 // Write stores a batch, all or nothing.
 func (s *Store) Write(ctx context.Context, batch projections.Batch) error {
@@ -89,8 +92,10 @@ func alike(writes []projections.Write) int {
 	if len(writes) < rowsAtOnce {
 		return 1
 	}
+	bytes := 0
 	for _, w := range writes[:rowsAtOnce] {
-		if w.Body == nil || w.Table != writes[0].Table {
+		bytes += len(w.Body)
+		if w.Body == nil || w.Table != writes[0].Table || bytes > bytesAtOnce {
 			return 1
 		}
 	}
