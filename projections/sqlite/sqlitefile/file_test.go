@@ -165,6 +165,27 @@ func TestATransactionBeyondItsCacheReadsWhatItHasWritten(t *testing.T) {
 	}
 }
 
+func TestAnIndexLargerThanTheMemoryOfAConnectionIsMade(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "large.db")
+	for _, elsewhere := range []string{"TMPDIR", "SQLITE_TMPDIR"} { // they may be in memory, too
+		t.Setenv(elsewhere, filepath.Join(path, "nowhere"))
+	}
+	file, err := At(path)
+	must(t, err)
+	db, err := file.Open(Settings{Connections: 1, Writes: true, Large: true, Pragmas: []string{"cache_size(-1024)"}})
+	must(t, err)
+	defer db.Close()
+	const rows, memory = 20_000, 32 << 20
+	c, err := db.Conn(sqlite3.WithMaxMemory(t.Context(), memory)) // it stays the pool's only one
+	must(t, err)
+	must(t, c.Close())
+	must(t, exec(db, "CREATE TABLE things (id INTEGER PRIMARY KEY, body TEXT NOT NULL)"))
+	must(t, exec(db, fmt.Sprintf("INSERT INTO things SELECT value, (%d - value) || '%s' FROM generate_series(1, %d)",
+		rows, strings.Repeat("x", 2*memory/rows), rows)))
+	must(t, exec(db, "CREATE INDEX bodies ON things (body)"))
+	must(t, file.Check(t.Context(), db))
+}
+
 func TestAFileWithoutChecksumsGetsThem(t *testing.T) {
 	for _, c := range []struct {
 		what  string
