@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
 	"os"
@@ -115,12 +116,17 @@ func (c *child) serves() error {
 
 const serveMax = 2 * time.Minute // that a start takes on a busy machine; a second or two else
 
-// hasSaid is the end of what the server has logged.
+// hasSaid is the end of what the server has logged, or of how it has crashed the beginning.
 func (c *child) hasSaid() string {
 	const most = 3000 // bytes; enough for the reason, and no flood of the same line
 	text, err := os.ReadFile(c.said)
 	if err != nil {
 		return err.Error()
+	}
+	for _, crash := range []string{"\nfatal error: ", "\nunexpected fault ", "\npanic: "} {
+		if at := bytes.Index(text, []byte(crash)); at >= 0 {
+			return string(text[at:min(at+most, len(text))])
+		}
 	}
 	return string(text[max(0, len(text)-most):])
 }

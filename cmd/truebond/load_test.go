@@ -21,18 +21,18 @@ type load struct {
 	people []*person
 	secret string // of the webhooks
 
-	mu       sync.Mutex
-	enough   bool
-	dark     bool // the power is cut: answers from now on do not count
-	asked    int
-	acked    map[string]promise    // by the event's key
-	keys     []string              // of acked
-	next     []request             // what nobody knows the outcome of, and what follows from an answer
-	odd      []string              // answers that nobody should get
-	looked   map[*person]time.Time // when somebody looked at their balance
-	all      stream                // of all answers that acknowledged what no other had
-	ofPeople stream                // of those to people, who have a session: no webhooks, no app's charges
-	notes    notes                 // of what was not acknowledged, and of gaps
+	mu                  sync.Mutex
+	enough              bool
+	darkFrom, lightFrom time.Time // see darkens
+	asked               int
+	acked               map[string]promise    // by the event's key
+	keys                []string              // of acked
+	next                []request             // what nobody knows the outcome of, and what follows from an answer
+	odd                 []string              // answers that nobody should get
+	looked              map[*person]time.Time // when somebody looked at their balance
+	all                 stream                // of all answers that acknowledged what no other had
+	ofPeople            stream                // of those to people, who have a session: no webhooks, no app's charges
+	notes               notes                 // of what was not acknowledged, and of gaps
 }
 
 func newLoad(t testing.TB) *load {
@@ -88,7 +88,7 @@ func (l *load) run(url string, callers int) *sync.WaitGroup {
 
 func (l *load) drive(d drive, callers int) *sync.WaitGroup {
 	l.mu.Lock()
-	l.enough, l.dark = false, false
+	l.enough, l.lightFrom = false, time.Now()
 	l.all.last, l.ofPeople.last = time.Now(), time.Now()
 	l.mu.Unlock()
 	var all sync.WaitGroup
@@ -110,19 +110,20 @@ func (l *load) stop() {
 	l.enough = true
 }
 
-// powerless lets no answer count from now on. A machine without power gives none; here it
-// runs on for a moment, in which an fsync that is under way may still return with success
-// (a loop of write and fsync alone shows that in one cut of a hundred).
-func (l *load) powerless() {
+// darkens lets no answer count from now on, until there are callers again: also then none to what
+// was asked before. An fsync that is under way when a disk loses its power, or finds an error in itself,
+// may return with success (a loop of write and fsync alone shows that in one of some ten or hundred).
+func (l *load) darkens() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.dark = true
+	l.darkFrom, l.lightFrom = time.Now(), time.Time{}
 }
 
-func (l *load) isDark() bool {
+// isDark tells whether an answer that came just now does not count.
+func (l *load) isDark(asked time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.dark
+	return !l.darkFrom.IsZero() && (l.lightFrom.IsZero() || asked.Before(l.lightFrom))
 }
 
 func (l *load) hasEnough() bool {
@@ -206,7 +207,7 @@ func (l *load) one(client *nethttp.Client, d drive, caller int) bool {
 	}
 	busy := err == nil && answer.StatusCode == nethttp.StatusConflict && bytes.Contains(said, []byte(`"key_busy"`))
 	switch {
-	case err != nil, l.isDark():
+	case err != nil, l.isDark(asked):
 		l.askAgain(r)
 		time.Sleep(pauseRefused)
 		return false
