@@ -25,8 +25,9 @@ type PaymentGranted struct {
 	Available   int64  `json:"available"` // the user's credits after it
 }
 
-// PaymentMismatched is an announced payment that differs from our intent. It adds no
-// credits, leaves the intent payable and waits for a person to look at it.
+// PaymentMismatched is an announced payment that differs from our intent, or for which the
+// account has no room. It adds no credits, leaves the intent payable and waits for a person
+// to look at it.
 type PaymentMismatched struct {
 	User        string `json:"user"`
 	Intent      string `json:"intent"`

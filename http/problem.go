@@ -82,6 +82,7 @@ var statuses = map[string]int{
 	"hold_too_small":       nethttp.StatusUnprocessableEntity,
 	"too_many_credits":     nethttp.StatusUnprocessableEntity,
 	"too_many_blocks":      nethttp.StatusUnprocessableEntity,
+	"too_many_lots":        nethttp.StatusUnprocessableEntity,
 	"under_age":            nethttp.StatusUnprocessableEntity,
 	"unknown_package":      nethttp.StatusUnprocessableEntity,
 	"unknown_view":         nethttp.StatusUnprocessableEntity,

@@ -15,6 +15,16 @@ const creditsMax = 1 << 53
 // moneyMax bounds what one payment comes to, in minor units, for the same reasons.
 const moneyMax = 1 << 53
 
+const (
+	// lotsMax bounds a user's lots, and so a document's size.
+	lotsMax = 5000
+	// lotsWishedMax is how many a user may have who wants to buy another one. The rest is for
+	// wishes from before.
+	lotsWishedMax = 4000
+	// partsMax bounds the lots that one charge takes from, and so an event's size.
+	partsMax = 400
+)
+
 // What credits are spent on.
 const (
 	UseMessages = "messages"

@@ -207,6 +207,7 @@ func (c Call) ended(call, by string, why events.CallEndReason, seconds int64) (
 
 func callOver() error { return Refuse(CodeCallOver, "The call is over.") }
 
+// isInsufficient tells that a minute cannot be paid, whatever is done.
 func isInsufficient(err error) bool {
-	return errors.Is(err, &Refusal{Code: CodeInsufficientCredits})
+	return errors.Is(err, &Refusal{Code: CodeInsufficientCredits}) || errors.Is(err, &Refusal{Code: CodeTooManyLots})
 }

@@ -16,6 +16,7 @@ const (
 	CodeSessionEnded        = "session_ended"
 	CodeBlocked             = "blocked"
 	CodeTooManyBlocks       = "too_many_blocks"
+	CodeTooManyLots         = "too_many_lots"
 	CodeUnknownPackage      = "unknown_package"
 	CodeUnknownCurrency     = "unknown_currency"
 	CodePackagesChanged     = "packages_changed"
@@ -43,7 +44,8 @@ func Codes() []string {
 	return []string{
 		CodeInvalidRequest, CodeNothingToDo, CodeNotFound, CodeNotYours, CodeNotDue, CodePricesUnset,
 		CodeVersionConflict, CodeUnknownUser, CodeEmailTaken, CodeUnderAge, CodeSessionEnded, CodeBlocked,
-		CodeTooManyBlocks, CodeUnknownPackage, CodeUnknownCurrency, CodePackagesChanged, CodeIntentExists,
+		CodeTooManyBlocks, CodeTooManyLots, CodeUnknownPackage, CodeUnknownCurrency, CodePackagesChanged,
+		CodeIntentExists,
 		CodePaymentGranted, CodeBusy, CodeCallOver, CodeCallActive, CodeInsufficientCredits,
 		CodeAlreadyGranted, CodeTooManyCredits, CodeHoldExists, CodeHoldNotFound, CodeHoldExpired,
 		CodeHoldTooSmall, CodeLotNotFound, CodeLotNotExpired, CodeAlreadyUndone, CodeNothingToUndo,

@@ -33,13 +33,17 @@ type LotUse struct {
 
 // Grant adds a lot. A lot that a payment paid for pays debts at once. It refuses a lot
 // that does not hold together (`invalid_request`), one that the account has already
-// (`already_granted`), and more credits than an account can count (`too_many_credits`).
+// (`already_granted`), and more lots or credits than an account can hold (`too_many_lots`,
+// `too_many_credits`).
 func (a Account) Grant(user string, lot events.Lot, now time.Time) (Effect, error) {
 	if err := checkLot(lot, now); err != nil {
 		return Effect{}, err
 	}
 	if !inPath(user) {
 		return Effect{}, Refuse(CodeInvalidRequest, "The user's id is not one.").About("user")
+	}
+	if len(a.Lots) >= lotsMax {
+		return Effect{}, Refuse(CodeTooManyLots, "One user can have %d lots at most.", lotsMax)
 	}
 	granted := lot.Credits
 	for _, l := range a.Lots {

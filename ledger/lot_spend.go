@@ -15,7 +15,7 @@ type lotPart struct {
 }
 
 // Spend uses credits up. It refuses when fewer are available, and while there is a
-// debt (`insufficient_credits`).
+// debt (`insufficient_credits`), and credits of too many lots at once (`too_many_lots`).
 func (a Account) Spend(credits int64, use string, now time.Time) (Effect, error) {
 	if err := checkUse(use); err != nil {
 		return Effect{}, err
@@ -68,6 +68,10 @@ func (a Account) pick(into []lotPart, credits int64, now time.Time) ([]lotPart, 
 	if left > 0 {
 		refusal := Refuse(CodeInsufficientCredits, "%s needed and %s left.", creditsAre(credits), are(available))
 		return nil, 0, refusal.With("available", available).With("required", credits)
+	}
+	if len(into) > partsMax {
+		return nil, 0, Refuse(CodeTooManyLots, "These credits are from %d purchases; one charge takes from %d at most.",
+			len(into), partsMax).About("credits")
 	}
 	return into, available, nil
 }

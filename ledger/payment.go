@@ -75,7 +75,8 @@ type NewIntent struct {
 }
 
 // IntendPayment notes a wish to buy. It refuses when the packages have changed since
-// the quote (`packages_changed`): the buyer is to see the new price first.
+// the quote (`packages_changed`): the buyer is to see the new price first. Who has bought
+// too often is refused too (`too_many_lots`).
 func IntendPayment(n NewIntent) Decision {
 	return func(tx *Tx) (events.Payload, []events.Move, error) {
 		if err := checkUser(tx, n.User, ""); err != nil {
@@ -83,6 +84,9 @@ func IntendPayment(n NewIntent) Decision {
 		}
 		if Load(tx, Payments, n.Intent).Status != "" {
 			return nil, nil, Refuse(CodeIntentExists, "This payment is known already.")
+		}
+		if len(Load(tx, Accounts, n.User).Lots) >= lotsWishedMax {
+			return nil, nil, Refuse(CodeTooManyLots, "No more than %d purchases are kept for one user.", lotsWishedMax)
 		}
 		packages := Load(tx, Packages, Current)
 		quote, err := QuotePackage(packages, n.Quote.Package, n.Quote.Currency)
@@ -130,11 +134,12 @@ type Announcement struct {
 }
 
 // ConfirmPayment grants what was paid, once for a PaymentIntent, also when it was
-// canceled meanwhile. A payment that differs from our intent becomes PaymentMismatched
-// and leaves the intent payable. What changes nothing becomes StripeEventNoted: money
-// that is not there yet, an intent that is not ours or granted already, a type that
-// announces no payment. It refuses nothing that Stripe may say, since Stripe would only
-// ask again; only credits beyond what an account can count (`too_many_credits`).
+// canceled meanwhile. A payment that differs from our intent, or whose buyer's account has
+// no room for it, becomes PaymentMismatched and leaves the intent payable. What changes
+// nothing becomes StripeEventNoted: money that is not there yet, an intent that is not ours
+// or granted already, a type that announces no payment. It refuses nothing that Stripe may
+// say, since Stripe would only ask again; only credits beyond what an account can count
+// (`too_many_credits`).
 func ConfirmPayment(a Announcement) Decision {
 	return func(tx *Tx) (events.Payload, []events.Move, error) {
 		if !announcesPayment(a.StripeType) {
@@ -151,7 +156,11 @@ func ConfirmPayment(a Announcement) Decision {
 		default:
 			return a.noted("the payment is none of ours")
 		}
-		if why := a.differsFrom(p); why != "" {
+		why := a.differsFrom(p)
+		if why == "" && len(Load(tx, Accounts, p.User).Lots) >= lotsMax {
+			why = "the user has bought too often to be granted more"
+		}
+		if why != "" {
 			return events.PaymentMismatched{
 				User: p.User, Intent: a.Intent, StripeEvent: a.StripeEvent, StripeType: a.StripeType,
 				Amount: a.Amount, Currency: a.Currency, Why: why,
