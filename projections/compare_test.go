@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -211,6 +212,52 @@ func TestADocumentThatWasTamperedWithIsFound(t *testing.T) {
 				t.Errorf("after building the view again: %+v", c)
 			}
 		})
+	}
+}
+
+// stubbornStore drops no table while it is told not to.
+type stubbornStore struct {
+	projections.Store
+	stubborn, hurried atomic.Bool
+}
+
+func (s *stubbornStore) Drop(ctx context.Context, table string) error {
+	if _, bounded := ctx.Deadline(); bounded {
+		s.hurried.Store(true)
+	}
+	if s.stubborn.Load() {
+		return errFlaky
+	}
+	return s.Store.Drop(ctx, table)
+}
+
+func TestTablesThatComparisonsCouldNotDropDoNotGrowInNumber(t *testing.T) {
+	w := newWorld(t)
+	store := &stubbornStore{Store: w.store}
+	w.store = store
+	w.happens(100)
+	p, _ := w.running()
+	w.caughtUp(p)
+	before := len(w.tables())
+	store.stubborn.Store(true)
+	if _, err := p.Compare(t.Context(), "people", nil); err != nil {
+		t.Fatal(err)
+	}
+	if now := len(w.tables()); now != before+1 {
+		t.Fatalf("%d tables were there, and %d are", before, now)
+	}
+	if _, err := p.Compare(t.Context(), "people", nil); err == nil {
+		t.Error("another table was made beside one that could not be dropped")
+	}
+	store.stubborn.Store(false)
+	if _, err := p.Compare(t.Context(), "people", nil); err != nil {
+		t.Fatal(err)
+	}
+	if now := len(w.tables()); now != before {
+		t.Errorf("%d tables were there, and %d are", before, now)
+	}
+	if store.hurried.Load() {
+		t.Error("a large table would not be dropped in time")
 	}
 }
 

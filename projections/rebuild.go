@@ -121,11 +121,17 @@ func (p *Projector) release(views []View) {
 }
 
 // createBeside makes a further table for each view. What it has made it returns also
-// with an error.
+// with an error. A table that could not be dropped before goes first, or there would be one
+// more each time.
 func (p *Projector) createBeside(ctx context.Context, views []View) (made []string, err error) {
 	tables, err := p.store.Tables(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("list the tables: %w", err)
+	}
+	for _, name := range survey(views, tables).leftover {
+		if err := p.store.Drop(ctx, name); err != nil {
+			return nil, fmt.Errorf("drop table %s: %w", name, err)
+		}
 	}
 	for _, v := range views {
 		_, _, lastBuild := tablesOf(v, tables)
@@ -175,10 +181,14 @@ func positions(builds []*build) (sum uint64) {
 	return sum
 }
 
-// dropUnfinished clears away what a rebuild leaves that did not end well.
+// dropUnfinished clears away what a rebuild leaves that did not end well. A large table may
+// take minutes; when ctx has ended, there is no time for that.
 func (p *Projector) dropUnfinished(ctx context.Context, names []string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.limits.dropMax)
-	defer cancel()
+	if ctx.Err() != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), p.limits.dropMax)
+		defer cancel()
+	}
 	tables, err := p.store.Tables(ctx)
 	for _, t := range tables {
 		if t.Live || !slices.Contains(names, t.Name) {
@@ -190,7 +200,7 @@ func (p *Projector) dropUnfinished(ctx context.Context, names []string) {
 		}
 	}
 	if err != nil {
-		p.logger.Warn("cannot drop what a rebuild has left; the next start will", "tables", names, "error", err)
+		p.logger.Warn("cannot drop what a rebuild has left; the next one or a start will", "tables", names, "error", err)
 	}
 }
 
