@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"truebond/projections/sqlite/sqlitefile"
@@ -15,6 +16,9 @@ import (
 type SQLite struct {
 	db   *sql.DB
 	file *sqlitefile.File
+
+	overwriting atomic.Int32                       // how many want old bytes overwritten
+	checking    atomic.Pointer[context.CancelFunc] // ends the check under way
 }
 
 // Rows are only ever added at the end, and a key, its next wrapping and its tombstone
@@ -42,7 +46,8 @@ func OpenSQLite(path string) (*SQLite, error) {
 }
 
 func openSQLite(path string) (*SQLite, error) {
-	// One connection: no reader of ours keeps an old page from being overwritten.
+	// One connection: no reader of ours keeps an old page from being overwritten. Only a check has
+	// another one, and gives way.
 	file, err := sqlitefile.At(path)
 	if err != nil {
 		return nil, err
@@ -56,7 +61,7 @@ func openSQLite(path string) (*SQLite, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &SQLite{db, file}
+	s := &SQLite{db: db, file: file}
 	if _, err := db.Exec(sqliteSchema); err != nil {
 		return nil, errors.Join(s.noticed(err), db.Close())
 	}
@@ -186,8 +191,44 @@ func (s *SQLite) Ping(ctx context.Context) error {
 	return err
 }
 
-// Check reads the whole file. ErrDamaged: it is not as it was written.
-func (s *SQLite) Check(ctx context.Context) error { return s.noticed(s.file.Check(ctx, s.db)) }
+// checkAgain is how long a check that has given way waits before it begins anew.
+const checkAgain = time.Second
+
+// Check reads the whole file, and keeps nobody waiting: with many keys it takes minutes. ErrDamaged: it
+// is not as it was written.
+func (s *SQLite) Check(ctx context.Context) error {
+	for {
+		gaveWay, err := s.checkOnce(ctx)
+		if err == nil && !gaveWay { // what was committed meanwhile may be in the write-ahead log alone
+			return s.overwriteOld(ctx)
+		}
+		if !gaveWay || ctx.Err() != nil {
+			return s.noticed(err)
+		}
+		select {
+		case <-time.After(checkAgain):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// checkOnce gives way to whoever wants old bytes overwritten: one of the two sees the other.
+func (s *SQLite) checkOnce(ctx context.Context) (gaveWay bool, err error) {
+	db, err := s.file.Open(sqlitefile.Settings{Pragmas: []string{"query_only(1)"}, Connections: 1})
+	if err != nil {
+		return false, err
+	}
+	defer db.Close() //nolint:errcheck // it has only read
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s.checking.Store(&cancel)
+	if s.overwriting.Load() > 0 {
+		return true, nil
+	}
+	err = s.file.Check(ctx, db)
+	return err != nil && ctx.Err() != nil, err
+}
 
 // noticed tells damage of the file from other errors.
 func (s *SQLite) noticed(err error) error {
@@ -203,6 +244,11 @@ func (s *SQLite) Close(context.Context) error { return s.db.Close() }
 // overwriteOld moves what is in the write-ahead file into the main one, over the old
 // bytes there, and empties it.
 func (s *SQLite) overwriteOld(ctx context.Context) error {
+	s.overwriting.Add(1)
+	defer s.overwriting.Add(-1)
+	if stop := s.checking.Load(); stop != nil {
+		(*stop)()
+	}
 	const tries = 50
 	for range tries {
 		var busy, frames, moved int

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestNoByteOfADestroyedKeyStaysInTheFiles(t *testing.T) {
@@ -107,6 +108,31 @@ func TestADamagedFileIsToldAndNoKeyCountsAsMissing(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
+}
+
+func TestNobodyWaitsForACheck(t *testing.T) {
+	const many = 100_000
+	store := openedSQLite(t, filepath.Join(t.TempDir(), "vault.db"))
+	v, err := Open(t.Context(), store, secret, true)
+	must(t, err)
+	addKeys(t, v, many)
+	must(t, store.overwriteOld(t.Context()))
+	checked := make(chan error, 1)
+	go func() { checked <- store.Check(t.Context()) }()
+	time.Sleep(20 * time.Millisecond) // it has begun, and takes some hundred milliseconds
+	for what, do := range map[string]func() error{
+		"added":     func() error { return store.AddKey(t.Context(), "ann", []byte("key")) },
+		"read":      func() error { _, _, err := store.Keys(t.Context(), []string{"owner 7"}); return err },
+		"destroyed": func() error { return store.Destroy(t.Context(), "owner 7") },
+	} {
+		must(t, do())
+		select {
+		case err := <-checked:
+			t.Fatalf("a key is %s when the file was checked: %v", what, err)
+		default:
+		}
+	}
+	must(t, <-checked)
 }
 
 // A log that is not sound ends there for SQLite. By then the file itself has what was acknowledged.
