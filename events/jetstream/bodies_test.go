@@ -56,3 +56,39 @@ func TestWhoeverFollowsBodiesGetsTheExactBytes(t *testing.T) {
 		closed(t, l)
 	}
 }
+
+// Else whoever is far behind would need memory for as many of the largest events as it takes small ones.
+func TestLargeEventsComeFewAtATime(t *testing.T) {
+	o := patient(t)
+	o.Dir = t.TempDir()
+	l, err := Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const many = 120
+	w := newWriting(t, "large")
+	records := w.next(t, 0, many)
+	for i := range records {
+		records[i].Body = append(records[i].Body, bytes.Repeat([]byte(" "), 200<<10)...)
+	}
+	appended(t, l, 0, records)
+	closed(t, l)
+	l, err = Open(t.Context(), o) // so that they are not in memory
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen, enough := 0, errors.New("enough")
+	err = l.Follow(t.Context(), 0, many, func(some []events.Record) error {
+		if size := bodyBytes(some); size > requestBytes+BodyMax {
+			t.Errorf("%d events of %d bytes come at once", len(some), size)
+		}
+		if seen += len(some); seen == many {
+			return enough
+		}
+		return nil
+	})
+	if !errors.Is(err, enough) {
+		t.Error(err)
+	}
+	closed(t, l)
+}

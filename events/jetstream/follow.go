@@ -264,10 +264,12 @@ func (s *session) close() {
 }
 
 // next waits for the event after a position and takes those with it that are at hand.
+// They are no more than one request gives: of large ones, max would be more than memory has.
 // An error that comes behind events is kept until these are yielded.
 func (s *session) next(ctx context.Context, after uint64, max int) ([][]byte, error) {
 	var bodies [][]byte
-	for more := true; more && s.failed == nil && len(bodies) < max; {
+	size := 0
+	for more := true; more && s.failed == nil && len(bodies) < max && size < requestBytes; {
 		if s.owed == 0 && len(bodies) > 0 {
 			break
 		}
@@ -275,6 +277,7 @@ func (s *session) next(ctx context.Context, after uint64, max int) ([][]byte, er
 		body, more, s.failed = s.one(ctx, after+1+uint64(len(bodies)), max)
 		if s.failed == nil {
 			bodies = append(bodies, body)
+			size += len(body)
 		}
 	}
 	if len(bodies) > 0 {
