@@ -1,6 +1,7 @@
 package http
 
 import (
+	"bufio"
 	"context"
 	"net"
 	"strings"
@@ -145,6 +146,29 @@ func TestTooManyRequestsAtOnceAreTurnedAway(t *testing.T) {
 		(<-answers).wants(t, 200, "")
 	}
 	b.send("GET", "/x", "").wants(t, 200, "")
+}
+
+func TestWhoKeepsABodyBackKeepsNobodysPlace(t *testing.T) {
+	hear := func(_ context.Context, in struct {
+		Body []byte `body:"raw"`
+	}) (string, error) {
+		return string(in.Body), nil
+	}
+	b := serving(t, []Route{post("/x", hear, "Hear", public, rawBody)}, func(cfg *Config) { cfg.InFlightMax = 1 })
+	c, err := net.Dial("tcp", strings.TrimPrefix(b.base, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_, _ = c.Write([]byte("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\na"))
+	time.Sleep(50 * time.Millisecond) // it is waited for the rest
+	b.send("POST", "/x", "abc").wants(t, 200, "")
+	_, _ = c.Write([]byte("bc"))
+	_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	status, err := bufio.NewReader(c).ReadString('\n')
+	if err != nil || !strings.Contains(status, " 200 ") {
+		t.Errorf("the slow one is answered %q: %v", status, err)
+	}
 }
 
 func TestARequestHasItsTime(t *testing.T) {

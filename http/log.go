@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	nethttp "net/http"
@@ -67,10 +68,27 @@ func (s *Server) safely(c echo.Context, next echo.HandlerFunc) (err error) {
 	select {
 	case s.places <- struct{}{}:
 		defer func() { <-s.places }()
+		if req := c.Request(); req.ContentLength != 0 {
+			req.Body = unhurried{req.Body, s.places}
+		}
 		return next(c)
 	default:
 		return ledger.Refuse("overloaded", "Too many requests are under way. Try again soon.")
 	}
+}
+
+// unhurried is a body while whose next bytes are awaited others may have the request's place:
+// clients that keep theirs back would keep all places.
+type unhurried struct {
+	io.ReadCloser
+	places chan struct{}
+}
+
+// Read waits for a place again when the bytes are there.
+func (b unhurried) Read(p []byte) (int, error) {
+	<-b.places
+	defer func() { b.places <- struct{}{} }()
+	return b.ReadCloser.Read(p)
 }
 
 type panicked struct {
