@@ -17,6 +17,8 @@ const (
 	BatchMax      = 1000     // events; what a server takes in one atomic batch
 	BatchBytesMax = 32 << 20 // of bodies; a server buffers 128 MiB at most
 	BodyMax       = 256 << 10
+
+	payloadMin = BodyMax + 16<<10 // with the headers, whose longest is a key
 )
 
 // From how many events on a batch is faster than one by one: on one server a synced message

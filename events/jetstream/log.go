@@ -129,6 +129,10 @@ func (l *Log) open(ctx context.Context) error {
 	if l.conn, err = l.connect(ctx); err != nil {
 		return err
 	}
+	// Else the first event that is larger would be tried for ever, and all others behind it.
+	if most := l.conn.MaxPayload(); most < payloadMin {
+		return fmt.Errorf("the servers carry %d bytes in a message (max_payload), and the log needs %d", most, payloadMin)
+	}
 	if err := l.ensureStream(ctx); err != nil {
 		return err
 	}
