@@ -116,6 +116,8 @@ func (t *term) begin(ctx context.Context, failures <-chan error) error {
 	}
 	t.work.start("timers", t.timers.Run)
 	t.work.start("calls", commands.NewWatch(t.do, t.views, t.logger).Run)
+	t.work.start("standstill", (&standstill{position: t.projector.Position, last: t.writer.Last,
+		building: t.projector.Building, logger: t.logger}).run)
 	if t.archiver != nil {
 		t.work.start("archiver", t.runArchiver)
 	}
