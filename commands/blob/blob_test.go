@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -276,5 +278,34 @@ func TestABucketThatIsNotThereIsNotAMissingObject(t *testing.T) {
 	}
 	if err := b.PutIfAbsent(t.Context(), "a", []byte("x")); err == nil {
 		t.Error("an object can be put into no bucket")
+	}
+}
+
+func TestAListingThatStopsHalfwayIsNotWaitedForForEver(t *testing.T) {
+	leave := make(chan struct{})
+	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte(`<?xml version="1.0"?><ListBucketResult>`))
+		_ = http.NewResponseController(w).Flush()
+		<-leave
+	}))
+	defer service.Close()
+	defer close(leave)
+	bucket, err := OpenBucket(Place{Provider: service.URL + "?region=here", Key: "key", Secret: "secret", Bucket: "things"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bucket.patience = 100 * time.Millisecond
+	listed := make(chan error, 1)
+	go func() {
+		_, err := bucket.List(t.Context(), "")
+		listed <- err
+	}()
+	select {
+	case err := <-listed:
+		if err == nil {
+			t.Error("half a listing is taken for a whole one")
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("it is still waited for")
 	}
 }

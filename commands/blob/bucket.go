@@ -22,6 +22,8 @@ type Bucket struct {
 	client *minio.Client
 	bucket string
 	prefix string // of all names; empty, or it ends with a slash
+
+	patience time.Duration // requestTime, but for tests
 }
 
 // Place says where a bucket is and who we are there.
@@ -105,7 +107,7 @@ func OpenBucket(p Place) (*Bucket, error) {
 	}
 	client.SetAppInfo("truebond", "1")
 	name, prefix := p.split()
-	return &Bucket{client: client, bucket: name, prefix: prefix}, nil
+	return &Bucket{client: client, bucket: name, prefix: prefix, patience: requestTime}, nil
 }
 
 // String is where the bucket is.
@@ -151,13 +153,16 @@ func (b *Bucket) Get(ctx context.Context, name string) ([]byte, error) {
 	return content, nil
 }
 
-// List names objects, a thousand a request.
+// List names objects, a thousand a request. There may be many: each request has its time.
 func (b *Bucket) List(ctx context.Context, prefix string) ([]string, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // ends the listing when we leave it early
+	silence := time.AfterFunc(b.patience, cancel)
+	defer silence.Stop()
 	var names []string
 	options := minio.ListObjectsOptions{Prefix: b.prefix + prefix, Recursive: true}
 	for object := range b.client.ListObjects(ctx, b.bucket, options) {
+		silence.Reset(b.patience)
 		if object.Err != nil {
 			return nil, fmt.Errorf("list %s: %w", b, plain(object.Err))
 		}
