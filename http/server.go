@@ -33,6 +33,9 @@ const (
 	inFlightMax   = 4096        // requests; four times what the writer is measured with
 )
 
+// ConnectionsMax is how many connections from outside are open at once, some 20 KiB each.
+const ConnectionsMax = 16_384
+
 // Config is what a server needs. What says "default" may be left empty.
 type Config struct {
 	Routes   []Route
@@ -65,6 +68,7 @@ type Config struct {
 
 	AddressPerMinute int           // requests of one address over all routes; default 6,000
 	InFlightMax      int           // requests under way at once; default 4,096
+	ConnectionsMax   int           // from outside, open at once; default 16,384
 	RequestMax       time.Duration // for one request; default 30 s
 	WaitMax          time.Duration // for the views to see a caller's own write; default 5 s
 	DrainFor         time.Duration // at most, to tell those who keep connections; default 1 s
@@ -81,6 +85,7 @@ type Server struct {
 	metrics *metrics
 	openAPI func() ([]byte, error) // made when it is first asked for: it takes a while
 	places  chan struct{}
+	inside  room // of the connections from outside
 
 	outside  *nethttp.Server
 	socket   *nethttp.Server
@@ -96,8 +101,8 @@ func New(cfg Config) (*Server, error) {
 	cfg.fillDefaults()
 	s := &Server{cfg: cfg, log: cfg.Log, names: map[string]string{},
 		limits: newLimits(cfg.Redis, cfg.AddressPerMinute, cfg.Log),
-		places: make(chan struct{}, cfg.InFlightMax),
-		kept:   kept{conns: map[net.Conn]struct{}{}}}
+		places: make(chan struct{}, cfg.InFlightMax), inside: make(room, cfg.ConnectionsMax),
+		kept: kept{conns: map[net.Conn]struct{}{}}}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	var err error
 	if s.origins, err = originsOf(cfg.Frontend); err != nil {
@@ -111,6 +116,10 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.openAPI = sync.OnceValues(func() ([]byte, error) { return describe(cfg) })
 	s.outside, s.socket = s.newListening(), s.newListening()
+	s.outside.ConnState = func(c net.Conn, state nethttp.ConnState) {
+		s.kept.changed(c, state)
+		s.inside.changed(state)
+	}
 	s.socket.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
 		return context.WithValue(s.kept.opened(ctx, c), operatorConn{}, true)
 	}
@@ -133,6 +142,7 @@ func (cfg *Config) fillDefaults() {
 	}
 	fill(&cfg.AddressPerMinute, addressPerMinute)
 	fill(&cfg.InFlightMax, inFlightMax)
+	fill(&cfg.ConnectionsMax, ConnectionsMax)
 	fillTime(&cfg.RequestMax, requestMax)
 	fillTime(&cfg.WaitMax, waitMax)
 	fillTime(&cfg.DrainFor, drainFor)
@@ -199,7 +209,9 @@ func (s *Server) OpenAPI() ([]byte, error) { return s.openAPI() }
 
 // Serve serves the world outside on a listener until Shutdown. It may be called for
 // several. Whatever error it gives, the listener is closed.
-func (s *Server) Serve(l net.Listener) error { return unlessClosed(s.outside.Serve(l)) }
+func (s *Server) Serve(l net.Listener) error {
+	return unlessClosed(s.outside.Serve(s.inside.doors(l)))
+}
 
 // ServeOperator serves an operator's socket until Shutdown: whoever can connect to it
 // is the operator, so that its file must be its owner's alone.

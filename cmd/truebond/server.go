@@ -9,6 +9,7 @@ import (
 	"net"
 	nethttp "net/http"
 	"os"
+	"syscall"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
@@ -262,7 +263,7 @@ func (s *server) makeHTTP(logEnd uint64) error {
 		Redis: s.redis, Log: s.logger,
 		HashRequest: s.hashRequest,
 		Wait:        s.wait, LogEnd: logEnd, Stored: s.projector.Position,
-		Checks: s.checks(), Metrics: s.metrics(),
+		Checks: s.checks(), Metrics: s.metrics(), ConnectionsMax: connectionsMax(),
 		Frontend: s.settings.FrontendURL, Backend: s.settings.BackendURL, Version: versionLine(), Proxies: proxies,
 	}
 	if s.shared != nil {
@@ -270,6 +271,16 @@ func (s *server) makeHTTP(logEnd uint64) error {
 	}
 	s.http, err = http.New(config)
 	return err
+}
+
+// connectionsMax is half of the files that the process may have open, and no more than http
+// lets in by itself: the other half is the log's, the stores' and the archive's.
+func connectionsMax() int {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return 0
+	}
+	return int(min(limit.Cur/2, http.ConnectionsMax))
 }
 
 func (s *server) hashRequest(route string, body []byte) []byte {
