@@ -48,9 +48,10 @@ func InitiateCall(n NewCall) Decision {
 
 // AcceptCall starts a ringing call, fixes today's price, and charges its first minute. A
 // caller who cannot pay any more makes it CallEnded with out_of_credits. Only the callee
-// may (`not_yours` for the caller, `not_found` for others). It refuses when either has
-// blocked the other (`blocked`), a call that is over or has rung long enough
-// (`call_over`), and one that is active already (`nothing_to_do`).
+// may (`not_yours` for the caller, `not_found` for others). It refuses a caller who was
+// erased since (`unknown_user`), when either has blocked the other (`blocked`), a call that
+// is over or has rung long enough (`call_over`), and one that is active already
+// (`nothing_to_do`).
 func AcceptCall(call, by string) Decision {
 	return func(tx *Tx) (events.Payload, []events.Move, error) {
 		c, err := loadRinging(tx, call, by)
@@ -62,6 +63,9 @@ func AcceptCall(call, by string) Decision {
 			return nil, nil, Refuse(CodeNothingToDo, "The call is active already.")
 		case !tx.Now.Before(c.RingsUntil):
 			return nil, nil, callOver()
+		}
+		if err := checkUser(tx, c.From, ""); err != nil {
+			return nil, nil, err
 		}
 		if err := checkNotBlocked(tx, c.From, c.To); err != nil {
 			return nil, nil, err

@@ -126,6 +126,8 @@ func TestOnlyTheCalleeAcceptsAndOnlyWhileItRings(t *testing.T) {
 		when(AcceptCall("c", "bob")).refused(CodeNothingToDo)
 	given(t, open, signedUp("ann", "bob"), rang("c", "ann", "bob"), blocked("ann", "bob")).
 		when(AcceptCall("c", "bob")).refused(CodeBlocked)
+	given(t, open, signedUp("ann", "bob"), rang("c", "ann", "bob"), erased("ann")).
+		when(AcceptCall("c", "bob")).refused(CodeUnknownUser)
 	s.and(later(45*time.Second - time.Millisecond)).when(AcceptCall("c", "bob")).
 		then(events.CallAccepted{Call: "c", From: "ann", To: "bob", PricePerMinute: 5, Charged: 5, Available: 5})
 	s.and(later(time.Millisecond)).when(AcceptCall("c", "bob")).refused(CodeCallOver)
