@@ -227,7 +227,7 @@ func (s *Service) Refresh(ctx context.Context, in Refresh) (LoggedIn, error) {
 	}); err != nil {
 		return LoggedIn{}, err
 	}
-	if known.User == "" {
+	if !user.Active() { // also where it is asked again for what was answered before
 		return LoggedIn{}, ErrRefresh
 	}
 	key, request := "refresh/"+newID("key"), []byte(nil)

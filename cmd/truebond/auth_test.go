@@ -157,6 +157,19 @@ func TestARefreshTokenIsGoodOnceAndItsReuseEndsTheFamily(t *testing.T) {
 	w.ask("GET", "/api/auth/me", other.get("access_token"), nil).is(200)
 }
 
+func TestNobodyWhoIsErasedGetsAnAnswerAgain(t *testing.T) {
+	w := begin(t, embedded)
+	ann := w.signsUp()
+	refreshes := func() answer {
+		return w.ask("POST", "/api/auth/refresh", "", map[string]any{"refresh_token": ann.refresh}, "Idempotency-Key", "k")
+	}
+	first := refreshes().is(200)
+	refreshes().is(200).says("refresh_token", first.get("refresh_token"))
+	w.operate("/api/operator/erase", map[string]any{"user_id": ann.id, "reason": "asked for it"}).is(200)
+	refreshes().is(401).says("code", "refresh_failed")
+	w.refreshes(first.get("refresh_token")).is(401).says("code", "refresh_failed")
+}
+
 func TestRefreshTokensThatNobodyGaveAreRefused(t *testing.T) {
 	w := begin(t, embedded)
 	ann := w.signsUp()
