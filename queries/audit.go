@@ -37,10 +37,12 @@ func (f AuditFilter) Validate() error {
 		validation.Field(&f.Actor, validation.Length(0, textMax)),
 		validation.Field(&f.Subject, validation.Length(0, textMax)),
 		validation.Field(&f.Account, validation.Length(0, textMax)),
-		validation.Field(&f.From, validation.Date(time.RFC3339Nano)),
-		validation.Field(&f.Until, validation.Date(time.RFC3339Nano)),
+		validation.Field(&f.From, aTime),
+		validation.Field(&f.Until, aTime),
 	)
 }
+
+var aTime = validation.Date(time.RFC3339Nano).Error("must be a time like 2026-01-31T12:00:00Z")
 
 // AuditLine is one event. Personal text in Data stays sealed: it shows whose it is, not
 // what it says.
@@ -142,7 +144,7 @@ func (s *Service) firstAt(ctx context.Context, at time.Time) (position uint64, e
 		var entry projections.AuditEntry
 		entry, _, err = projections.OneAs[projections.AuditEntry](ctx, s.Views, projections.Audit.Name,
 			projections.PositionID(uint64(i)+1))
-		return entry.At >= projections.Millis(at)
+		return entry.At >= millisFrom(at)
 	})
 	return uint64(found) + 1, err
 }
@@ -211,7 +213,7 @@ func millisBetween(from, until string) (f, u any, err error) {
 		if err != nil {
 			return nil, ledger.Refuse(ledger.CodeInvalidRequest, "%q is not a time (RFC 3339).", text)
 		}
-		return projections.Millis(at), nil
+		return millisFrom(at), nil
 	}
 	if f, err = read(from); err != nil {
 		return nil, nil, err

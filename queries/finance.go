@@ -93,12 +93,20 @@ func asOf(text string) (until time.Time, err error) {
 		return day, nil
 	}
 	at, err := time.Parse(time.RFC3339Nano, text)
-	if err != nil {
+	at = at.UTC()
+	switch {
+	case err != nil || at.Year() < 0:
 		return at, ledger.Refuse(ledger.CodeInvalidRequest,
 			"as_of must be a date like 2026-01-31 or a time like 2026-01-31T12:00:00Z.").About("as_of")
+	case at.After(farFuture):
+		return farFuture, nil
 	}
-	return at.UTC(), nil
+	return at, nil
 }
+
+// millisFrom is the first of the times that documents hold, which are whole milliseconds,
+// that is not before a time.
+func millisFrom(at time.Time) int64 { return projections.Millis(at.Add(time.Millisecond - 1)) }
 
 // turnoverUntil sums what happened before a time: whole days, then whole minutes, then
 // the journal's entries of the minute that is not over.
@@ -117,7 +125,7 @@ func (s *Service) turnoverUntil(ctx context.Context, until time.Time) (sum proje
 	}
 	q := projections.Query{
 		Index: projections.AuditByBooked,
-		Range: projections.Range{From: projections.Millis(minute), Until: projections.Millis(until)},
+		Range: projections.Range{From: projections.Millis(minute), Until: millisFrom(until)},
 	}
 	err = each(ctx, s.Views, projections.Audit.Name, q, byBooked,
 		func(entry projections.AuditEntry) { sum = sum.AddMoves(entry.Moves) })

@@ -40,19 +40,49 @@ func TestBooksAreReadAsOfAnyTime(t *testing.T) {
 		if got := spent(at.Format(time.RFC3339Nano)); got != fmt.Sprint(i) {
 			t.Errorf("before message %d %s credits are spent", i, got)
 		}
-		if got := spent(at.Add(time.Millisecond).Format(time.RFC3339Nano)); got != fmt.Sprint(i+1) {
-			t.Errorf("after message %d %s credits are spent", i, got)
+		for _, later := range []time.Duration{time.Nanosecond, time.Millisecond} {
+			if got := spent(at.Add(later).Format(time.RFC3339Nano)); got != fmt.Sprint(i+1) {
+				t.Errorf("%s after message %d %s credits are spent", later, i, got)
+			}
 		}
 	}
 	before, last := times[3].Format(time.DateOnly), times[4].Format(time.DateOnly)
 	for asOf, want := range map[string]string{
 		"": "5", last: "5", before: "4", "2001-01-01": "0", "2001-01-01T00:00:00Z": "0", "9999-12-31": "5",
-		"9998-01-01T00:00:00Z": "5",
+		"9998-01-01T00:00:00Z": "5", "9999-12-31T23:59:59-12:00": "5",
 		times[4].Add(time.Second).In(time.FixedZone("", 19800)).Format(time.RFC3339): "5",
 	} {
 		if got := spent(asOf); got != want {
 			t.Errorf("as of %q %s credits are spent, want %s", asOf, got, want)
 		}
+	}
+	w.ask("GET", "/api/finance/trial-balance?as_of=0000-01-01T00:00:00%2B12:00", finance, nil).is(422).
+		says("errors.0.pointer", "#/as_of")
+}
+
+func TestATimeIsBetweenTwoMilliseconds(t *testing.T) {
+	w := begin(t, embedded)
+	ann, bob := w.signsUp(), w.signsUp()
+	w.advance(time.Minute)
+	at := w.now()
+	ann.sends(bob, "hello")
+	ann.catchesUp()
+	just, after := url.QueryEscape(at.Format(time.RFC3339Nano)), url.QueryEscape(at.Add(1).Format(time.RFC3339Nano))
+	finance, admin := &person{w: w, token: w.staff("finance")}, &person{w: w, token: w.staff("admin")}
+	for path, who := range map[string]*person{
+		"/api/finance/journal?limit=5&": finance, "/api/finance/journal?account=spent/promotional/messages&": finance,
+		"/api/admin/audit?type=message.sent&": admin,
+	} {
+		for query, want := range map[string]string{"from=" + just: "message.sent", "from=" + after: ""} {
+			if got := who.get(path + query).is(200).get("data.0.type"); got != want {
+				t.Errorf("%s%s begins with %q, want %q", path, query, got, want)
+			}
+		}
+		if n := len(listOf[any](who.get(path+"until="+after).is(200), "data")); n == 0 {
+			t.Errorf("%suntil=%s lacks what was before it", path, after)
+		}
+		who.get(path+"from=2026-01-31").is(422).
+			says("errors.0.detail", "must be a time like 2026-01-31T12:00:00Z")
 	}
 }
 
