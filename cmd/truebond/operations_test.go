@@ -64,3 +64,11 @@ func TestTheDocumentsOfTheAPIAreServedWithAllThatTheyNeed(t *testing.T) {
 	w.ask("GET", "/api/no/such/route", "", nil).is(404).says("code", "not_found")
 	w.ask("PATCH", "/api/credits/balance", "", nil).is(405).says("code", "method_not_allowed")
 }
+
+func TestTheLogIsNotFollowedFromBeyondItsEnd(t *testing.T) {
+	w := begin(t, embedded)
+	for _, after := range []string{"3", "9223372036854775807", "18446744073709551615"} {
+		w.askOn(w.socket, "http://operator", "GET", "/api/operator/tail?after="+after, "", nil).is(200).
+			says("problem.code", "beyond_log")
+	}
+}

@@ -194,6 +194,9 @@ func (o operator) Compare(ctx context.Context, names []string, show func(http.Co
 }
 
 func (o operator) Follow(ctx context.Context, after uint64, show func(events.Record) error) error {
+	if err := o.within(ctx, after); err != nil {
+		return err
+	}
 	const atOnce = 100
 	return o.log.Follow(ctx, after, atOnce, func(records []events.Record) error {
 		for _, r := range records {

@@ -289,19 +289,25 @@ func (s *server) hashRequest(route string, body []byte) []byte {
 
 // wait waits for the views to be at a position of the log.
 func (s *server) wait(ctx context.Context, position uint64) error {
-	if position > s.last() {
-		last, err := s.log.Last(ctx)
-		if err == nil && position > last && s.shared != nil && !s.Leads() {
-			last, err = s.certainLast(ctx)
-		}
-		if err != nil {
-			return err
-		}
-		if position > last {
-			return ledger.Refuse("beyond_log", "The log ends at position %d.", last)
-		}
+	if err := s.within(ctx, position); err != nil {
+		return err
 	}
 	return s.projector.Wait(ctx, position)
+}
+
+// within refuses a position beyond the log's end.
+func (s *server) within(ctx context.Context, position uint64) error {
+	if position <= s.last() {
+		return nil
+	}
+	last, err := s.log.Last(ctx)
+	if err == nil && position > last && s.shared != nil && !s.Leads() {
+		last, err = s.certainLast(ctx)
+	}
+	if err == nil && position > last {
+		return ledger.Refuse("beyond_log", "The log ends at position %d.", last)
+	}
+	return err
 }
 
 func (s *server) listen(context.Context) (err error) {
