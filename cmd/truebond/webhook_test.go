@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -54,6 +55,17 @@ func TestWhatStripeSaysIsTakenOnceAndWeighed(t *testing.T) {
 	t.Run("no event", func(t *testing.T) {
 		for _, body := range []string{"", "[]", "{}", `{"id":"evt_1"}`, "null", `{"id":"evt_1","data":null}`} {
 			w.webhook([]byte(body)).is(400).says("code", "webhook_body")
+		}
+	})
+	t.Run("in words that are not Stripe's", func(t *testing.T) {
+		long, thing := strings.Repeat("x", 256), map[string]any{"id": "cus_1"}
+		for _, body := range [][]byte{
+			announced(t, "evt_\n", "customer.created", now, thing), announced(t, long, "customer.created", now, thing),
+			announced(t, "evt_1", long, now, thing), announced(t, "evt_1", "customer.created", now, map[string]any{"id": long}),
+			w.paid("evt_1", succeeded, long, 5000), bytes.Replace(announced(t, "evt_1", "customer.created", now, thing),
+				[]byte(`"created":`), []byte(`"created":999999`), 1),
+		} {
+			w.webhook(body).is(400).says("code", "webhook_body")
 		}
 	})
 	t.Run("of types that we do nothing about", func(t *testing.T) {

@@ -18,6 +18,9 @@ import (
 // tolerance is how old a webhook's signature may be. It is judged by the wall clock.
 const tolerance = 300 * time.Second
 
+// textMax bounds an id, a type and a currency. Stripe's ids have no more characters.
+const textMax = 255
+
 // Why a webhook is not believed.
 var (
 	ErrSignature = ledger.Refuse("webhook_signature", "The Stripe-Signature does not fit the body, or is too old.")
@@ -46,7 +49,21 @@ func Verify(body []byte, signature, secret string) (ledger.Announcement, error) 
 	if err := read(&a, event.Data.Raw); err != nil {
 		return a, errors.Join(ErrBody, err)
 	}
+	if !fits(a) {
+		return a, ErrBody // the log could not take it
+	}
 	return a, nil
+}
+
+// fits tells whether texts and a time are such as Stripe's.
+func fits(a ledger.Announcement) bool {
+	for _, text := range []string{a.StripeEvent, a.StripeType, a.Object, a.Intent, a.Currency} {
+		strange := func(r rune) bool { return r <= ' ' || r > '~' }
+		if len(text) > textMax || strings.ContainsFunc(text, strange) {
+			return false
+		}
+	}
+	return a.Created.Year() >= 1970 && a.Created.Year() <= 9999
 }
 
 // read takes from the event's object what its type says of a payment. Of the types that
