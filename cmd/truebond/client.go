@@ -84,7 +84,9 @@ func remote(server, key string) (*client, error) {
 	if key != "" && u.Scheme == "http" && !isLoopback(u.Hostname()) {
 		return nil, misused("a key is sent over https only")
 	}
-	return &client{http: &http.Client{}, base: strings.TrimRight(server, "/"), key: key}, nil
+	// The API leads nowhere else. Who does may lead from https to where others listen.
+	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &client{http: &http.Client{CheckRedirect: stay}, base: strings.TrimRight(server, "/"), key: key}, nil
 }
 
 func isLoopback(host string) bool {

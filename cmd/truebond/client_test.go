@@ -65,6 +65,18 @@ func onlyOne(t *testing.T, requests *[]heard) heard {
 	return (*requests)[0]
 }
 
+func TestAKeyFollowsNobodyElsewhere(t *testing.T) {
+	_, elsewhere, requests := serving(t, saying(200, `{}`))
+	_, url, _ := serving(t, func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, elsewhere+r.URL.Path, http.StatusTemporaryRedirect)
+	})
+	truebond(t, "", "erase", "usr_1", "--server", url, "--key", "tb_1", "--reason", "a letter", "--yes").
+		ends(t, exitFailed, "Temporary Redirect")
+	if len(*requests) != 0 {
+		t.Errorf("elsewhere the key came with %v", *requests)
+	}
+}
+
 func TestAnAdminIsMadeWithAPasswordFromStandardInput(t *testing.T) {
 	data, _, requests := serving(t, saying(201, `{"id":"usr_1"}`))
 	truebond(t, " correct horse \r\n", "admin", "create", "--data", data.path,
