@@ -94,7 +94,7 @@ var secretNames = map[string]bool{
 
 // A secretShape is what a kind of secret looks like. The first group of its form stays. Its
 // form is only looked for where one of its parts is, which takes far less time: there are
-// six of them, and a request's line has eight texts.
+// several, and a request's line has eight texts.
 type secretShape struct {
 	parts []string
 	form  *regexp.Regexp
@@ -109,6 +109,8 @@ var secretShapes = []secretShape{
 		`([\p{L}\p{N}])[\p{L}\p{N}._+\-']*(?:@|%40)[\p{L}\p{N}.\-]+\.\p{L}{2,}`)},
 	// A JWT, or the beginning of one.
 	{[]string{"eyJ"}, regexp.MustCompile(`\b(eyJ)[A-Za-z0-9_\-.]{4,}`)},
+	// A refresh token: what stands behind its session.
+	{[]string{"ses_"}, regexp.MustCompile(`\b(ses_[0-9A-Za-z]+\.)[A-Za-z0-9_\-]{4,}`)},
 	// What follows a scheme of authorization.
 	{[]string{" "}, regexp.MustCompile(`(?i)\b(bearer |basic )[A-Za-z0-9._~+/=\-]+`)},
 	// Keys: ours, and Stripe's secret, restricted and webhook keys.

@@ -23,6 +23,7 @@ var secrets = map[string]string{ // and what may stay
 	"ann%40example.com":                         "a…",
 	"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln": "eyJ…",
 	"tb_0123456789abcdef":                       "tb_…",
+	"ses_0123456789abcdef.gSHtdrDdChu-Zgu_1":    "ses_0123456789abcdef.…",
 	"whsec_0123456789abcdef":                    "whsec_…",
 	"sk_test_0123456789abcdef":                  "sk_test_…",
 	"sk_live_0123456789abcdef":                  "sk_live_…",
