@@ -13,7 +13,7 @@ func creditRoutes(do *commands.Service, read *queries.Service) []Route {
 		get("/api/credits/pricing", read.Pricing, "Read what things cost", public, limit(120, perMinute)),
 		post("/api/credits/purchase", do.Purchase, "Begin to buy a package", user, created, once, limit(30, perMinute)),
 		post("/api/credits/deduct", do.Deduct, "Charge a user", app(ledger.ScopeDeduct), created, once),
-		post("/api/credits/deduct/bulk", bulk{do}.deduct, "Charge many users", app(ledger.ScopeDeduct),
+		post("/api/credits/deduct/bulk", bulk{do}.deduct, "Charge many users", app(ledger.ScopeDeduct), keyless,
 			bodyUpTo(bulkBodyMax)),
 	}
 }

@@ -194,6 +194,7 @@ func addHeaders(op *openapi31.Operation, r *Route) {
 	case r.raw:
 		op.RequestBodyEns().RequestBodyEns().WithRequired(true).
 			WithContentItem(jsonType, openapi31.MediaType{Schema: map[string]any{"type": "object"}})
+	case r.command() && r.keyless:
 	case r.command():
 		op.Parameters = append(op.Parameters, headerParameter(headerIdempotencyKey, keySchema, r.once,
 			"The same request with the same key is done once, for ever."))

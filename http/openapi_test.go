@@ -115,6 +115,7 @@ func TestTheDocumentSaysWhatALineSays(t *testing.T) {
 	doc := described(t, []Route{
 		post("/notes", writeNote, "Write a note", user, once, created, limit(5, perMinute)),
 		post("/deduct", writeNote, "Charge", app("credits:deduct")),
+		post("/login", writeNote, "Log in", public, keyless),
 		get("/things/{id}", lines, "Search", admin, finance),
 		get("/hidden", whoAsks, "Hide", public, private),
 		post("/hook", func(context.Context, struct {
@@ -134,6 +135,9 @@ func TestTheDocumentSaysWhatALineSays(t *testing.T) {
 	key := parameter(within(t, doc, "paths", "/deduct", "post"), headerIdempotencyKey)
 	if key == nil || key["required"] == true {
 		t.Errorf("the key of a command that needs none is %v", key)
+	}
+	if key := parameter(within(t, doc, "paths", "/login", "post"), headerIdempotencyKey); key != nil {
+		t.Errorf("the key of a command that is done each time is %v", key)
 	}
 	within(t, write, "responses", "201", "headers", headerPosition)
 	within(t, write, "responses", "201", "headers", headerReplayed)

@@ -31,18 +31,18 @@ type Operator interface {
 func operatorRoutes(do *commands.Service, read *queries.Service, run Operator) []Route {
 	o := operatorHandlers{run}
 	routes := []Route{
-		post("/api/operator/staff", do.CreateStaff, "Make an admin's or finance's account", operator, created),
-		post("/api/operator/api-keys", do.CreateAPIKey, "Make an API key", operator, created),
+		post("/api/operator/staff", do.CreateStaff, "Make an admin's or finance's account", operator, created, keyless),
+		post("/api/operator/api-keys", do.CreateAPIKey, "Make an API key", operator, created, keyless),
 		post("/api/operator/api-keys/revoke", do.RevokeAPIKey, "Make an API key useless", operator),
 		post("/api/operator/erase", do.Erase, "Make a person's data unreadable", operator),
-		post("/api/operator/rebuild", o.rebuild, "Build views again", operator),
-		post("/api/operator/compare", o.compare, "Compare views with the log", operator),
-		post("/api/operator/archive", o.archive, "Archive the log up to now", operator),
+		post("/api/operator/rebuild", o.rebuild, "Build views again", operator, keyless),
+		post("/api/operator/compare", o.compare, "Compare views with the log", operator, keyless),
+		post("/api/operator/archive", o.archive, "Archive the log up to now", operator, keyless),
 		get("/api/operator/intents/{id}", read.AnyIntent, "Read somebody's payment", operator),
 		get("/api/operator/tail", o.tail, "Follow the log", operator),
 	}
 	if run.TestClock() {
-		routes = append(routes, post("/api/test-clock/advance", o.advance, "Move the test clock", public, unlimited))
+		routes = append(routes, post("/api/test-clock/advance", o.advance, "Move the test clock", public, unlimited, keyless))
 	}
 	return routes
 }

@@ -43,6 +43,7 @@ type Route struct {
 	limit       rate
 	unlimited   bool
 	once        bool
+	keyless     bool
 	created     bool
 	private     bool
 	raw         bool
@@ -118,6 +119,9 @@ func unlimited(r *Route) { r.unlimited = true }
 // once demands an Idempotency-Key.
 func once(r *Route) { r.once = true }
 
+// keyless says that an Idempotency-Key changes nothing here: what is asked is done each time.
+func keyless(r *Route) { r.keyless = true }
+
 // created answers 201 in place of 200.
 func created(r *Route) { r.created = true }
 
@@ -186,6 +190,8 @@ func (r *Route) prepare() (err error) {
 		return fmt.Errorf("it must be either public or somebody's")
 	case r.once && (r.open || !r.command()):
 		return fmt.Errorf("an idempotency key is a known caller's, and a command's")
+	case r.once && r.keyless:
+		return fmt.Errorf("it cannot both need an idempotency key and not look at it")
 	case (r.contentType != "") != r.out.Implements(reflect.TypeFor[Raw]()):
 		return fmt.Errorf("plain goes with an answer that is a Raw, and with that alone")
 	case strings.Contains(strings.TrimSuffix(r.path, "...}"), "..."):

@@ -122,11 +122,15 @@ func TestAKeyIsGoodForOneRequestHoweverOftenItComes(t *testing.T) {
 		"Idempotency-Key", "one").is(422).says("code", "key_reused")
 	w.ask("POST", "/api/v2/messages/send", bob.token, map[string]any{"to": ann.id, "body": "hello"},
 		"Idempotency-Key", "one").is(201) // bob's key is his own
+	w.ask("POST", "/api/v2/messages/send", bob.token, map[string]any{"to": bob.id, "body": "hello"},
+		"Idempotency-Key", "two").is(422).says("code", "invalid_request")
+	w.ask("POST", "/api/v2/messages/send", bob.token, map[string]any{"to": ann.id, "body": "hello"},
+		"Idempotency-Key", "two").is(201) // a refusal has not used it up
 	for _, key := range []string{"with space", "é", strings.Repeat("k", 129), "\t"} {
 		send("hello", key).is(400)
 	}
 	ann.has(9)
-	bob.has(9)
+	bob.has(8)
 }
 
 func TestOfParallelRequestsWithOneKeyOneHasAnEffect(t *testing.T) {
