@@ -149,7 +149,7 @@ func (in LogIn) Validate() error {
 // the same time; five failures lock the address that tries for a while, not the owner.
 func (s *Service) LogIn(ctx context.Context, in LogIn) (LoggedIn, error) {
 	emailHash := s.Vault.Hash("email", normalEmail(in.Email))
-	who := emailHash + "/" + s.Vault.Hash("address", neighbourhood(ledger.CallerOf(ctx).Address))
+	who := emailHash + "/" + s.Vault.Hash("address", Neighbourhood(ledger.CallerOf(ctx).Address))
 	me, err := s.whoShows(ctx, emailHash, who, in.Password)
 	if err != nil {
 		return LoggedIn{}, err
@@ -352,8 +352,9 @@ func (s *Service) openUser(ctx context.Context, user ledger.User) (User, error) 
 	return User{ID: user.ID, Email: email, Name: name, Roles: user.Roles}, nil
 }
 
-// neighbourhood is where somebody comes from: in IPv6 the /64 that one customer has.
-func neighbourhood(address string) string {
+// Neighbourhood is what shares an address's limits: in IPv6 the /64 that one customer has
+// to himself, since he may use any address of it.
+func Neighbourhood(address string) string {
 	ip, err := netip.ParseAddr(address)
 	if err != nil || ip.Unmap().Is4() {
 		return address

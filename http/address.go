@@ -37,17 +37,3 @@ func known(proxies []netip.Prefix, address netip.Addr) bool {
 	}
 	return false
 }
-
-// neighbourhood is what shares an address's limit: in IPv6 the /64 that one customer
-// has to himself, since he may use any address of it.
-func neighbourhood(address string) string {
-	parsed, err := netip.ParseAddr(address)
-	if err != nil || parsed.Is4() {
-		return address
-	}
-	prefix, err := parsed.Prefix(64)
-	if err != nil {
-		return address
-	}
-	return prefix.String()
-}

@@ -15,6 +15,7 @@ import (
 	"github.com/go-redis/redis_rate/v10"
 	"github.com/redis/go-redis/v9"
 
+	"truebond/commands"
 	"truebond/events"
 	"truebond/ledger"
 )
@@ -50,7 +51,7 @@ func (l *limits) allow(ctx context.Context, header nethttp.Header, r *Route, cal
 	if r.unlimited || onSocket || caller.Actor.Kind == events.ActorApp || caller.Address == "" {
 		return nil
 	}
-	near := neighbourhood(caller.Address)
+	near := commands.Neighbourhood(caller.Address)
 	counted := []count{{name: "address", key: "address/" + near, rate: l.perAddress}}
 	switch who := caller.Actor.String(); {
 	case r.limit.count == 0:

@@ -30,7 +30,7 @@ func TestBooksAreReadAsOfAnyTime(t *testing.T) {
 			}
 		}
 		for _, line := range listOf[map[string]any](a, "accounts") {
-			if line["account"] == "spent/promotional/messages" || line["account"] == "spent/promo/messages" {
+			if line["account"] == "spent/promotional/messages" {
 				return fmt.Sprint(line["balance"])
 			}
 		}
