@@ -2,7 +2,9 @@ package cluster
 
 import (
 	"context"
+	"crypto/cipher"
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nuid"
+	"golang.org/x/crypto/chacha20poly1305"
 )
 
 const (
@@ -30,7 +33,7 @@ const (
 	drainMax  = time.Second // for the servers to know that a member listens no more
 	drainLook = 5 * time.Millisecond
 
-	macBytes = sha256.Size
+	nonceBytes = chacha20poly1305.NonceSizeX // long enough to be random, however many there are
 )
 
 // PartMax is how much one part of an answer holds; servers take 1 MiB by default.
@@ -46,11 +49,12 @@ var (
 	ErrNoAnswer = errors.New("the request was not answered")
 )
 
-// A Courier carries requests to the leader and answers back. Both are signed with a key
-// that the members share: whoever else can publish to the servers is not listened to.
+// A Courier carries requests to the leader and answers back. Both are sealed with a key
+// that the members share: they hold passwords, tokens and messages, which the servers and
+// whoever listens there must not read, and whoever else can publish is not listened to.
 type Courier struct {
 	conn   *nats.Conn
-	key    []byte
+	aead   cipher.AEAD
 	logger *slog.Logger
 	inbox  string
 	sub    *nats.Subscription
@@ -58,20 +62,23 @@ type Courier struct {
 
 	mu      sync.Mutex
 	waiting map[string]chan *nats.Msg
-	heard   map[[macBytes]byte]time.Time // requests that were served, as long as they could come again
+	heard   map[[nonceBytes]byte]time.Time // requests that were served, as long as they could come again
 	swept   time.Time
 }
 
 // NewCourier makes a courier whose key is derived from what the members share.
 func NewCourier(conn *nats.Conn, shared string, logger *slog.Logger) (*Courier, error) {
 	derived := hmac.New(sha256.New, []byte(shared))
-	derived.Write([]byte("truebond/courier"))
-	c := &Courier{
-		conn: conn, key: derived.Sum(nil), logger: logger, inbox: nats.NewInbox(),
-		places: make(chan struct{}, underWayMax), waiting: map[string]chan *nats.Msg{},
-		heard: map[[macBytes]byte]time.Time{},
+	derived.Write([]byte("truebond/courier/sealed"))
+	aead, err := chacha20poly1305.NewX(derived.Sum(nil))
+	if err != nil {
+		return nil, fmt.Errorf("make the courier's key: %w", err)
 	}
-	var err error
+	c := &Courier{
+		conn: conn, aead: aead, logger: logger, inbox: nats.NewInbox(),
+		places: make(chan struct{}, underWayMax), waiting: map[string]chan *nats.Msg{},
+		heard: map[[nonceBytes]byte]time.Time{},
+	}
 	if c.sub, err = conn.Subscribe(c.inbox+".*", c.receive); err != nil {
 		return nil, fmt.Errorf("listen for answers: %w", err)
 	}
@@ -99,10 +106,9 @@ func (c *Courier) receive(msg *nats.Msg) {
 func (c *Courier) Ask(ctx context.Context, member string, request []byte, part func([]byte) error) error {
 	reply := c.inbox + "." + nuid.Next()
 	to := subject + member
-	frame := make([]byte, macBytes+8, macBytes+8+len(request))
-	binary.BigEndian.PutUint64(frame[macBytes:], uint64(time.Now().UnixMilli()))
-	frame = append(frame, request...)
-	copy(frame, c.mac("ask", to, reply, frame[macBytes:]))
+	asked := make([]byte, askHead, askHead+len(request))
+	binary.BigEndian.PutUint64(asked, uint64(time.Now().UnixMilli()))
+	frame := c.seal("ask", to, reply, append(asked, request...))
 	if int64(len(frame)) > c.conn.MaxPayload() {
 		return ErrTooLarge
 	}
@@ -140,38 +146,51 @@ func (c *Courier) Ask(ctx context.Context, member string, request []byte, part f
 	}
 }
 
-// An answer's part is its MAC, its number, what comes behind it, and its content.
+// A request is when it was asked, and its content. An answer's part is its number, what
+// comes behind it, and its content.
 const (
 	moreParts = 0
 	lastPart  = 1
 	brokenOff = 2
 	notServed = 3
-	partHead  = macBytes + 4 + 1
+	askHead   = 8
+	partHead  = 4 + 1
 )
 
 func (c *Courier) openPart(reply string, number uint32, frame []byte) (last bool, body []byte, err error) {
-	if len(frame) < partHead || !hmac.Equal(frame[:macBytes], c.mac("answer", "", reply, frame[macBytes:])) {
+	part, ok := c.open("answer", "", reply, frame)
+	if !ok || len(part) < partHead {
 		return false, nil, fmt.Errorf("%w: somebody else answered", ErrNoAnswer)
 	}
-	if got := binary.BigEndian.Uint32(frame[macBytes:]); got != number {
+	if got := binary.BigEndian.Uint32(part); got != number {
 		return false, nil, fmt.Errorf("%w: part %d of the answer came in place of %d", ErrNoAnswer, got, number)
 	}
-	switch frame[partHead-1] {
+	switch part[partHead-1] {
 	case brokenOff:
 		return false, nil, fmt.Errorf("%w: it was broken off", ErrNoAnswer)
 	case notServed:
 		return false, nil, fmt.Errorf("%w: too many are under way", ErrNotDelivered)
 	}
-	return frame[partHead-1] == lastPart, frame[partHead:], nil
+	return part[partHead-1] == lastPart, part[partHead:], nil
 }
 
-// mac signs what is said, for whom, and where the answer goes.
-func (c *Courier) mac(what, to, reply string, said []byte) []byte {
-	h := hmac.New(sha256.New, c.key)
-	h.Write([]byte(what + "\x00" + to + "\x00" + reply + "\x00"))
-	h.Write(said)
-	return h.Sum(nil)
+// seal makes what is said unreadable, and binds it to whom it is for and where the answer goes.
+func (c *Courier) seal(what, to, reply string, said []byte) (frame []byte) {
+	frame = make([]byte, nonceBytes, nonceBytes+len(said)+c.aead.Overhead())
+	_, _ = rand.Read(frame) // never fails (crypto/rand)
+	return c.aead.Seal(frame, frame, said, route(what, to, reply))
 }
+
+// open reads what a member has sealed, and nothing else.
+func (c *Courier) open(what, to, reply string, frame []byte) (said []byte, ok bool) {
+	if len(frame) < nonceBytes {
+		return nil, false
+	}
+	said, err := c.aead.Open(nil, frame[:nonceBytes], frame[nonceBytes:], route(what, to, reply))
+	return said, err == nil
+}
+
+func route(what, to, reply string) []byte { return []byte(what + "\x00" + to + "\x00" + reply) }
 
 // Serve answers a request: what is sent goes on its way at once, and last ends it. Parts
 // have PartMax bytes at most.
@@ -237,42 +256,37 @@ func (c *Courier) serve(ctx context.Context, reply string, request []byte, serve
 }
 
 func (c *Courier) answer(reply string, number uint32, state byte, part []byte) error {
-	frame := make([]byte, partHead, partHead+len(part))
-	binary.BigEndian.PutUint32(frame[macBytes:], number)
-	frame[partHead-1] = state
-	frame = append(frame, part...)
-	copy(frame, c.mac("answer", "", reply, frame[macBytes:]))
-	return c.conn.Publish(reply, frame)
+	said := make([]byte, partHead, partHead+len(part))
+	binary.BigEndian.PutUint32(said, number)
+	said[partHead-1] = state
+	return c.conn.Publish(reply, c.seal("answer", "", reply, append(said, part...)))
 }
 
-// openRequest believes a request that a member has signed a moment ago, the first time.
+// openRequest believes a request that a member has sealed a moment ago, the first time.
 func (c *Courier) openRequest(msg *nats.Msg) ([]byte, bool) {
-	const head = macBytes + 8
-	if len(msg.Data) < head || !strings.HasPrefix(msg.Reply, "_INBOX.") {
-		return nil, false
-	}
-	if !hmac.Equal(msg.Data[:macBytes], c.mac("ask", msg.Subject, msg.Reply, msg.Data[macBytes:])) {
+	asked, ok := c.open("ask", msg.Subject, msg.Reply, msg.Data)
+	if !ok || len(asked) < askHead || !strings.HasPrefix(msg.Reply, "_INBOX.") {
 		return nil, false
 	}
 	now := time.Now()
-	at := time.UnixMilli(int64(binary.BigEndian.Uint64(msg.Data[macBytes:])))
+	at := time.UnixMilli(int64(binary.BigEndian.Uint64(asked)))
 	if age := now.Sub(at); age > askedMax || age < -askedMax {
 		return nil, false
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if now.Sub(c.swept) > askedMax {
-		for mac, forget := range c.heard {
+		for nonce, forget := range c.heard {
 			if now.After(forget) {
-				delete(c.heard, mac)
+				delete(c.heard, nonce)
 			}
 		}
 		c.swept = now
 	}
-	mac := [macBytes]byte(msg.Data[:macBytes])
-	if _, again := c.heard[mac]; again {
+	nonce := [nonceBytes]byte(msg.Data)
+	if _, again := c.heard[nonce]; again {
 		return nil, false
 	}
-	c.heard[mac] = now.Add(2 * askedMax)
-	return msg.Data[head:], true
+	c.heard[nonce] = now.Add(2 * askedMax)
+	return asked[askHead:], true
 }

@@ -112,10 +112,10 @@ func TestOnlyMembersAreListenedTo(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := served.Load()
-	changed := bytes.Replace(msg.Data, []byte("pay"), []byte("PAY"), 1)
-	old := append([]byte{}, msg.Data...)
-	binary.BigEndian.PutUint64(old[macBytes:], uint64(time.Now().Add(-2*askedMax).UnixMilli()))
-	copy(old, other.mac("ask", msg.Subject, msg.Reply, old[macBytes:]))
+	changed := bytes.Clone(msg.Data)
+	changed[len(changed)-1] ^= 1
+	late := binary.BigEndian.AppendUint64(nil, uint64(time.Now().Add(-2*askedMax).UnixMilli()))
+	old := other.seal("ask", msg.Subject, msg.Reply, append(late, "pay"...))
 	for what, again := range map[string]*nats.Msg{
 		"the same again":      {Subject: msg.Subject, Reply: msg.Reply, Data: msg.Data},
 		"with another text":   {Subject: msg.Subject, Reply: msg.Reply, Data: changed},
@@ -136,11 +136,41 @@ func TestOnlyMembersAreListenedTo(t *testing.T) {
 	}
 }
 
+// Requests hold passwords and tokens, and answers too.
+func TestNobodyElseReadsWhatMembersSay(t *testing.T) {
+	url := natstest.Server(t, t.TempDir()).ClientURL()
+	stranger := connect(t, url)
+	heard, err := stranger.SubscribeSync(">")
+	if err == nil {
+		err = stranger.Flush()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	here, there := courier(t, connect(t, url), "s"), courier(t, connect(t, url), "s")
+	listens(t, there, func(context.Context, []byte, func([]byte) error) ([]byte, error) {
+		return []byte("the planted answer"), nil
+	})
+	var parts []string
+	if err := here.Ask(bounded(t, time.Minute), "leader", []byte("the planted password"), collect(&parts)); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		msg, err := heard.NextMsg(time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(msg.Data, []byte("planted")) {
+			t.Errorf("on %s everybody hears %q", msg.Subject, msg.Data)
+		}
+	}
+}
+
 func TestAnAnswerThatIsNoMembersIsNotBelieved(t *testing.T) {
 	url := natstest.Server(t, t.TempDir()).ClientURL()
 	conn := connect(t, url)
 	_, err := conn.Subscribe(subject+"leader", func(msg *nats.Msg) {
-		_ = msg.Respond(append(make([]byte, partHead-1), append([]byte{lastPart}, "you are rich"...)...))
+		_ = msg.Respond(append(make([]byte, nonceBytes+partHead-1), append([]byte{lastPart}, "you are rich"...)...))
 	})
 	if err == nil {
 		err = conn.Flush()
