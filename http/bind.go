@@ -25,7 +25,10 @@ import (
 // is 400 and found first, all of it. What breaks a rule about values (missing, too long,
 // not a currency) is 422, and comes from the In's own Validate. Both name the fields.
 
-const urlTextMax = 2048 // bytes of one parameter of the path or the query
+const (
+	urlTextMax = 2048    // bytes of one parameter of the path or the query
+	bodyRoom   = 8 << 10 // bytes that a body gets at first: all connections may wait for the rest of theirs
+)
 
 // readBody reads the whole body, or refuses it for its size or its type.
 func readBody(w nethttp.ResponseWriter, req *nethttp.Request, r *Route) ([]byte, error) {
@@ -39,7 +42,7 @@ func readBody(w nethttp.ResponseWriter, req *nethttp.Request, r *Route) ([]byte,
 		return nil, ledger.Refuse("body_too_large", "The body may have %d bytes.", r.bodyMax)
 	}
 	// A client that claims a long body gets room for it as it comes.
-	room := min(max(req.ContentLength, 0), bodyMax) + bytes.MinRead
+	room := min(max(req.ContentLength, 0), bodyRoom) + bytes.MinRead
 	read := bytes.NewBuffer(make([]byte, 0, room))
 	_, err := read.ReadFrom(nethttp.MaxBytesReader(w, req.Body, r.bodyMax))
 	body := read.Bytes()

@@ -129,7 +129,7 @@ func (c *client) stream(
 	lines.Buffer(nil, answerBytesMax)
 	for lines.Scan() {
 		if len(bytes.TrimSpace(lines.Bytes())) == 0 {
-			continue // an empty line keeps a quiet stream open
+			continue // a proxy may send some, to keep a quiet stream open
 		}
 		var broken struct { // a stream's last line, when it could not go on
 			Problem *problem `json:"problem"`

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
 
 	stripego "github.com/stripe/stripe-go/v76"
 	"github.com/stripe/stripe-go/v76/webhook"
@@ -49,6 +50,9 @@ func Verify(body []byte, signature, secret string) (ledger.Announcement, error) 
 	if err := read(&a, event.Data.Raw); err != nil {
 		return a, errors.Join(ErrBody, err)
 	}
+	if len(a.Object) > textMax || strings.ContainsFunc(a.Object, unicode.IsControl) {
+		a.Object = "" // of a coupon, or the like, that a merchant has named
+	}
 	if !fits(a) {
 		return a, ErrBody // the log could not take it
 	}
@@ -57,7 +61,7 @@ func Verify(body []byte, signature, secret string) (ledger.Announcement, error) 
 
 // fits tells whether texts and a time are such as Stripe's.
 func fits(a ledger.Announcement) bool {
-	for _, text := range []string{a.StripeEvent, a.StripeType, a.Object, a.Intent, a.Currency} {
+	for _, text := range []string{a.StripeEvent, a.StripeType, a.Intent, a.Currency} {
 		strange := func(r rune) bool { return r <= ' ' || r > '~' }
 		if len(text) > textMax || strings.ContainsFunc(text, strange) {
 			return false

@@ -111,28 +111,44 @@ func TestADamagedFileIsToldAndNoKeyCountsAsMissing(t *testing.T) {
 }
 
 func TestNobodyWaitsForACheck(t *testing.T) {
-	const many = 100_000
+	const many = 100_000 // so that it takes some hundred milliseconds
 	store := openedSQLite(t, filepath.Join(t.TempDir(), "vault.db"))
 	v, err := Open(t.Context(), store, secret, true)
 	must(t, err)
 	addKeys(t, v, many)
 	must(t, store.overwriteOld(t.Context()))
-	checked := make(chan error, 1)
-	go func() { checked <- store.Check(t.Context()) }()
-	time.Sleep(20 * time.Millisecond) // it has begun, and takes some hundred milliseconds
-	for what, do := range map[string]func() error{
-		"added":     func() error { return store.AddKey(t.Context(), "ann", []byte("key")) },
-		"read":      func() error { _, _, err := store.Keys(t.Context(), []string{"owner 7"}); return err },
-		"destroyed": func() error { return store.Destroy(t.Context(), "owner 7") },
-	} {
+	duringACheck := func(do func() error) bool {
+		checked := make(chan error, 1)
+		go func() { checked <- store.Check(t.Context()) }()
+		time.Sleep(20 * time.Millisecond) // it has begun
 		must(t, do())
 		select {
 		case err := <-checked:
-			t.Fatalf("a key is %s when the file was checked: %v", what, err)
+			must(t, err)
+			return false
 		default:
+			must(t, <-checked)
+			return true
 		}
 	}
-	must(t, <-checked)
+	added := 0
+	for what, do := range map[string]func() error{
+		"added": func() error {
+			added++
+			return store.AddKey(t.Context(), fmt.Sprint("ann ", added), []byte("key"))
+		},
+		"read":      func() error { _, _, err := store.Keys(t.Context(), []string{"owner 7"}); return err },
+		"destroyed": func() error { return store.Destroy(t.Context(), "owner 7") },
+	} {
+		const tries = 20 // a busy machine may do the one before the other
+		during := false
+		for try := 0; try < tries && !during; try++ {
+			during = duringACheck(do)
+		}
+		if !during {
+			t.Errorf("a key is %s when the file was checked", what)
+		}
+	}
 }
 
 // A log that is not sound ends there for SQLite. By then the file itself has what was acknowledged.
