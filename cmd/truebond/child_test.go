@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -98,7 +99,12 @@ func bear(t testing.TB, in *host, set []string, flags ...string) (*child, error)
 		_, _ = io.Copy(io.Discard, reader) // to the end of the process
 		c.err = c.cmd.Wait()
 	}()
-	t.Cleanup(c.kill)
+	t.Cleanup(func() {
+		c.kill()
+		if at := slices.Index(flags, "--data"); at >= 0 {
+			dataFolder{flags[at+1]}.removeDeadSocket()
+		}
+	})
 	return c, nil
 }
 

@@ -26,8 +26,9 @@ const (
 	vaultFile         = "vault.db"
 	jwtSecretFile     = "jwt-secret" //nolint:gosec // likewise
 
-	secretBytes   = 32
-	socketPathMax = 100 // a Unix socket's path has 104 bytes on some systems, 108 on others
+	secretBytes        = 32
+	socketFolderPrefix = "truebond-socket-"
+	socketPathMax      = 100 // a Unix socket's path has 104 bytes on some systems, 108 on others
 )
 
 // openDataFolder makes the folder if there is none. It refuses one that others may look
@@ -197,9 +198,10 @@ func (d dataFolder) listenOperator() (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
+	d.removeDeadSocket()
+	short := ""
 	if len(path) > socketPathMax {
-		short, err := os.MkdirTemp("", "truebond-") // mode 0700
-		if err != nil {
+		if short, err = os.MkdirTemp("", socketFolderPrefix); err != nil { // mode 0700
 			return nil, fmt.Errorf("open the operator's socket: %w", err)
 		}
 		path = filepath.Join(short, operatorSocket)
@@ -214,7 +216,37 @@ func (d dataFolder) listenOperator() (net.Listener, error) {
 	if err := os.Chmod(path, 0o600); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the operator's socket: %w", err), listener.Close())
 	}
+	if short != "" {
+		listener = socketElsewhere{listener, short}
+	}
 	return listener, nil
+}
+
+// socketElsewhere is a socket in a temporary folder of its own, which ends with it.
+type socketElsewhere struct {
+	net.Listener
+	folder string
+}
+
+func (s socketElsewhere) Close() error {
+	err := s.Listener.Close()
+	if gone := os.Remove(s.folder); gone != nil && !errors.Is(gone, fs.ErrNotExist) {
+		err = errors.Join(err, gone)
+	}
+	return err
+}
+
+// removeDeadSocket removes what a server that was killed has left of a socket elsewhere. The caller holds
+// the folder's lock.
+func (d dataFolder) removeDeadSocket() {
+	dead, err := d.readNote()
+	folder, name := filepath.Split(dead.Socket)
+	if err != nil || name != operatorSocket || !strings.HasPrefix(filepath.Base(folder), socketFolderPrefix) {
+		return
+	}
+	// What is left of it all the same is in nobody's way.
+	_ = os.Remove(dead.Socket)
+	_ = os.Remove(folder)
 }
 
 // localURL is how this machine reaches a server that listens on an address.

@@ -124,12 +124,12 @@ func TestOnlyTheOwnerUsesTheSocket(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for range 2 { // the second finds the socket of one that was killed
+		before := ""
+		for _, killed := range []bool{true, false} {
 			listener, err := data.listenOperator()
 			if err != nil {
 				t.Fatal(err)
 			}
-			listener.(*net.UnixListener).SetUnlinkOnClose(false)
 			socket := listener.Addr().String()
 			if permissions(t, socket) != 0o600 || permissions(t, filepath.Dir(socket)) != 0o700 {
 				t.Errorf("%s has mode %o", socket, permissions(t, socket))
@@ -139,9 +139,24 @@ func TestOnlyTheOwnerUsesTheSocket(t *testing.T) {
 				t.Fatal(err)
 			}
 			_ = conn.Close()
-			_ = listener.Close()
-			if filepath.Dir(socket) != path {
-				_ = os.RemoveAll(filepath.Dir(socket))
+			if killed {
+				before = socket
+				if err := data.writeNote(runtimeNote{Socket: socket}); err != nil {
+					t.Fatal(err)
+				}
+				continue
+			}
+			if err := listener.Close(); err != nil {
+				t.Error(err)
+			}
+			for _, socket := range []string{before, socket} {
+				left := socket
+				if filepath.Dir(socket) != path {
+					left = filepath.Dir(socket)
+				}
+				if _, err := os.Lstat(left); !errors.Is(err, fs.ErrNotExist) {
+					t.Errorf("%s is left behind: %v", left, err)
+				}
 			}
 		}
 	}
