@@ -82,7 +82,7 @@ func killRedis(r *trial) {
 // fillDisk leaves some room only, which the server uses up. It is to say so and to stop, as
 // it knows no longer what is in the log; whoever watches over it starts it again.
 func fillDisk(r *trial) {
-	const leave = 2 << 20
+	const leave = 1 << 20
 	r.disks[0].FillUp(r.t, leave)
 	// The views may be the first to take nothing. Who asks again waits for them then, each time
 	// for seconds, and one caller alone would hardly write to the log any more.
@@ -134,7 +134,7 @@ func turnStoreReadOnly(r *trial) {
 // causes.
 func (r *trial) stopsBecause(causes ...string) {
 	r.t.Helper()
-	const most = time.Minute
+	const most = 3 * time.Minute // a full disk may stop the views first, and then callers wait for them for seconds
 	select {
 	case <-r.server.ended:
 	case <-time.After(most):
