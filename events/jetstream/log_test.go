@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
 	"truebond/events"
@@ -148,6 +149,14 @@ func TestWhatIsNoAppendIsRefused(t *testing.T) {
 		})
 	}
 	holds(t, l, nil)
+}
+
+func TestServersThatDoNotCarryTheLargestEventAreRefused(t *testing.T) {
+	s := natstest.Server(t, t.TempDir(), func(o *server.Options) { o.MaxPayload = BodyMax })
+	o := patient(t)
+	o.URL, o.Replicas = s.ClientURL(), 1
+	_, err := Open(t.Context(), o)
+	mentions(t, err, "max_payload")
 }
 
 func tooLongTogether(records []events.Record) []events.Record {

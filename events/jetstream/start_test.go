@@ -166,14 +166,6 @@ func TestAnotherStreamIsRefused(t *testing.T) {
 	}
 }
 
-func TestServersThatDoNotCarryTheLargestEventAreRefused(t *testing.T) {
-	s := natstest.Server(t, t.TempDir(), func(o *server.Options) { o.MaxPayload = BodyMax })
-	o := patient(t)
-	o.URL, o.Replicas = s.ClientURL(), 1
-	_, err := Open(t.Context(), o)
-	mentions(t, err, "max_payload")
-}
-
 func TestAStreamWithTooFewReplicasIsRefused(t *testing.T) {
 	o := patient(t)
 	o.URL, _ = natstest.Cluster(t)
