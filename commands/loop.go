@@ -215,8 +215,8 @@ func (l *loop) expect(b *batch) {
 
 // settleSent answers those whose events are in the log. If the append was beaten, what
 // was decided is decided again. If nobody knows, the same is tried again at the same
-// place, which alone can tell: it may still get there. A log that takes nothing any more
-// ends the writer.
+// place, which alone can tell: it may still get there. A log that takes nothing any more, or
+// has lost its end, ends the writer.
 func (l *loop) settleSent(ctx context.Context, err error) error {
 	b := l.sent
 	switch {
@@ -231,7 +231,7 @@ func (l *loop) settleSent(ctx context.Context, err error) error {
 		return nil
 	case errors.Is(err, events.ErrBeaten):
 		return l.readAgain(ctx)
-	case ctx.Err() != nil, errors.Is(err, events.ErrBroken):
+	case ctx.Err() != nil, errors.Is(err, events.ErrBroken), errors.Is(err, events.ErrShort):
 		return fmt.Errorf("the outcome of %d events is unknown: %w", len(b.records), err)
 	}
 	l.logger.ErrorContext(ctx, "append failed, trying the same again", "events", len(b.records), "error", err)

@@ -367,6 +367,19 @@ func TestALogThatCannotBeReadEndsTheWriter(t *testing.T) {
 	}
 }
 
+func TestALogThatTakesNothingAnyMoreEndsTheWriter(t *testing.T) {
+	for _, broken := range []error{events.ErrBroken, events.ErrShort} {
+		atDesk(t, func(t *testing.T, d *desk) {
+			waits := d.ask(block("k1", "bob"))
+			d.log.before = func(int) error { return fmt.Errorf("append: %w", broken) }
+			if err := d.Run(t.Context()); !errors.Is(err, broken) {
+				t.Errorf("the writer ended with %v", err)
+			}
+			waits.refused(ErrStopping)
+		})
+	}
+}
+
 // unreadable is a log that lacks an event, or has one that is none.
 type unreadable struct {
 	Log

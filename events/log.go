@@ -10,6 +10,10 @@ var ErrBeaten = errors.New("another event holds this position in the log")
 // one stops: what it would build from the rest would be wrong.
 var ErrGap = errors.New("the log lacks an event")
 
+// ErrShort says that a log ends before a position that was in it, or should have been: it is not
+// the log that it was.
+var ErrShort = errors.New("the log ends too early")
+
 // ErrUnreadable says that an event is not one, or that this program is too old for it.
 // Trying again does not help.
 var ErrUnreadable = errors.New("an event in the log cannot be read")

@@ -164,7 +164,7 @@ func (s *server) openStore(ctx context.Context) (err error) {
 
 // explainViews says what to do with views that know another log than the one that is there.
 func (s *server) explainViews(err error) error {
-	if !errors.Is(err, jetstream.ErrShort) && !errors.Is(err, jetstream.ErrOther) {
+	if !errors.Is(err, events.ErrShort) && !errors.Is(err, jetstream.ErrOther) {
 		return err
 	}
 	views := "move views.db, and what begins with its name, away from " + s.folder.path

@@ -83,7 +83,7 @@ func (e *PartialError) Unwrap() error { return e.Err }
 // positions are after+1, after+2 and so on.
 //
 // nil means that all are in the log and on disk. events.ErrBeaten means that another
-// event holds their position, so that none of them is in or ever will be. ErrShort
+// event holds their position, so that none of them is in or ever will be. events.ErrShort
 // means that the log ends before `after`. When the outcome is unknown, Append tries
 // the same records at the same position until one of these is certain; only when ctx
 // ends, or the log is closed, does it answer ErrUnknown; and when the embedded server
@@ -247,7 +247,7 @@ func (l *Log) explain(
 		defer cancel()
 		if last, err := l.Last(once); err == nil && last < after {
 			if d.short++; d.short >= doubtsMax {
-				return fmt.Errorf("%w, at %d", ErrShort, last)
+				return fmt.Errorf("%w, at %d", events.ErrShort, last)
 			}
 		}
 	}

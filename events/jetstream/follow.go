@@ -18,7 +18,7 @@ import (
 
 // Follow yields all events after a position, in order, for ever: what is at hand, max
 // of them at most, and then what comes. It ends with the error that yield returns,
-// with events.ErrGap when an event is missing, with ErrShort when the log ends before
+// with events.ErrGap when an event is missing, with events.ErrShort when the log ends before
 // `after`, with the codec's error for an event that it cannot read, and with the cause
 // of ctx's end. From a lost connection, server or consumer it recovers by itself.
 func (l *Log) Follow(
@@ -83,7 +83,7 @@ func (l *Log) follow(
 			return fmt.Errorf("follow the log after %d: %w", after, context.Cause(ctx))
 		case errors.Is(err, errTail):
 			continue
-		case errors.Is(err, ErrShort):
+		case errors.Is(err, events.ErrShort):
 			if short++; short >= doubtsMax {
 				return fmt.Errorf("follow the log after %d: %w", after, err)
 			}
@@ -113,7 +113,7 @@ func (l *Log) followOnce(
 		return err
 	}
 	if last < *after {
-		return fmt.Errorf("%w, at %d", ErrShort, last)
+		return fmt.Errorf("%w, at %d", events.ErrShort, last)
 	}
 	if err := l.followNear(ctx, after, last, max, yield); err != nil {
 		return err

@@ -48,10 +48,6 @@ var (
 	// ErrNotFound says that the log has no event at a position.
 	ErrNotFound = errors.New("the log has no event at this position")
 
-	// ErrShort says that the log ends before a position that was in it, or should
-	// have been: it is not the log that it was.
-	ErrShort = errors.New("the log ends too early")
-
 	// ErrOther says that an event is not the one that was at its position.
 	ErrOther = errors.New("this is another log, or it was changed")
 

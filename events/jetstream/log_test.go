@@ -48,11 +48,11 @@ func anEmptyLogHasNothing(t *testing.T, l *Log) {
 	_, err = l.Read(t.Context(), 0)
 	failsWith(t, err, ErrNotFound)
 	_, err = l.ReadRange(t.Context(), 1, 10)
-	failsWith(t, err, ErrShort)
+	failsWith(t, err, events.ErrShort)
 	if err := l.Check(t.Context(), map[uint64][]byte{0: nil}); err != nil {
 		t.Fatal(err)
 	}
-	failsWith(t, l.Check(t.Context(), map[uint64][]byte{1: nil}), ErrShort)
+	failsWith(t, l.Check(t.Context(), map[uint64][]byte{1: nil}), events.ErrShort)
 }
 
 func anAppendAtATakenPositionIsBeaten(t *testing.T, l *Log, count int) {
@@ -115,8 +115,8 @@ func anAppendThatIsHalfInIsFinished(t *testing.T, l *Log, count int) {
 
 func anAppendBeyondTheEndIsRefused(t *testing.T, l *Log) {
 	w := newWriting(t, "a")
-	failsWith(t, l.Append(t.Context(), 7, w.next(t, 7, 1)), ErrShort)
-	failsWith(t, l.Append(t.Context(), 7, w.next(t, 7, 20)), ErrShort)
+	failsWith(t, l.Append(t.Context(), 7, w.next(t, 7, 1)), events.ErrShort)
+	failsWith(t, l.Append(t.Context(), 7, w.next(t, 7, 20)), events.ErrShort)
 	holds(t, l, nil)
 }
 
@@ -259,7 +259,7 @@ func aFollowerEndsWithItsContextAndWithTheLog(t *testing.T, l *Log) {
 func aFollowerBeyondTheEndIsTold(t *testing.T, l *Log) {
 	appended(t, l, 0, newWriting(t, "a").next(t, 0, 3))
 	err := l.Follow(t.Context(), 4, 8, func([]events.Record) error { return nil })
-	failsWith(t, err, ErrShort)
+	failsWith(t, err, events.ErrShort)
 }
 
 func TestTwoWritersBeatEachOtherAndLoseNothing(t *testing.T) {

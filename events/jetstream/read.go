@@ -99,14 +99,14 @@ func (l *Log) record(position uint64, body []byte) (events.Record, error) {
 
 // ReadRange reads the next events after a position, max of them at most, and fewer
 // only at the log's end. It fails with events.ErrGap when one is missing, and with
-// ErrShort when the log ends before `after`.
+// events.ErrShort when the log ends before `after`.
 func (l *Log) ReadRange(ctx context.Context, after uint64, max int) ([]events.Record, error) {
 	last, err := l.Last(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if last < after {
-		return nil, fmt.Errorf("read after %d: %w, at %d", after, ErrShort, last)
+		return nil, fmt.Errorf("read after %d: %w, at %d", after, events.ErrShort, last)
 	}
 	missing := int(min(last-after, uint64(max))) // #nosec G115 -- max bounds it
 	if missing <= 0 {
@@ -189,7 +189,7 @@ func (l *Log) Check(ctx context.Context, stored map[uint64][]byte) error {
 		}
 		if position > state.LastSeq {
 			return fmt.Errorf("%w: event %d was in it, and it ends at %d",
-				ErrShort, position, state.LastSeq)
+				events.ErrShort, position, state.LastSeq)
 		}
 		body, err := l.body(ctx, position)
 		if errors.Is(err, ErrNotFound) {

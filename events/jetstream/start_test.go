@@ -247,7 +247,7 @@ func checkKnowsTheLogAgain(t *testing.T, l *Log) {
 	stored = hashes(all, 1)
 	stored[21] = stored[1]
 	err := l.Check(t.Context(), stored)
-	failsWith(t, err, ErrShort)
+	failsWith(t, err, events.ErrShort)
 	mentions(t, err, "event 21", "ends at 20")
 	mentions(t, l.Check(t.Context(), map[uint64][]byte{3: nil}), "event 3 is not the one")
 }
