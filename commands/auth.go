@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"math"
-	"net/mail"
 	"net/netip"
 	"strings"
 	"time"
@@ -30,33 +29,14 @@ type Attempts interface {
 // refreshTTL is how long a refresh token lives.
 const refreshTTL = 30 * 24 * time.Hour
 
-// What a log-in may be refused for.
+// What those who want a session may be refused for.
 var (
 	ErrLogin    = ledger.Refuse("login_failed", "The e-mail address or the password is wrong.")
 	ErrLocked   = ledger.Refuse("login_locked", "There were too many failed attempts. Try again later.")
 	ErrNoLimits = ledger.Refuse("limits_unavailable", "Nobody can log in at the moment. Try again in a moment.")
+	ErrErased   = ledger.Refuse(ledger.CodeUnknownUser, "This account was erased.")
 	ErrRefresh  = ledger.Refuse("refresh_failed", "The refresh token is not good any more. Log in again.")
 )
-
-// SignUp asks for a new account.
-type SignUp struct {
-	Email     string `json:"email"`
-	Password  string `json:"password"`
-	Name      string `json:"name"`
-	BirthDate string `json:"birth_date"` // `2000-01-31`
-	Phone     string `json:"phone,omitempty"`
-}
-
-// Validate says which field is not as it must be.
-func (in SignUp) Validate() error {
-	return validation.ValidateStruct(&in,
-		validation.Field(&in.Email, validation.Required, validation.Length(3, 254), validation.By(isEmail)),
-		validation.Field(&in.Password, validation.Required, validation.RuneLength(10, 128), validation.By(isGoodPassword)),
-		validation.Field(&in.Name, validation.Required, validation.RuneLength(1, 100)),
-		validation.Field(&in.BirthDate, validation.Required, validation.Date(time.DateOnly)),
-		validation.Field(&in.Phone, validation.Match(phoneShape).Error("must be a phone number in the form +911234567890")),
-	)
-}
 
 // User is who somebody is, as they themselves see it.
 type User struct {
@@ -74,59 +54,6 @@ type LoggedIn struct {
 	RefreshToken string `json:"refresh_token"`
 	TokenType    string `json:"token_type"` // Bearer
 	ExpiresIn    int64  `json:"expires_in"` // seconds that the access token lives
-}
-
-// SignUp makes an account, its first session and, once a person, its bonus.
-func (s *Service) SignUp(ctx context.Context, in SignUp) (LoggedIn, error) {
-	user, session := newID("usr"), newID("ses")
-	email := normalEmail(in.Email)
-	emailHash := s.Vault.Hash("email", email)
-	key, request := "signup/"+user, []byte(nil)
-	if caller := ledger.CallerOf(ctx); caller.IdempotencyKey != "" {
-		key, request = "signup/"+emailHash+"/"+caller.IdempotencyKey, caller.Request
-	}
-	wish := ledger.NewUser{
-		User: user, EmailHash: emailHash, BirthDate: in.BirthDate, BonusLot: newID("lot"),
-		Session: s.newSession(session, key),
-	}
-	if err := s.maySignUp(ctx, key, wish); err != nil {
-		return LoggedIn{}, err
-	}
-	hash, err := s.passwords.hash(ctx, in.Password)
-	if err != nil {
-		return LoggedIn{}, err
-	}
-	seals := s.sealing(ctx, user, key)
-	wish.Email, wish.Name = seals.seal("email", email), seals.seal("name", in.Name)
-	wish.SealedBirthDate, wish.Password = seals.seal("birth_date", in.BirthDate), seals.seal("password", hash)
-	if in.Phone != "" {
-		phone := seals.seal("phone", in.Phone)
-		wish.Phone = &phone
-	}
-	if seals.err != nil {
-		return LoggedIn{}, seals.err
-	}
-	done, err := s.Writer.Do(ctx, Command{
-		Key: key, Actor: events.Actor{Kind: events.ActorUser, ID: user}, Request: request, Decide: ledger.SignUp(wish),
-	})
-	if err != nil {
-		return LoggedIn{}, err
-	}
-	signedUp := done.Event.Data.(events.UserSignedUp)
-	return s.loggedIn(done, User{ID: signedUp.User, Email: email, Name: in.Name, Roles: signedUp.Roles},
-		signedUp.Session.ID, done.Event.Key)
-}
-
-// maySignUp asks the rules before a password is hashed and a key is made for somebody whom
-// they will refuse. Whose key was used before goes on: a replay is answered.
-func (s *Service) maySignUp(ctx context.Context, key string, n ledger.NewUser) error {
-	return s.Writer.Look(ctx, func(tx *ledger.Tx) error {
-		if ledger.Load(tx, ledger.Keys, key).Position != 0 {
-			return nil
-		}
-		_, _, err := ledger.SignUp(n)(tx)
-		return err
-	})
 }
 
 // LogIn asks for a session.
@@ -368,12 +295,3 @@ func Neighbourhood(address string) string {
 
 // normalEmail is an address as it is compared: without white space around it, in lower case.
 func normalEmail(email string) string { return strings.ToLower(strings.TrimSpace(email)) }
-
-func isEmail(value any) error {
-	text := strings.TrimSpace(value.(string))
-	address, err := mail.ParseAddress(text)
-	if err != nil || address.Address != text {
-		return validation.NewError("is_email", "must be an e-mail address")
-	}
-	return nil
-}

@@ -157,6 +157,25 @@ func TestARefreshTokenIsGoodOnceAndItsReuseEndsTheFamily(t *testing.T) {
 	w.ask("GET", "/api/auth/me", other.get("access_token"), nil).is(200)
 }
 
+func TestASignUpAskedAgainMakesNoKeyAndIsAnsweredUntilTheErasure(t *testing.T) {
+	data := t.TempDir()
+	w := serveFrom(t, options{data: data, listen: "127.0.0.1:0"})
+	keys, err := openKeys(t.Context(), "", dataFolder{data})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer keys.Close(t.Context()) //nolint:errcheck // it was read alone
+	signsUp := func() answer { return w.ask("POST", "/api/auth/signup", "", newcomer(nil), "Idempotency-Key", "once") }
+	user := signsUp().is(201).get("user.id")
+	signsUp().is(201).says("user.id", user)
+	made, err := keys.Page(t.Context(), "", 10)
+	if err != nil || len(made) != 1 || made[0].Owner != user {
+		t.Errorf("keys were made for %v, and not for %s alone: %v", made, user, err)
+	}
+	w.operate("/api/operator/erase", map[string]any{"user_id": user, "reason": "asked for"}).is(200)
+	signsUp().is(404).says("code", "unknown_user")
+}
+
 func TestNobodyWhoIsErasedGetsAnAnswerAgain(t *testing.T) {
 	w := begin(t, embedded)
 	ann := w.signsUp()
