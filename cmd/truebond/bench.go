@@ -41,7 +41,8 @@ With --postgres, one SQL function that does the same is called in the same run, 
 Postgres's own protocol: with many accounts, with one hot account, and with one row of
 revenue for all. With --events, a server on a long log is measured next to one on a short
 log, and nothing else: its start, a command (the first ones after the start, and those when
-it is warm), its memory beside SQLite's cache, and that cache.
+it is warm), its memory beside SQLite's cache once garbage was collected a few times, and that
+cache.
 
 A case is first measured in bursts: short enough for the views to lag behind. What ends
 in -sustained is a minute long: then the writer goes as fast as the views follow.

@@ -71,6 +71,7 @@ func TestTheLedgerIsMeasuredNextToPostgresAndItsReaders(t *testing.T) {
 
 func TestAServerIsMeasuredOnALongLog(t *testing.T) {
 	t.Setenv(asProgram, "1")
+	t.Setenv("GOGC", "20") // garbage is collected sooner
 	b := &bench{quick: true, rounds: 1, events: 2000, accounts: 50, notes: io.Discard}
 	rows, err := b.run(t.Context(), io.Discard)
 	if err != nil {
