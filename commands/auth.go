@@ -165,7 +165,7 @@ func (s *Service) Refresh(ctx context.Context, in Refresh) (LoggedIn, error) {
 	}
 	done, err := s.Writer.Do(ctx, Command{
 		Key: key, Actor: events.Actor{Kind: events.ActorUser, ID: known.User}, Request: request,
-		Decide: ledger.RefreshSession(hash, s.newSession(session, key), time.Now()),
+		Older: ledger.CallerOf(ctx).OlderRequest, Decide: ledger.RefreshSession(hash, s.newSession(session, key), time.Now()),
 	})
 	if errors.Is(err, &ledger.Refusal{Code: ledger.CodeSessionEnded}) {
 		return LoggedIn{}, ErrRefresh

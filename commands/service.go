@@ -76,8 +76,9 @@ func once(ctx context.Context) (key string, request []byte) {
 
 // ask has a command of the caller's decided, once for its key.
 func (s *Service) ask(ctx context.Context, key string, request []byte, decide ledger.Decision) (Done, error) {
+	caller := ledger.CallerOf(ctx)
 	return s.Writer.Do(ctx, Command{
-		Key: key, Actor: ledger.CallerOf(ctx).Actor, Request: request, Decide: decide,
+		Key: key, Actor: caller.Actor, Request: request, Older: caller.OlderRequest, Decide: decide,
 	})
 }
 

@@ -55,7 +55,8 @@ func (s *Service) SignUp(ctx context.Context, in SignUp) (LoggedIn, error) {
 		}
 	}
 	done, err := s.Writer.Do(ctx, Command{
-		Key: key, Actor: events.Actor{Kind: events.ActorUser, ID: user}, Request: request, Decide: ledger.SignUp(wish),
+		Key: key, Actor: events.Actor{Kind: events.ActorUser, ID: user}, Request: request,
+		Older: ledger.CallerOf(ctx).OlderRequest, Decide: ledger.SignUp(wish),
 	})
 	if err != nil {
 		return LoggedIn{}, err

@@ -24,8 +24,14 @@ type Command struct {
 	Cause     uint64       // position of the event that led to it; 0 if none
 	Effective time.Time    // when it happened outside; zero: now
 	Request   []byte       // HMAC of what was asked; nil if any request may come under this key again
+	Older     []byte       // Request as an earlier program hashed it; nil: the same
 	Joins     bool         // waits for the same key that is under way, instead of being refused
 	Decide    ledger.Decision
+}
+
+// asksAs tells whether an event was asked for by the same request, as far as requests count.
+func (c Command) asksAs(first []byte) bool {
+	return c.Request == nil || first == nil || bytes.Equal(c.Request, first) || bytes.Equal(c.Older, first)
 }
 
 // Done is what a command came to: its event, which is in the log for good.
@@ -229,7 +235,7 @@ func (w *Writer) answer(ctx context.Context, c Command, decided *waiting, anothe
 	if !another && bytes.Equal(first.Body, decided.body) {
 		return Done{Event: first.Event}, nil
 	}
-	if c.Request != nil && first.Request != nil && !bytes.Equal(c.Request, first.Request) {
+	if !c.asksAs(first.Request) {
 		return Done{}, ErrKeyReused
 	}
 	return Done{Event: first.Event, Replayed: true}, nil

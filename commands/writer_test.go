@@ -174,6 +174,23 @@ func TestAKeyThatOnlyTheStoreKnowsIsAReplay(t *testing.T) {
 	})
 }
 
+// The log keeps what a request came to be hashed as when it came.
+func TestARequestIsKnownAgainAsAnEarlierProgramHashedIt(t *testing.T) {
+	atDesk(t, func(t *testing.T, d *desk) {
+		c := with("as before", block("k", "bob"))
+		d.shelf.store(t, d.log.otherAsks(t, c, events.UserBlocked{User: "ann", Blocked: "bob"}))
+		d.open()
+		c = with("as now", c)
+		d.ask(c).refused(ErrKeyReused)
+		c.Older = []byte("as before")
+		if got := d.ask(c).got(); !got.Replayed || got.Event.Position != 1 {
+			t.Errorf("got %+v", got)
+		}
+		c.Older = []byte("another")
+		d.ask(c).refused(ErrKeyReused)
+	})
+}
+
 func TestAKeyUnderWayIsBusy(t *testing.T) {
 	atDesk(t, func(t *testing.T, d *desk) {
 		gate := make(gate)

@@ -96,7 +96,11 @@ func (s *Server) serve(ctx context.Context, c echo.Context, r *Route, caller led
 		}
 		if r.command() {
 			if caller.IdempotencyKey != "" && !r.raw {
-				caller.Request = s.cfg.HashRequest(req.Method+" "+req.URL.RequestURI(), canonical(body))
+				route := req.Method + " " + req.URL.RequestURI()
+				caller.Request = s.cfg.HashRequest(route, canonical(body))
+				if older := canonicalBefore(body); older != nil {
+					caller.OlderRequest = s.cfg.HashRequest(route, older)
+				}
 			}
 			return ledger.WithCaller(ctx, caller), nil
 		}

@@ -38,6 +38,15 @@ func canonical(body []byte) []byte {
 	return append(plain, '}')
 }
 
+// canonicalBefore is how programs before 25 November 2026 wrote a body with escapes, which they kept.
+// Hashes of that stand in logs, too. nil: they wrote it as canonical does.
+func canonicalBefore(body []byte) []byte {
+	if bytes.IndexByte(body, '\\') < 0 {
+		return nil
+	}
+	return rewritten[json.RawMessage](body)
+}
+
 // lineSeparators is what U+2028 and U+2029 begin with.
 var lineSeparators = []byte("\u2028")[:2]
 

@@ -228,6 +228,24 @@ func TestTheRequestsHashIsOfWhatIsAsked(t *testing.T) {
 	}
 }
 
+// Logs have hashes of bodies as they were written once; these are never to change.
+func TestABodyIsWrittenForItsHashAsItAlwaysWas(t *testing.T) {
+	for _, c := range []struct{ body, now, before string }{
+		{`{"to": "a", "text": "b c"}`, `{"text":"b c","to":"a"}`, ``},
+		{`{"text": "<ä>", "n": 1.50}`, `{"n":1.50,"text":"\u003cä\u003e"}`, ``},
+		{`{"text":"\u00e4\/<"}`, `{"text":"ä/\u003c"}`, `{"text":"\u00e4\/\u003c"}`},
+		{`{"t\u006f": "a\nb", "in": {"b": 1, "a": "\t"}}`, `{"in":{"a":"\t","b":1},"to":"a\nb"}`,
+			`{"in":{"b":1,"a":"\t"},"to":"a\nb"}`},
+	} {
+		if got := canonical([]byte(c.body)); string(got) != c.now {
+			t.Errorf("%s is written as %s, and was as %s", c.body, got, c.now)
+		}
+		if got := canonicalBefore([]byte(c.body)); string(got) != c.before {
+			t.Errorf("%s was written as %s, and that is taken for %s", c.body, c.before, got)
+		}
+	}
+}
+
 func TestTheOperatorsSocketNeedsNoKey(t *testing.T) {
 	b := serving(t, []Route{post("/operate", whoAsks, "Operate", operator), get("/mine", whoAsks, "Read", user)})
 	path := filepath.Join(t.TempDir(), "operator.sock")

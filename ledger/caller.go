@@ -17,6 +17,7 @@ type Caller struct {
 	RequestID      string
 	IdempotencyKey string // as sent; empty if none
 	Request        []byte // HMAC of the route and the body; nil where no two requests are alike
+	OlderRequest   []byte // as earlier programs wrote it into logs; nil: the same
 }
 
 type callerKey struct{}
