@@ -149,7 +149,7 @@ func (c *Codec) decode(position uint64, body []byte) (Event, error) {
 	}
 	t, known := c.types[w.Type]
 	if !known {
-		return Event{}, fmt.Errorf("unknown type %q", w.Type)
+		return Event{}, fmt.Errorf("%w: this one does not know the type %q", ErrNewer, w.Type)
 	}
 	data, err := t.decode(w.Schema, w.Data)
 	if err != nil {

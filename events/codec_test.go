@@ -263,7 +263,7 @@ func TestWhatIsNoEventIsNotRead(t *testing.T) {
 	}
 	for name, change := range map[string][2]string{
 		"broken off":        {`}`, ``},
-		"unknown type":      {`"type":"message.sent"`, `"type":"message.unsent"`},
+		"an unknown type":   {`"type":"message.sent"`, `"type":"message.unsent"`},
 		"no schema":         {`"schema":1`, `"schema":0`},
 		"a newer schema":    {`"schema":1`, `"schema":2`},
 		"no key":            {`"key":"`, `"kez":"`},
@@ -277,8 +277,12 @@ func TestWhatIsNoEventIsNotRead(t *testing.T) {
 			if bad == string(good) {
 				t.Fatal("nothing was changed")
 			}
-			if e, err := codec.Decode(1, []byte(bad)); !errors.Is(err, ErrUnreadable) {
+			e, err := codec.Decode(1, []byte(bad))
+			if !errors.Is(err, ErrUnreadable) {
 				t.Fatalf("it was read as %#v, %v", e, err)
+			}
+			if newer := name == "a newer schema" || name == "an unknown type"; errors.Is(err, ErrNewer) != newer {
+				t.Fatalf("that a newer program has written it is not %v: %v", newer, err)
 			}
 		})
 	}

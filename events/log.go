@@ -18,6 +18,10 @@ var ErrShort = errors.New("the log ends too early")
 // Trying again does not help.
 var ErrUnreadable = errors.New("an event in the log cannot be read")
 
+// ErrNewer says that an event is of a type, or of a schema, that this program does not know: as far as
+// can be told, a newer program has written it, and nothing is wrong with it. It comes with ErrUnreadable.
+var ErrNewer = errors.New("a newer program has written it")
+
 // ErrBroken says that a log takes nothing any more until it is opened again: its disk is
 // full, read-only or broken. Whether what was under way is in it shows then.
 var ErrBroken = errors.New("the log takes nothing until it is opened again")

@@ -59,8 +59,11 @@ func (t Type) from(schema int, up func(json.RawMessage) (json.RawMessage, error)
 
 // decode reads a payload that was written with an older schema or today's.
 func (t Type) decode(schema int, data json.RawMessage) (Payload, error) {
-	if schema < 1 || schema > t.Schema {
-		return nil, fmt.Errorf("%s has no schema %d here; the newest known is %d", t.Name, schema, t.Schema)
+	if schema > t.Schema {
+		return nil, fmt.Errorf("%w: %s has the schema %d, and this one knows %d", ErrNewer, t.Name, schema, t.Schema)
+	}
+	if schema < 1 {
+		return nil, fmt.Errorf("%s has no schema %d", t.Name, schema)
 	}
 	for ; schema < t.Schema; schema++ {
 		up, ok := t.upcasts[schema]

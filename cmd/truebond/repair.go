@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"truebond/commands/vault"
+	"truebond/events"
 	"truebond/events/archive"
 	"truebond/events/merkle"
 )
@@ -50,6 +51,9 @@ func (r *restore) repair(ctx context.Context) (err error) {
 	if kept := found.Sound - r.restorer.Archive.Last(); kept > 0 {
 		fmt.Fprintf(r.out, "%s.\n", counted(kept,
 			"event is in the log alone, and sound: it is kept", "events are in the log alone, and sound: they are kept"))
+	}
+	if errors.Is(found.Cause, events.ErrNewer) {
+		return fmt.Errorf("%w: restore with that program. Nothing was changed", found.Cause)
 	}
 	if found.Lost > 0 {
 		loss := fmt.Sprintf("%s cannot be kept: %v", eventsFrom(found.Sound+1, found.Sound+found.Lost), found.Cause)

@@ -9,6 +9,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"truebond/events"
+	"truebond/events/jetstream"
 )
 
 // prepared is a data folder with some events, all but the last few archived.
@@ -60,6 +63,7 @@ func TestALogIsRepairedOrMadeAnew(t *testing.T) {
 		"a restore that is cut off":           aRestoreThatIsCutOff,
 		"an archive is held to its signature": anArchiveIsHeldToItsSignature,
 		"a log that is gone":                  aLogThatIsGone,
+		"what a newer program wrote is kept":  whatANewerProgramWroteIsKept,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -121,6 +125,31 @@ func aLossIsToldOfFirst(t *testing.T, k *keeper, before [][]byte, archived int) 
 		w.archives()
 	})
 	truebond(t, "", "verify", "--data", k.data).ends(t, exitDone, "sound")
+}
+
+// An operator who has gone back to an older program is not to take for damage what that cannot read.
+func whatANewerProgramWroteIsKept(t *testing.T, k *keeper, before [][]byte, _ int) {
+	last := len(before)
+	onLog(t, embeddedIn(k.data), func(log *jetstream.Log) {
+		r, err := log.Read(t.Context(), uint64(last))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Position, r.Key = uint64(last)+1, "of a newer program"
+		r.Body = bytes.Replace(r.Body, []byte(`"type":"`), []byte(`"type":"newer.`), 1)
+		if err := log.Append(t.Context(), uint64(last), []events.Record{r}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	const why = "a newer program has written it"
+	_, err := startServer(t.Context(), options{data: k.data, listen: "127.0.0.1:0"})
+	if err == nil || !strings.Contains(err.Error(), why) {
+		t.Errorf("a server says %v", err)
+	}
+	k.restore(k.data, "--accept-loss").ends(t, exitFailed, why)
+	if after := bodies(t, embeddedIn(k.data)); len(after) != last+1 {
+		t.Errorf("the log has %d events, and had %d", len(after), last+1)
+	}
 }
 
 func aLogThatIsGone(t *testing.T, k *keeper, before [][]byte, archived int) {
