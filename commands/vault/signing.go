@@ -46,9 +46,9 @@ func (v *Vault) adopt(ctx context.Context) error {
 	if err := v.ring.checkCurrent(record); err != nil {
 		return err
 	}
-	var now root
-	if err := json.Unmarshal(record, &now); err != nil {
-		return fmt.Errorf("read the vault's root: %w", err)
+	now, err := readRoot(record)
+	if err != nil {
+		return err
 	}
 	if v.own.signingKey, err = v.ring.signingKey(now); err != nil {
 		return err
@@ -59,8 +59,8 @@ func (v *Vault) adopt(ctx context.Context) error {
 
 // makeSigningKey puts a new key into the root, unless another node is faster.
 func (v *Vault) makeSigningKey(ctx context.Context) error {
-	var now root
-	if err := json.Unmarshal(v.ring.record, &now); err != nil {
+	now, err := readRoot(v.ring.record)
+	if err != nil {
 		return err
 	}
 	key := randomBytes(keyBytes)

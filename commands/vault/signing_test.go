@@ -3,6 +3,7 @@ package vault
 import (
 	"bytes"
 	"errors"
+	"strings"
 	"testing"
 )
 
@@ -66,4 +67,25 @@ func isSigningKey(t *testing.T, v *Vault, want []byte) {
 	if !bytes.Equal(got, want) {
 		t.Fatalf("the signing key is %x and was %x", got, want)
 	}
+}
+
+// What a newer program has put into the root would be lost with the next rotation.
+func TestARootOfANewerProgramIsLeftAlone(t *testing.T) {
+	onBothStores(t, func(t *testing.T, h home) {
+		v := opened(t, h, secret)
+		old := v.ring.record
+		newer := append(bytes.TrimSuffix(old, []byte("}")), `,"of_tomorrow":"AA=="}`...)
+		if swapped, err := v.store.SwapRoot(ctx(t), old, newer); err != nil || !swapped {
+			t.Fatal(swapped, err)
+		}
+		if _, err := Open(ctx(t), h(t), secret, false); err == nil || !strings.Contains(err.Error(), "newer program") {
+			t.Errorf("it is opened: %v", err)
+		}
+		if err := v.Rotate(ctx(t), newSecret); err == nil {
+			t.Error("it is rotated")
+		}
+		if _, record, err := v.store.Keys(ctx(t), nil); err != nil || !bytes.Equal(record, newer) {
+			t.Errorf("the root is %s now: %v", record, err)
+		}
+	})
 }

@@ -67,11 +67,22 @@ func newRoot(secret string, generation uint32, own secrets, before *ring) ([]byt
 	return json.Marshal(r)
 }
 
+// readRoot reads a root record. It refuses one with members that it does not know: a newer program has
+// put them there, and they would be lost when this one writes the record.
+func readRoot(record []byte) (r root, err error) {
+	d := json.NewDecoder(bytes.NewReader(record))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&r); err != nil {
+		return r, fmt.Errorf("read the vault's root, which a newer program may have written: %w", err)
+	}
+	return r, nil
+}
+
 // withoutPrevious is a root record after its rotation is done.
 func withoutPrevious(record []byte) ([]byte, error) {
-	var r root
-	if err := json.Unmarshal(record, &r); err != nil {
-		return nil, fmt.Errorf("read the vault's root: %w", err)
+	r, err := readRoot(record)
+	if err != nil {
+		return nil, err
 	}
 	r.Previous = nil
 	return json.Marshal(r)
@@ -79,9 +90,9 @@ func withoutPrevious(record []byte) ([]byte, error) {
 
 // unlock opens a root record with a secret.
 func unlock(record []byte, secret string) (made ring, own secrets, err error) {
-	var r root
-	if err := json.Unmarshal(record, &r); err != nil {
-		return made, own, fmt.Errorf("read the vault's root: %w", err)
+	r, err := readRoot(record)
+	if err != nil {
+		return made, own, err
 	}
 	key, err := derive(secret, r.Salt)
 	if err != nil {
