@@ -51,7 +51,8 @@ func (t target) connect(ctx context.Context) (*client, error) {
 	if t.server != "" {
 		return remote(t.server, t.key)
 	}
-	note, err := dataFolder{t.data}.readNote()
+	folder := dataFolder{t.data}
+	note, err := folder.readNote()
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w on the data folder %s", errNoServer, t.data)
 	}
@@ -67,6 +68,10 @@ func (t target) connect(ctx context.Context) (*client, error) {
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reach the server: %w", err)
+	}
+	if !folder.isServed() {
+		return nil, errors.Join(conn.Close(), fmt.Errorf("%w on the data folder %s (it is a copy of one that is served)",
+			errNoServer, t.data))
 	}
 	return &client{
 		// A server that stops would wait for a connection that is kept.

@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -36,6 +38,11 @@ func serving(t *testing.T, answer http.HandlerFunc) (data dataFolder, url string
 	public := httptest.NewServer(handler)
 	t.Cleanup(public.Close)
 	data = emptyFolder(t)
+	unlock, err := data.lock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unlock() })
 	socket, err := data.listenOperator()
 	if err != nil {
 		t.Fatal(err)
@@ -53,6 +60,31 @@ func saying(status int, body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(status)
 		_, _ = io.WriteString(w, body)
+	}
+}
+
+// Who tries something on a copy of a folder that is served, an erasure, say, does it to the copy.
+func TestACopyOfAServedFolderDoesNotLeadToItsServer(t *testing.T) {
+	data, _, requests := serving(t, saying(200, `{}`))
+	copied := dataFolder{filepath.Join(t.TempDir(), "copied")}
+	if err := os.Mkdir(copied.path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{runtimeFile, lockFile} {
+		text, err := os.ReadFile(data.join(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(copied.join(name), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const none = "no server is running"
+	truebond(t, "", "apikey", "create", "--name", "n", "--scope", "operator", "--data", copied.path).ends(t, 1, none)
+	truebond(t, `{"id": "ch_1", "object": "charge"}`, "trigger", "charge.updated", "--object", "-", "--secret", "s",
+		"--data", copied.path).ends(t, 1, none)
+	if len(*requests) > 0 {
+		t.Errorf("the server heard %+v", *requests)
 	}
 }
 

@@ -23,6 +23,7 @@ const (
 	webhookSecretFile = "stripe-webhook-secret" //nolint:gosec // its name, not the secret
 	runtimeFile       = "server.json"
 	operatorSocket    = "operator.sock"
+	lockFile          = "lock"
 	vaultFile         = "vault.db"
 	jwtSecretFile     = "jwt-secret" //nolint:gosec // likewise
 
@@ -60,7 +61,7 @@ func openDataFolder(path string) (dataFolder, error) {
 
 // lock keeps a second server off the folder, until it is unlocked or the process ends.
 func (d dataFolder) lock() (unlock func() error, err error) {
-	f, err := os.OpenFile(d.join("lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := os.OpenFile(d.join(lockFile), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock the data folder: %w", err)
 	}
@@ -68,6 +69,17 @@ func (d dataFolder) lock() (unlock func() error, err error) {
 		return nil, errors.Join(fmt.Errorf("another server holds the data folder %s", d.path), f.Close())
 	}
 	return f.Close, nil
+}
+
+// isServed tells whether a server holds the folder. A copy of a served folder has its note, too, which
+// leads to the server of the other.
+func (d dataFolder) isServed() bool {
+	f, err := os.Open(d.join(lockFile))
+	if err != nil {
+		return !errors.Is(err, fs.ErrNotExist)
+	}
+	defer f.Close()                                                           //nolint:errcheck // it was only looked at
+	return syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) != nil //nolint:gosec // it fits
 }
 
 // lockDataFolder opens a folder that is there already, and keeps servers off until it is
@@ -176,7 +188,7 @@ func (d dataFolder) removeNote() error {
 	return nil
 }
 
-// readNote tells where the folder's server is. Its error is fs.ErrNotExist when none runs.
+// readNote tells where the folder's server is, if isServed. Its error is fs.ErrNotExist when none runs.
 func (d dataFolder) readNote() (runtimeNote, error) {
 	var n runtimeNote
 	text, err := os.ReadFile(d.join(runtimeFile))
@@ -236,12 +248,16 @@ func (s socketElsewhere) Close() error {
 	return err
 }
 
-// removeDeadSocket removes what a server that was killed has left of a socket elsewhere. The caller holds
-// the folder's lock.
+// removeDeadSocket removes what a server that was killed has left of a socket elsewhere. One that is
+// answered is the server's of a folder that this one was copied from. The caller holds the folder's lock.
 func (d dataFolder) removeDeadSocket() {
 	dead, err := d.readNote()
 	folder, name := filepath.Split(dead.Socket)
 	if err != nil || name != operatorSocket || !strings.HasPrefix(filepath.Base(folder), socketFolderPrefix) {
+		return
+	}
+	if conn, err := net.Dial("unix", dead.Socket); err == nil {
+		_ = conn.Close()
 		return
 	}
 	// What is left of it all the same is in nobody's way.

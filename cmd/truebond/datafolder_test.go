@@ -144,6 +144,8 @@ func TestOnlyTheOwnerUsesTheSocket(t *testing.T) {
 				if err := data.writeNote(runtimeNote{Socket: socket}); err != nil {
 					t.Fatal(err)
 				}
+				isLeftToItsServer(t, data, socket)
+				leaveDead(t, listener)
 				continue
 			}
 			if err := listener.Close(); err != nil {
@@ -159,6 +161,27 @@ func TestOnlyTheOwnerUsesTheSocket(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// isLeftToItsServer has a server start on a copy of a folder while another one serves that.
+func isLeftToItsServer(t *testing.T, data dataFolder, socket string) {
+	t.Helper()
+	data.removeDeadSocket()
+	if _, err := os.Lstat(socket); err != nil {
+		t.Errorf("the socket of a server that lives was removed: %v", err)
+	}
+}
+
+// leaveDead closes a socket as the death of its server does.
+func leaveDead(t *testing.T, listener net.Listener) {
+	t.Helper()
+	if elsewhere, ok := listener.(socketElsewhere); ok {
+		listener = elsewhere.Listener
+	}
+	listener.(*net.UnixListener).SetUnlinkOnClose(false)
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
 	}
 }
 

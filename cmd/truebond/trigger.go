@@ -169,7 +169,7 @@ func (t target) publicURL() (string, error) {
 		return strings.TrimRight(t.server, "/"), nil
 	}
 	note, err := dataFolder{t.data}.readNote()
-	if err != nil {
+	if err != nil || !(dataFolder{t.data}).isServed() {
 		return "", fmt.Errorf("%w on the data folder %s", errNoServer, t.data)
 	}
 	return note.URL, nil
