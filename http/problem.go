@@ -101,6 +101,7 @@ var statuses = map[string]int{
 	"timeout":            nethttp.StatusServiceUnavailable,
 	"views_behind":       nethttp.StatusServiceUnavailable,
 	"tree_building":      nethttp.StatusServiceUnavailable,
+	"archive_failing":    nethttp.StatusServiceUnavailable,
 	"damaged":            nethttp.StatusServiceUnavailable, // the disk has lost something; an operator has to look
 	"store_unavailable":  nethttp.StatusServiceUnavailable,
 	"limits_unavailable": nethttp.StatusServiceUnavailable,

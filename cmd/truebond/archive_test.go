@@ -280,6 +280,10 @@ func TestAServerServesWhileItsArchiveCannotBeReached(t *testing.T) {
 	if !strings.Contains(string(body), "behind, and failing") {
 		t.Errorf("readyz says %s", body)
 	}
+	why := w.operate("/api/operator/archive", nil).is(503).says("code", "archive_failing").get("detail")
+	if !strings.Contains(why, "127.0.0.1:1") {
+		t.Errorf("an operator is told %q", why)
+	}
 }
 
 func TestALogIsArchivedAsItGrowsAndTheServerIsKilled(t *testing.T) {

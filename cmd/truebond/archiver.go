@@ -191,7 +191,7 @@ func (o operator) Archive(ctx context.Context) (http.Archived, error) {
 	}
 	if err := a.round(ctx); err != nil {
 		a.failed(ctx, err)
-		return http.Archived{}, err
+		return http.Archived{}, ledger.Refuse("archive_failing", "The archive cannot be written: %v.", err)
 	}
 	return http.Archived{Position: a.position(), Place: a.store.String()}, nil
 }

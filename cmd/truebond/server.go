@@ -144,7 +144,11 @@ func (s *server) openLog(ctx context.Context) (err error) {
 		return err
 	}
 	s.onClose(func(context.Context) error { return s.log.Close() })
-	return s.settings.fillSecrets(s.folder)
+	last, err := s.log.Last(ctx)
+	if err != nil {
+		return err
+	}
+	return s.settings.fillSecrets(s.folder, last == 0)
 }
 
 // openStore opens the store of the views, and refuses to go on with a log that is not

@@ -215,12 +215,21 @@ func (s settings) validateTestClock() error {
 	return nil
 }
 
-// fillSecrets gives the secrets that are not set those of the data folder, which it
-// makes when there are none.
-func (s *settings) fillSecrets(data dataFolder) error {
+// fillSecrets gives the secrets that are not set those of the data folder, which it makes when there
+// are none. A log that is not empty has a vault, which none but its own secret opens.
+func (s *settings) fillSecrets(data dataFolder, logEmpty bool) error {
 	var err error
 	if s.JWTSecret == "" {
-		if s.JWTSecret, err = data.secret(jwtSecretFile, ""); err != nil {
+		find := data.readSecret
+		if logEmpty {
+			find = func(name string) (string, error) { return data.secret(name, "") }
+		}
+		s.JWTSecret, err = find(jwtSecretFile)
+		if errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("JWT_SECRET is empty, and %s is not there: bring the secret back that opens the vault",
+				data.join(jwtSecretFile))
+		}
+		if err != nil {
 			return err
 		}
 	}

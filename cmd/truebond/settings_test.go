@@ -120,7 +120,7 @@ func TestSecretsAreMadeOnceAndKept(t *testing.T) {
 	data := emptyFolder(t)
 	var first, second settings
 	for _, s := range []*settings{&first, &second} {
-		if err := s.fillSecrets(data); err != nil {
+		if err := s.fillSecrets(data, true); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -131,7 +131,18 @@ func TestSecretsAreMadeOnceAndKept(t *testing.T) {
 		t.Errorf("the secrets are %q and %q", first.JWTSecret, first.StripeWebhookSecret)
 	}
 	given := settings{JWTSecret: "given", StripeWebhookSecret: "given too"}
-	if err := given.fillSecrets(data); err != nil || given.JWTSecret != "given" {
+	if err := given.fillSecrets(data, false); err != nil || given.JWTSecret != "given" {
 		t.Errorf("a given secret became %q (%v)", given.JWTSecret, err)
+	}
+}
+
+// A new one would open no vault, and look as if it were the one that was lost.
+func TestNoSecretIsMadeForALogThatHasOne(t *testing.T) {
+	data := emptyFolder(t)
+	if err := (&settings{}).fillSecrets(data, false); err == nil || !strings.Contains(err.Error(), "bring the secret back") {
+		t.Errorf("it says %v", err)
+	}
+	if _, err := os.Stat(data.join(jwtSecretFile)); err == nil {
+		t.Error("it was made all the same")
 	}
 }
