@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -69,6 +70,23 @@ func TestATestClockGoesOnFromTheLastEvent(t *testing.T) {
 	w := serveFrom(t, o)
 	if now := w.now(); !now.Equal(last.Add(time.Second)) {
 		t.Errorf("the last event was at %s, the clock goes on to %s", last, now)
+	}
+}
+
+func TestAnOperatorSeesThatTheClockIsAhead(t *testing.T) {
+	o := options{data: t.TempDir(), listen: "127.0.0.1:0", testClock: true}
+	t.Run("a clock that is wrong", func(t *testing.T) {
+		w := serveFrom(t, o)
+		w.advance(time.Hour)
+		w.signsUp()
+	})
+	o.testClock = false
+	var ahead float64
+	if _, err := fmt.Sscan(serveFrom(t, o).metric("truebond_clock_ahead_seconds"), &ahead); err != nil {
+		t.Fatal(err)
+	}
+	if ahead < 3500 || ahead > 3600 {
+		t.Errorf("it is said to be ahead by %g seconds", ahead)
 	}
 }
 

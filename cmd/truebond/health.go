@@ -83,6 +83,8 @@ func (s *server) metrics() []prometheus.Collector {
 				}
 				return 0
 			}),
+		gauge("clock_ahead_seconds", "How much the ledger's clock is ahead of the machine's.",
+			func() float64 { return s.clock.Ahead().Seconds() }),
 		gauge("commands_under_way", "Commands that wait for their outcome.",
 			func() float64 { return float64(s.writer.UnderWay()) }),
 		gauge("leads", "1 while this server decides commands and stores views.", func() float64 { return oneIf(s.Leads()) }),

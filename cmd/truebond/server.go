@@ -221,7 +221,8 @@ func (s *server) putTogether(ctx context.Context) error {
 	if s.testClock {
 		s.clock = commands.TestClock(lastTime)
 	} else if ahead := s.clock.Ahead(); ahead > time.Second {
-		s.logger.Warn("the last event is from the future; the ledger's clock goes on from there", "ahead", ahead)
+		s.logger.Warn("the last event is from the future; the ledger's clock goes on from there",
+			"ahead", ahead.Round(time.Second).String())
 	}
 	s.views = &views{reader: s.reader, projector: s.projector}
 	parts := commands.Parts{

@@ -39,7 +39,7 @@ func (s *server) lead(ctx context.Context) error {
 	t := &term{server: s, work: newWorks(base, failures)}
 	err := t.begin(ctx, failures)
 	if err == nil {
-		s.logger.InfoContext(ctx, "this server leads", "took", time.Since(began).Round(time.Millisecond))
+		s.logger.InfoContext(ctx, "this server leads", "took", time.Since(began).Round(time.Millisecond).String())
 		s.leading(true)
 		select {
 		case <-ctx.Done():
