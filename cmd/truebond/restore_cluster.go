@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -100,7 +101,8 @@ func (r *restore) complete(ctx context.Context, conn *nats.Conn, log *jetstream.
 	if err := cluster.SetNote(ctx, conn, restoringNote, nil); err != nil {
 		return err
 	}
-	fmt.Fprintf(r.out, "The log is in the cluster at %s.\n", conn.ConnectedClusterName())
+	where := cmp.Or(conn.ConnectedClusterName(), conn.ConnectedUrlRedacted()) // a server alone has no name
+	fmt.Fprintf(r.out, "The log is in the cluster at %s.\n", where)
 	return nil
 }
 
