@@ -27,6 +27,8 @@ type Cluster interface {
 const (
 	forwardedPartMax = 256 << 10 // bytes of an answer that are sent on at once
 	forwardedHeadMax = 64 << 10  // bytes that a request's head may have; ours have a quarter of it
+
+	lookUpMax = time.Second // for who asks; a bulk must not wait for views that are away
 )
 
 // A forwarded is a request's head as it goes from one process to another. The leader
@@ -67,6 +69,11 @@ func (s *Server) passOn(c echo.Context, r *Route) (here bool, err error) {
 	if s.cfg.Cluster == nil || isForwarded(req.Context()) || s.cfg.Cluster.Leads() {
 		return true, nil
 	}
+	if r.bodyMax > bodyMax && !r.open {
+		if err := s.turnAway(c, r); err != nil {
+			return false, err
+		}
+	}
 	// Only its size is looked at here: what else is wrong is the leader's to say, after it
 	// has asked who sends it.
 	body, err := readBody(c.Response().Writer, req, &Route{method: r.method, bodyMax: r.bodyMax, raw: true})
@@ -97,6 +104,19 @@ func (s *Server) passOn(c echo.Context, r *Route) (here bool, err error) {
 		req.Body = readAgain{bytes.NewReader(body)}
 	}
 	return here, err
+}
+
+// turnAway refuses who may not send a long body, before that is taken and sent on. What cannot be
+// looked up here is the leader's to say: it may have it in memory.
+func (s *Server) turnAway(c echo.Context, r *Route) error {
+	ctx, cancel := context.WithTimeout(c.Request().Context(), lookUpMax)
+	defer cancel()
+	caller, err := s.admit(ctx, c.Response(), c.Request(), r)
+	if err == nil || problemOf(err).Status >= nethttp.StatusInternalServerError {
+		return nil
+	}
+	c.Set(actorOfRequest, caller.Actor)
+	return err
 }
 
 // readAgain is a body that was read once already.

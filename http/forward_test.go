@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	nethttp "net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -149,4 +150,53 @@ func TestALongAnswerComesInParts(t *testing.T) {
 	if got := p.send("POST", "/long", ""); got.json(t)["text"] != long {
 		t.Errorf("%d bytes came", len(got.body))
 	}
+}
+
+// A body larger than most is not taken, and not sent on, before it is known that its sender may
+// ask at all: else anybody could fill a follower's memory, and the leader's.
+func TestALongBodyIsNotTakenFromJustAnybody(t *testing.T) {
+	p := pairServing(t, []Route{
+		post("/long", writeNote, "Write at length", app("write"), keyless, bodyUpTo(bulkBodyMax)),
+	})
+	p.keys[apiKeyPrefix+"writes"], p.keys[apiKeyPrefix+"reads"] = []string{"write"}, []string{"read"}
+	p.leader.keys[apiKeyPrefix+"writes"] = []string{"write"}
+	long := `{"to":"a","text":"b"` + strings.Repeat(" ", bodyMax) + `}`
+	for code, headers := range map[string][]string{
+		"unauthorized":  nil,
+		"invalid_token": {headerAPIKey, apiKeyPrefix + "unknown"},
+		"forbidden":     {headerAPIKey, apiKeyPrefix + "reads"},
+	} {
+		asked := &countingReader{of: strings.NewReader(long)}
+		req := httptest.NewRequest("POST", "/long", asked)
+		req.Header.Set("Content-Type", jsonType)
+		for i := 0; i < len(headers); i += 2 {
+			req.Header.Set(headers[i], headers[i+1])
+		}
+		answered := httptest.NewRecorder()
+		p.server.Handler().ServeHTTP(answered, req)
+		if !strings.Contains(answered.Body.String(), code) {
+			t.Errorf("it is answered with %d and not %s: %s", answered.Code, code, answered.Body)
+		}
+		if asked.read > 0 || p.passed > 0 {
+			t.Errorf("%s: %d bytes were read, %d requests sent on", code, asked.read, p.passed)
+		}
+	}
+	p.send("POST", "/long", long, headerAPIKey, apiKeyPrefix+"writes").wants(t, 200, "")
+	// Where nothing can be looked up, the leader may still know who asks.
+	p.server.cfg.APIKeys = broken{}
+	p.send("POST", "/long", long, headerAPIKey, apiKeyPrefix+"writes").wants(t, 200, "")
+	if p.passed != 2 {
+		t.Errorf("%d requests were sent on", p.passed)
+	}
+}
+
+type countingReader struct {
+	of   *strings.Reader
+	read int
+}
+
+func (c *countingReader) Read(into []byte) (int, error) {
+	n, err := c.of.Read(into)
+	c.read += n
+	return n, err
 }
