@@ -22,6 +22,10 @@ const (
 	audience = "truebond-api"
 	typ      = "at+jwt"
 	tokenMax = 4096 // bytes; ours have some 500
+
+	// clocksApart is how far the clocks of a cluster's servers may differ for a token to be good
+	// everywhere from its first moment on. It is not good for any longer by that.
+	clocksApart = 5 * time.Second
 )
 
 // ErrInvalid is every reason to refuse a token; callers need not know which.
@@ -63,6 +67,7 @@ func New(secret string, now func() time.Time) *Tokens {
 		jwt.WithExpirationRequired(),
 		jwt.WithNotBeforeRequired(),
 		jwt.WithIssuedAt(),
+		jwt.WithLeeway(clocksApart),
 		jwt.WithStrictDecoding(),
 		jwt.WithTimeFunc(now),
 	)}
@@ -114,7 +119,7 @@ func (t *Tokens) Verify(token string) (Claims, error) {
 	if err != nil || !parsed.Valid || c.Subject == "" || c.Session == "" || c.IssuedAt == nil {
 		return Claims{}, ErrInvalid
 	}
-	if c.ExpiresAt.Sub(c.IssuedAt.Time) > Lifetime {
+	if c.ExpiresAt.Sub(c.IssuedAt.Time) > Lifetime || !t.now().Before(c.ExpiresAt.Time) {
 		return Claims{}, ErrInvalid
 	}
 	return Claims{User: c.Subject, Session: c.Session, Roles: c.Roles,
