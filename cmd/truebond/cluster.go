@@ -41,6 +41,7 @@ const (
 	leaderMax   = 4 * time.Second  // that a command waits for somebody to lead; a lease lapses in less
 	leaderAway  = 10 * time.Second // that a server is ready without anybody who leads
 	lookForHold = 50 * time.Millisecond
+	clocksApart = 10 * time.Second // that a follower is ready; at 30 s nothing that it passes on is believed
 )
 
 // lacks are the settings that a cluster's members must have and this server has not.
@@ -236,6 +237,9 @@ func passed(err error) error {
 	switch {
 	case errors.Is(err, cluster.ErrTooLarge):
 		return ledger.Refuse("body_too_large", "The body is larger than the servers carry.")
+	case errors.Is(err, cluster.ErrClocksDiffer):
+		return ledger.Refuse("no_leader", "The clock of this server differs from that of the server that decides. "+
+			"Nothing was done.")
 	case errors.Is(err, cluster.ErrNoAnswer):
 		return ledger.Refuse("no_answer", "The server that decides has not answered. What was asked may be done all "+
 			"the same: the same request with the same Idempotency-Key tells.")
@@ -292,6 +296,14 @@ func (s *server) checkLeader(context.Context) (string, error) {
 		return "this server leads", nil
 	case sight.Mine:
 		return "this server begins to lead", nil
+	case sight.Alive && sight.Ahead.Abs() > clocksApart:
+		off := "ahead of"
+		if sight.Ahead < 0 {
+			off = "behind"
+		}
+		detail := fmt.Sprintf("follows %s, but the clock here is %s %s that one's", sight.Holder.URL,
+			sight.Ahead.Abs().Round(time.Second), off)
+		return detail, errors.New(detail)
 	case sight.Alive:
 		return "follows " + sight.Holder.URL, nil
 	case sight.Age < leaderAway:

@@ -1,15 +1,19 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	nethttp "net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	"truebond/commands/cluster"
 	"truebond/events/jetstream/natstest"
 	"truebond/projections/storetest"
 )
@@ -278,5 +282,46 @@ func TestServersThatDoNotGoTogetherSayWhy(t *testing.T) {
 	<-second.ended
 	if !strings.Contains(second.hasSaid(), "serves this log alone, since it lacks REDIS_URL, STRIPE_WEBHOOK_SECRET") {
 		t.Errorf("a server beside one that is alone says: %s", second.hasSaid())
+	}
+}
+
+// It would take commands, and none that it passes on would be believed.
+func TestAServerWhoseClockIsOffIsNotReady(t *testing.T) {
+	url, _ := natstest.Cluster(t)
+	conn, err := cluster.Connect(t.Context(), url, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	c := &crowd{t: t, env: sharedSettings(storetest.Mongo(t), storetest.Redis(t))}
+	n := c.adds(nil, url).start().serves()
+	c.leader(n)
+	n.signal(syscall.SIGTERM)
+	<-n.ended
+	leads, stop := context.WithCancel(t.Context()) // somebody whose clock is behind
+	var led sync.WaitGroup
+	led.Go(func() {
+		for begun := time.Now(); leads.Err() == nil; time.Sleep(500 * time.Millisecond) {
+			text, err := json.Marshal(cluster.Member{ID: "another", URL: "there", Ready: true,
+				Asked: time.Since(begun).Milliseconds(), Wall: time.Now().Add(-2 * time.Minute).UnixMilli()})
+			if err == nil {
+				err = cluster.SetNote(leads, conn, "leader", text)
+			}
+			if err != nil && leads.Err() == nil {
+				t.Error(err)
+			}
+		}
+	})
+	defer led.Wait()
+	defer stop()
+	n.start().serves()
+	const says = "follows there, but the clock here is 2m0s ahead of that one's"
+	for end := time.Now().Add(30 * time.Second); n.role() != says; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("it says %q", n.role())
+		}
+	}
+	if ready := n.world().ask("GET", "/readyz", "", nil); ready.status != 503 {
+		t.Errorf("it is ready: %s", ready.body)
 	}
 }

@@ -45,6 +45,9 @@ var (
 	ErrNotDelivered = errors.New("the request was not delivered")
 	// ErrTooLarge says that the servers would not carry the request.
 	ErrTooLarge = errors.New("the request is larger than the servers carry")
+	// ErrClocksDiffer says that the other's clock differs from ours by more than a request may be
+	// old. Nothing was done.
+	ErrClocksDiffer = errors.New("the clocks of two servers differ too much")
 	// ErrNoAnswer says that nobody knows what became of the request.
 	ErrNoAnswer = errors.New("the request was not answered")
 )
@@ -56,6 +59,7 @@ type Courier struct {
 	conn   *nats.Conn
 	aead   cipher.AEAD
 	logger *slog.Logger
+	now    func() time.Time // by the wall clock
 	inbox  string
 	sub    *nats.Subscription
 	places chan struct{}
@@ -75,7 +79,7 @@ func NewCourier(conn *nats.Conn, shared string, logger *slog.Logger) (*Courier, 
 		return nil, fmt.Errorf("make the courier's key: %w", err)
 	}
 	c := &Courier{
-		conn: conn, aead: aead, logger: logger, inbox: nats.NewInbox(),
+		conn: conn, aead: aead, logger: logger, now: time.Now, inbox: nats.NewInbox(),
 		places: make(chan struct{}, underWayMax), waiting: map[string]chan *nats.Msg{},
 		heard: map[[nonceBytes]byte]time.Time{},
 	}
@@ -101,13 +105,13 @@ func (c *Courier) receive(msg *nats.Msg) {
 }
 
 // Ask sends a request to a member and gives the parts of its answer, until the last.
-// Errors: ErrNotDelivered, ErrTooLarge, ErrNoAnswer (also when ctx ends first), or what
-// part returns.
+// Errors: ErrNotDelivered, ErrTooLarge, ErrClocksDiffer, ErrNoAnswer (also when ctx ends first),
+// or what part returns.
 func (c *Courier) Ask(ctx context.Context, member string, request []byte, part func([]byte) error) error {
 	reply := c.inbox + "." + nuid.Next()
 	to := subject + member
 	asked := make([]byte, askHead, askHead+len(request))
-	binary.BigEndian.PutUint64(asked, uint64(time.Now().UnixMilli()))
+	binary.BigEndian.PutUint64(asked, uint64(c.now().UnixMilli()))
 	frame := c.seal("ask", to, reply, append(asked, request...))
 	if int64(len(frame)) > c.conn.MaxPayload() {
 		return ErrTooLarge
@@ -153,6 +157,7 @@ const (
 	lastPart  = 1
 	brokenOff = 2
 	notServed = 3
+	notOfNow  = 4
 	askHead   = 8
 	partHead  = 4 + 1
 )
@@ -170,6 +175,8 @@ func (c *Courier) openPart(reply string, number uint32, frame []byte) (last bool
 		return false, nil, fmt.Errorf("%w: it was broken off", ErrNoAnswer)
 	case notServed:
 		return false, nil, fmt.Errorf("%w: too many are under way", ErrNotDelivered)
+	case notOfNow:
+		return false, nil, ErrClocksDiffer
 	}
 	return part[partHead-1] == lastPart, part[partHead:], nil
 }
@@ -201,9 +208,12 @@ type Serve func(ctx context.Context, request []byte, send func(part []byte) erro
 func (c *Courier) Listen(ctx context.Context, member string, serve Serve) (stop func(), err error) {
 	var underWay sync.WaitGroup
 	sub, err := c.conn.Subscribe(subject+member, func(msg *nats.Msg) {
-		request, ok := c.openRequest(msg)
-		if !ok {
-			c.logger.Warn("cluster: a request that is no member's was not served")
+		request, err := c.openRequest(msg)
+		if err != nil {
+			c.logger.Warn("cluster: a request was not served", "error", err)
+			if errors.Is(err, ErrClocksDiffer) {
+				_ = c.answer(msg.Reply, 0, notOfNow, nil) // without it, its sender waits
+			}
 			return
 		}
 		select {
@@ -262,16 +272,21 @@ func (c *Courier) answer(reply string, number uint32, state byte, part []byte) e
 	return c.conn.Publish(reply, c.seal("answer", "", reply, append(said, part...)))
 }
 
+var (
+	errNoMembers = errors.New("it is no member's")
+	errAgain     = errors.New("it was served already")
+)
+
 // openRequest believes a request that a member has sealed a moment ago, the first time.
-func (c *Courier) openRequest(msg *nats.Msg) ([]byte, bool) {
+func (c *Courier) openRequest(msg *nats.Msg) ([]byte, error) {
 	asked, ok := c.open("ask", msg.Subject, msg.Reply, msg.Data)
 	if !ok || len(asked) < askHead || !strings.HasPrefix(msg.Reply, "_INBOX.") {
-		return nil, false
+		return nil, errNoMembers
 	}
-	now := time.Now()
+	now := c.now()
 	at := time.UnixMilli(int64(binary.BigEndian.Uint64(asked)))
 	if age := now.Sub(at); age > askedMax || age < -askedMax {
-		return nil, false
+		return nil, fmt.Errorf("%w: it was asked %v ago", ErrClocksDiffer, age.Round(time.Second))
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -285,8 +300,8 @@ func (c *Courier) openRequest(msg *nats.Msg) ([]byte, bool) {
 	}
 	nonce := [nonceBytes]byte(msg.Data)
 	if _, again := c.heard[nonce]; again {
-		return nil, false
+		return nil, errAgain
 	}
 	c.heard[nonce] = now.Add(2 * askedMax)
-	return asked[askHead:], true
+	return asked[askHead:], nil
 }

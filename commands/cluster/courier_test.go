@@ -136,6 +136,22 @@ func TestOnlyMembersAreListenedTo(t *testing.T) {
 	}
 }
 
+// Who is not believed for the clock's sake is told so at once, and not left waiting.
+func TestWhoseClockDiffersIsTold(t *testing.T) {
+	url := natstest.Server(t, t.TempDir()).ClientURL()
+	here, there := courier(t, connect(t, url), "s"), courier(t, connect(t, url), "s")
+	listens(t, there, func(context.Context, []byte, func([]byte) error) ([]byte, error) {
+		t.Error("it was served")
+		return nil, nil
+	})
+	for _, off := range []time.Duration{-2 * time.Minute, 2 * time.Minute} {
+		here.now = func() time.Time { return time.Now().Add(off) }
+		if err := here.Ask(bounded(t, time.Minute), "leader", []byte("x"), nil); !errors.Is(err, ErrClocksDiffer) {
+			t.Errorf("%v off: %v", off, err)
+		}
+	}
+}
+
 // Requests hold passwords and tokens, and answers too.
 func TestNobodyElseReadsWhatMembersSay(t *testing.T) {
 	url := natstest.Server(t, t.TempDir()).ClientURL()

@@ -49,6 +49,7 @@ type Member struct {
 	Lacks  []string          `json:"lacks"`  // … it has not what a cluster shares
 	Task   string            `json:"task"`   // what it does in place of serving; empty: it serves
 	Asked  int64             `json:"asked"`  // when it asked for this entry: milliseconds of its own, since it began
+	Wall   int64             `json:"wall"`   // the same by its wall clock, Unix milliseconds; 0: it does not say
 	Prints map[string]string `json:"prints"` // of what all members must have alike
 }
 
@@ -59,6 +60,7 @@ type Sight struct {
 	Mine     bool          // held by this process, for certain
 	Alive    bool          // the holder renewed it not too long ago
 	Age      time.Duration // since it was last seen to change
+	Ahead    time.Duration // how far the wall clock here is ahead of the holder's, some tenths of a second more at most
 }
 
 // A Lease is held by one process at a time, as long as clocks run at about one speed. It
@@ -81,6 +83,7 @@ type Lease struct {
 	revision uint64    // of the entry that was last seen or written
 	since    time.Time // the holder asked for it then, or before
 	seen     int       // how many revisions of this holder's
+	ahead    time.Duration
 	until    time.Time // the lease is ours for certain; zero: it is not
 	changed  chan struct{}
 }
@@ -192,7 +195,11 @@ func (l *Lease) see(holder Member, revision uint64) {
 		}
 	}
 	l.seen++
-	l.holder, l.revision, l.since = holder, revision, since
+	l.holder, l.revision, l.since, l.ahead = holder, revision, since, 0
+	if holder.Wall != 0 {
+		wall := time.Now().Round(0).Add(-time.Since(since)) // since's own would not know that the clock was set
+		l.ahead = wall.Sub(time.UnixMilli(holder.Wall))
+	}
 	close(l.changed)
 	l.changed = make(chan struct{})
 }
@@ -211,7 +218,7 @@ func (l *Lease) write(ctx context.Context, most time.Duration, entry Member) err
 	revision := l.revision
 	l.mu.Unlock()
 	asked := time.Now()
-	entry.Asked = asked.Sub(l.began).Milliseconds()
+	entry.Asked, entry.Wall = asked.Sub(l.began).Milliseconds(), asked.UnixMilli()
 	text, err := json.Marshal(entry)
 	if err != nil {
 		return err
@@ -346,7 +353,7 @@ func (l *Lease) Sight() Sight {
 	defer l.mu.Unlock()
 	age := time.Since(l.since)
 	return Sight{
-		Holder: l.holder, Mine: time.Now().Before(l.until), Age: age,
+		Holder: l.holder, Mine: time.Now().Before(l.until), Age: age, Ahead: l.ahead,
 		// One that was seen once may be what a dead one has left.
 		Alive: l.holder.ID != "" && l.seen > 1 && age < waited,
 	}

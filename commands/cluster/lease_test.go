@@ -211,6 +211,30 @@ func TestAnEntryThatIsSeenLateCountsFromWhenItWasAskedFor(t *testing.T) {
 	}
 }
 
+func TestItIsSeenHowFarTheHoldersClockIsOff(t *testing.T) {
+	conn := connect(t, natstest.Server(t, t.TempDir()).ClientURL())
+	l, err := OpenLease(t.Context(), conn, 1, Member{ID: "watches"}, anyone, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var revision uint64
+	asked := int64(0)
+	for _, ahead := range []time.Duration{0, 2 * time.Minute, -3 * time.Hour} { // the watcher's clock
+		asked += 1000
+		text, err := json.Marshal(Member{ID: "holds", Asked: asked, Wall: time.Now().Add(-ahead).UnixMilli()})
+		if err == nil {
+			revision, err = l.entry.write(t.Context(), text, revision)
+		}
+		if err := errors.Join(err, l.look(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+		if off := l.Sight().Ahead - ahead; off < -2*time.Second || off > 2*time.Second {
+			t.Errorf("the clock seems to be %v ahead, and is %v", l.Sight().Ahead, ahead)
+		}
+		l.since = l.since.Add(-time.Second) // it was seen that long ago
+	}
+}
+
 func TestAWriteThatIsSentTwiceCountsOnce(t *testing.T) {
 	conn := connect(t, natstest.Server(t, t.TempDir()).ClientURL())
 	if _, err := OpenLease(t.Context(), conn, 1, Member{ID: "a"}, anyone, slog.New(slog.DiscardHandler)); err != nil {
