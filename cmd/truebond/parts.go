@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -43,6 +44,8 @@ func openKeys(ctx context.Context, mongoURL string, folder dataFolder) (keyStore
 	return vault.OpenSQLite(folder.join(vaultFile))
 }
 
+const redisAnswerMax = 2 * time.Second // for those who have no time of their own
+
 // openRedis connects to Redis, or runs a stand-in in the process, which forgets all
 // when it stops.
 func openRedis(
@@ -68,6 +71,9 @@ func openRedis(
 	if err != nil {
 		return nil, errors.New("REDIS_URL is not a URL of Redis")
 	}
+	settings.ContextTimeoutEnabled = true // else who has half a second for it waits for many, when it is silent
+	settings.DialTimeout = cmp.Or(settings.DialTimeout, redisAnswerMax)
+	settings.ReadTimeout = cmp.Or(settings.ReadTimeout, redisAnswerMax)
 	client := goredis.NewClient(settings)
 	onClose(func(context.Context) error { return client.Close() })
 	if err := client.Ping(ctx).Err(); err != nil {

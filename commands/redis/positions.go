@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
@@ -19,16 +20,46 @@ const (
 	// as it has not while somebody makes sure of that.
 	positionsMark = "position!"
 	vouchingMark  = "position?"
+
+	// askMax is how long a command or a read waits for Redis before it waits for the views in its
+	// place, and awayFor how long Redis is left alone then: one tries again after it.
+	askMax  = 500 * time.Millisecond
+	awayFor = time.Second
 )
 
 // ErrForgotten says that Redis may have forgotten positions: it was started anew.
 var ErrForgotten = errors.New("redis may have forgotten positions")
 
-// Positions remembers where in the log each caller wrote last, for all processes.
-type Positions struct{ client goredis.UniversalClient }
+// errAway says that Redis has just not answered, and was not asked again.
+var errAway = errors.New("redis does not answer")
 
-// NewPositions keeps positions in Redis.
-func NewPositions(client goredis.UniversalClient) *Positions { return &Positions{client} }
+// Positions remembers where in the log each caller wrote last, for all processes.
+type Positions struct {
+	client goredis.UniversalClient
+	again  atomic.Int64 // Unix nanoseconds, when somebody may ask again; 0: it answers
+}
+
+// NewPositions keeps positions in Redis. The client is to give up with the context of what it does.
+func NewPositions(client goredis.UniversalClient) *Positions { return &Positions{client: client} }
+
+// ask asks Redis for a bounded time, unless it was silent just now: then nobody waits for it.
+func (p *Positions) ask(ctx context.Context, do func(context.Context) error) error {
+	now := time.Now()
+	soon := now.Add(awayFor).UnixNano()
+	if again := p.again.Load(); again != 0 && (now.UnixNano() < again || !p.again.CompareAndSwap(again, soon)) {
+		return errAway
+	}
+	bounded, cancel := context.WithTimeout(ctx, askMax)
+	defer cancel()
+	err := do(bounded)
+	switch {
+	case err == nil:
+		p.again.Store(0)
+	case ctx.Err() == nil: // else the client went away; that says nothing about Redis
+		p.again.Store(time.Now().Add(awayFor).UnixNano())
+	}
+	return err
+}
 
 // note keeps the greater one of what is there and what comes: answers may cross.
 var note = goredis.NewScript(`
@@ -45,7 +76,9 @@ func (p *Positions) Note(ctx context.Context, position uint64, who ...string) er
 	for i, name := range who {
 		keys[i] = positionKey(name)
 	}
-	err := note.Run(ctx, p.client, keys, position, positionTTL.Milliseconds()).Err()
+	err := p.ask(ctx, func(ctx context.Context) error {
+		return note.Run(ctx, p.client, keys, position, positionTTL.Milliseconds()).Err()
+	})
 	if err != nil {
 		return fmt.Errorf("remember a position: %w", err)
 	}
@@ -55,7 +88,11 @@ func (p *Positions) Note(ctx context.Context, position uint64, who ...string) er
 // Of is the greatest position noted for a caller; 0 if there is none, or it was long ago.
 // It fails with ErrForgotten until Vouch was called.
 func (p *Positions) Of(ctx context.Context, who string) (uint64, error) {
-	found, err := p.client.MGet(ctx, positionKey(who), positionsMark).Result()
+	var found []any
+	err := p.ask(ctx, func(ctx context.Context) (err error) {
+		found, err = p.client.MGet(ctx, positionKey(who), positionsMark).Result()
+		return err
+	})
 	if err != nil {
 		return 0, fmt.Errorf("ask for a position: %w", err)
 	}

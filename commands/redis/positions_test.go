@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 
+	"truebond/events/jetstream/natstest"
 	"truebond/projections/storetest"
 )
 
@@ -52,5 +54,35 @@ func TestTheGreatestPositionOfACallerIsRemembered(t *testing.T) {
 	}
 	if got, err := p.Of(ctx, "user/a"); err != nil || got != 0 {
 		t.Errorf("it remembers %d: %v", got, err)
+	}
+}
+
+// Commands and reads go on without it, and must not wait for it each time.
+func TestASilentRedisIsNotWaitedFor(t *testing.T) {
+	way := natstest.NewProxy(t, storetest.Redis(t))
+	client := goredis.NewClient(&goredis.Options{Addr: way.Addr(), ContextTimeoutEnabled: true})
+	defer client.Close()
+	p, ctx := NewPositions(client), t.Context()
+	if err := p.Note(ctx, 1, "user/a"); err != nil {
+		t.Fatal(err)
+	}
+	way.Freeze()
+	begun := time.Now()
+	for range 10 {
+		if p.Note(ctx, 2, "user/a") == nil {
+			t.Fatal("it was noted by nobody")
+		}
+		if _, err := p.Of(ctx, "user/a"); err == nil || errors.Is(err, ErrForgotten) {
+			t.Fatalf("nobody said where the caller is, and that is an error of %v", err)
+		}
+	}
+	if took := time.Since(begun); took > 2*time.Second {
+		t.Errorf("ten commands and ten reads waited for %v", took)
+	}
+	way.Heal()
+	for end := time.Now().Add(time.Minute); p.Note(ctx, 3, "user/a") != nil; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("it is not asked again")
+		}
 	}
 }
