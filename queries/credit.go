@@ -31,10 +31,12 @@ type Lot struct {
 // Balance shows the caller what they have.
 func (s *Service) Balance(ctx context.Context, _ Nothing) (Balance, error) {
 	position, now := s.Position(), s.Now()
-	account, _, err := projections.OneAs[ledger.Account](ctx, s.Views, ledger.Accounts.Name, me(ctx))
+	found, err := projections.GetAs[ledger.Account](ctx, s.Views, ledger.Accounts.Name, me(ctx))
 	if err != nil {
 		return Balance{}, err
 	}
+	// What is stored may have moved on since it was looked how far the views are.
+	account, position := found[me(ctx)].Doc, max(position, found[me(ctx)].Position)
 	b := Balance{
 		Available: account.Available(now), Held: account.Held(), Promotional: account.Promotional(now),
 		Paid: account.Paid(now), Debt: account.Debt(), Lots: []Lot{}, Position: position,

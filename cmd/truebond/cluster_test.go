@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"log/slog"
 	nethttp "net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
+
+	goredis "github.com/redis/go-redis/v9"
 
 	"truebond/commands/cluster"
 	"truebond/events/jetstream/natstest"
@@ -26,6 +29,7 @@ type node struct {
 	host   *host
 	data   string
 	args   []string
+	env    []string               // on top of the crowd's
 	served atomic.Pointer[string] // where; it changes with each start
 }
 
@@ -72,7 +76,7 @@ func (c *crowd) adds(in *host, nats string, args ...string) *node {
 func (n *node) start() *node {
 	n.t.Helper()
 	var err error
-	if n.child, err = bear(n.t, n.host, n.crowd.env, append([]string{"--data", n.data}, n.args...)...); err != nil {
+	if n.child, err = bear(n.t, n.host, slices.Concat(n.crowd.env, n.env), append([]string{"--data", n.data}, n.args...)...); err != nil {
 		n.t.Fatal(err)
 	}
 	return n
@@ -282,6 +286,32 @@ func TestServersThatDoNotGoTogetherSayWhy(t *testing.T) {
 	<-second.ended
 	if !strings.Contains(second.hasSaid(), "serves this log alone, since it lacks REDIS_URL, STRIPE_WEBHOOK_SECRET") {
 		t.Errorf("a server beside one that is alone says: %s", second.hasSaid())
+	}
+}
+
+// A follower looks now and then only how far the views are: what it shows may be newer.
+func TestABalanceSaysAsOfWhenItIsAtAFollowerToo(t *testing.T) {
+	c := startCrowd(t)
+	leader := c.leader(c.nodes...)
+	way := c.others(leader)[0]
+	key := leader.world().operate("/api/operator/api-keys", map[string]any{"name": "gifts",
+		"scopes": []string{"credits:deduct"}}).is(201).get("key")
+	anna := leader.world().signsUp()
+	redis, err := goredis.ParseURL(strings.TrimPrefix(c.env[1], "REDIS_URL="))
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := goredis.NewClient(redis)
+	defer client.Close()
+	for i := range 9 {
+		written := anna.w.ask("POST", "/api/credits/deduct", "", map[string]any{"user_id": anna.id, "credits": 1, "reason": "r"},
+			"X-API-Key", key, "Idempotency-Key", fmt.Sprint("k", i)).is(201).get("position")
+		// As if the leader had not reached Redis: it waits for the views then, and tells nobody.
+		anna.at(leader).has(int64(9 - i))
+		if err := client.Del(t.Context(), "position/user/"+anna.id).Err(); err != nil {
+			t.Fatal(err)
+		}
+		anna.at(way).get("/api/credits/balance").is(200).says("available", 9-i, "position", written)
 	}
 }
 
