@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -35,6 +36,10 @@ var clusterFaults = []clusterFault{
 	{"the leader stops in good order", false, false, (*stage).stopLeader},
 	{"MongoDB's primary is killed", false, true, (*stage).killMongo},
 	{"MongoDB's primary is cut off", true, false, (*stage).cutMongo},
+	{"MongoDB's primary hangs, and is cut off then", true, false, (*stage).hangMongo},
+	{"the leader alone loses Redis", false, false, (*stage).loseRedisAtLeader},
+	{"a follower alone loses Redis", false, false, (*stage).loseRedisAtFollower},
+	{"the leader's host is cut off, and MongoDB's primary with it", true, false, (*stage).cutSide},
 }
 
 // A stage is a cluster under load: three hosts with a server and a NATS server each, and three
@@ -45,25 +50,25 @@ type stage struct {
 	hosts []*host // of the servers
 	apart []*host // of the mongods
 	mongo *storetest.ReplicaSet
+	redis []*natstest.Proxy // each server's way to Redis
 	load  *load
 	notes notes // of what is done to it
 }
 
 func newStage(t *testing.T) *stage {
 	t.Helper()
-	s, redis := &stage{}, storetest.Redis(t)
+	s := &stage{}
 	hosts, gateway, err := makeHosts(t, 6)
 	switch {
 	case err == nil:
 		for _, h := range hosts[3:] {
 			h.givesUp(t)
 		}
-		redis = natstest.NewProxyOn(t, gateway, redis).Addr()
 	case os.Getenv("CI") == "true":
 		t.Fatalf("no hosts can be made: %v", err)
 	default:
 		t.Logf("SKIPPED, NOTHING IS CUT OFF: no hosts can be made: %v", err)
-		hosts = make([]*host, 6)
+		hosts, gateway = make([]*host, 6), (*host)(nil).address()
 	}
 	s.hosts, s.apart = hosts[:3], hosts[3:]
 	s.mongo = mongoOn(t, s.apart...)
@@ -77,9 +82,14 @@ func newStage(t *testing.T) *stage {
 	}
 	s.nats = natstest.NewNodes(t, places, "always", more...)
 	s.nats.StartAll()
+	redis := storetest.Redis(t)
 	s.crowd = &crowd{t: t, env: sharedSettings(s.mongo.URL, redis)}
 	for _, h := range s.hosts {
-		s.adds(h, s.nats.URL(), args...).start()
+		way := natstest.NewProxyOn(t, gateway, redis)
+		s.redis = append(s.redis, way)
+		n := s.adds(h, s.nats.URL(), args...)
+		n.env = []string{"REDIS_URL=redis://" + way.Addr()}
+		n.start()
 	}
 	for _, n := range s.nodes {
 		n.serves()
@@ -130,6 +140,21 @@ func (s *stage) cutMongo(t *testing.T) {
 	s.peopleGoOn()
 }
 
+// hangMongo has others wait for answers to what the primary has taken in, and confirmed so far as
+// its kernel does: nothing is left to be sent again that would show that it is gone.
+func (s *stage) hangMongo(t *testing.T) {
+	leads := s.mongo.Primary()
+	s.mongo.Freeze(leads)
+	s.notes.add("mongod %d hangs", leads+1)
+	time.Sleep(2500 * time.Millisecond) // members report at least every 2 seconds, by electionTimeoutMillis
+	s.apart[leads].unplug(t, true)
+	s.mongoFailsOver(leads)
+	s.apart[leads].unplug(t, false)
+	s.mongo.Thaw(leads)
+	s.mongo.AwaitRecovery()
+	s.peopleGoOn()
+}
+
 // mongoFailsOver waits until all goes on without a primary that is gone.
 func (s *stage) mongoFailsOver(gone int) {
 	s.t.Helper()
@@ -141,31 +166,53 @@ func (s *stage) mongoFailsOver(gone int) {
 
 func (s *stage) cut(t *testing.T, sending, hearing bool) {
 	n := s.leader(s.nodes...)
-	each := func(yes bool) {
-		for _, h := range s.hosts {
-			if h == n.host {
-				continue
-			}
-			if sending {
-				n.host.reaches(t, h, yes)
-			}
-			if hearing {
-				h.reaches(t, n.host, yes)
-			}
+	rest := without(s.hosts, n.host)
+	part := func(yes bool) {
+		if sending {
+			reach(t, []*host{n.host}, rest, yes)
+		}
+		if hearing {
+			reach(t, rest, []*host{n.host}, yes)
 		}
 	}
-	each(false)
+	part(false)
 	s.notes.add("cut: %s", n.host.ip)
 	s.goesOn()
 	s.notes.add("commands go on")
 	time.Sleep(2 * time.Second) // it stays cut off for a while, until the others have given up its routes
 	s.goesOn()
-	each(true)
+	part(true)
 	s.notes.add("healed")
 	if *rounds > 0 {
 		s.recovers()
 	}
 	s.goesOn()
+}
+
+// cutSide parts the leader, its NATS server and MongoDB's primary, who reach each other, from all
+// the rest. People and Redis are reached from both sides.
+func (s *stage) cutSide(t *testing.T) {
+	n, leads := s.leader(s.nodes...), s.mongo.Primary()
+	side := []*host{n.host, s.apart[leads]}
+	rest := append(without(s.hosts, n.host), without(s.apart, s.apart[leads])...)
+	part := func(yes bool) {
+		reach(t, side, rest, yes)
+		reach(t, rest, side, yes)
+	}
+	part(false)
+	s.notes.add("cut: %s and %s", n.host.ip, s.apart[leads].ip)
+	s.leader(s.others(n)...)
+	s.notes.add("another server leads")
+	for s.mongo.Primary() == leads { // it believes so for some seconds more
+		time.Sleep(50 * time.Millisecond)
+	}
+	s.peopleGoOn()
+	s.notes.add("people's commands go on")
+	part(true)
+	s.notes.add("healed")
+	s.recovers()
+	s.mongo.AwaitRecovery()
+	s.peopleGoOn()
 }
 
 // recovers waits until all NATS servers have all, and somebody leads.
@@ -178,6 +225,26 @@ func (s *stage) recovers() {
 func (s *stage) cutOff(t *testing.T)     { s.cut(t, true, true) }
 func (s *stage) cutSending(t *testing.T) { s.cut(t, true, false) }
 func (s *stage) cutHearing(t *testing.T) { s.cut(t, false, true) }
+
+// loseRedis has a server hear nothing of Redis for a while, as all others do.
+func (s *stage) loseRedis(n *node, goOn func()) {
+	way := s.redis[slices.Index(s.nodes, n)]
+	way.Freeze()
+	s.notes.add("%s has lost Redis", n.url())
+	goOn()
+	time.Sleep(2 * time.Second)
+	goOn()
+	way.Heal()
+	s.notes.add("healed")
+	s.peopleGoOn()
+}
+
+// Limits are counted by who leads: without Redis, people are sent away.
+func (s *stage) loseRedisAtLeader(*testing.T) { s.loseRedis(s.leader(s.nodes...), s.goesOn) }
+
+func (s *stage) loseRedisAtFollower(*testing.T) {
+	s.loseRedis(s.others(s.leader(s.nodes...))[0], s.peopleGoOn)
+}
 
 func (s *stage) stopLeader(t *testing.T) {
 	n := s.leader(s.nodes...)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -44,6 +45,20 @@ func (h *host) reaches(t testing.TB, other *host, yes bool) {
 	}
 }
 
+// reach is reaches from each of some hosts to each of others.
+func reach(t testing.TB, from, to []*host, yes bool) {
+	for _, h := range from {
+		for _, other := range to {
+			h.reaches(t, other, yes)
+		}
+	}
+}
+
+// without are the hosts but one.
+func without(hosts []*host, but *host) []*host {
+	return slices.DeleteFunc(slices.Clone(hosts), func(h *host) bool { return h == but })
+}
+
 // unplug takes a host off the network, or puts it back. Nobody hears that it is gone.
 func (h *host) unplug(t testing.TB, yes bool) {
 	state := "up"
@@ -56,9 +71,11 @@ func (h *host) unplug(t testing.TB, yes bool) {
 }
 
 // givesUp sets a host as docs/cluster.md has it for MongoDB: a connection ends when what was sent
-// is not confirmed for 1.4 seconds, and a new one is waited for no longer than 3.
+// is not confirmed for 1.4 seconds, or when nothing is sent and the other end is silent for 3; and
+// a new one is waited for no longer than 3.
 func (h *host) givesUp(t testing.TB) {
-	line := append(h.enter(), "sh", "-ec", "cd /proc/sys/net/ipv4; echo 2 >tcp_retries2; echo 1 >tcp_syn_retries")
+	line := append(h.enter(), "sh", "-ec", "cd /proc/sys/net/ipv4; echo 2 >tcp_retries2; echo 1 >tcp_syn_retries;"+
+		"echo 1 >tcp_keepalive_time; echo 1 >tcp_keepalive_intvl; echo 2 >tcp_keepalive_probes")
 	if out, err := exec.Command(line[0], line[1:]...).CombinedOutput(); err != nil {
 		t.Errorf("set up %s: %v: %s", h.name, err, out)
 	}

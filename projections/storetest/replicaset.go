@@ -94,6 +94,12 @@ func (r *ReplicaSet) Logs() []string {
 // Kill ends a member at once (SIGKILL).
 func (r *ReplicaSet) Kill(i int) { r.members[i].Kill() }
 
+// Freeze stops a member in the midst of whatever it does, and Thaw lets it go on.
+func (r *ReplicaSet) Freeze(i int) { r.members[i].Freeze() }
+
+// Thaw lets a member go on that was frozen.
+func (r *ReplicaSet) Thaw(i int) { r.members[i].Thaw() }
+
 // Start starts a member that does not run.
 func (r *ReplicaSet) Start(i int) { r.members[i].Start() }
 
