@@ -42,6 +42,37 @@ func (r *trial) killNode(i int) {
 	r.goesOn()
 }
 
+// fillNodesDisk has the node that leads the log run out of room, and turnNodeReadOnly has it write
+// nothing any more: two of three go on. Whoever watches over it makes room, and starts it again.
+func fillNodesDisk(r *trial) {
+	const leave = 256 << 10
+	i := r.nodes.Leader("EVENTS")
+	r.disks[1+i].FillUp(r.t, leave)
+	r.goesOn()
+	r.sleep(2000, 4000)
+	r.goesOn()
+	r.nodes.Kill(i)
+	r.goesOn()
+	r.disks[1+i].MakeRoom(r.t)
+	r.nodes.Start(i)
+	r.sleep(500, 1500)
+	r.goesOn()
+}
+
+func turnNodeReadOnly(r *trial) {
+	i := r.nodes.Leader("EVENTS")
+	r.disks[1+i].TurnReadOnly(r.t)
+	r.goesOn()
+	r.sleep(2000, 4000)
+	r.goesOn()
+	r.nodes.Kill(i)
+	r.goesOn()
+	r.disks[1+i].Restart(r.t)
+	r.nodes.Start(i)
+	r.sleep(500, 1500)
+	r.goesOn()
+}
+
 func killMongo(r *trial) {
 	r.mongo.Kill()
 	r.sleep(200, 1000)

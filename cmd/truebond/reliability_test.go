@@ -46,6 +46,8 @@ func kinds() []kind {
 		{"server killed", 3, 1, onFolders, killServer, ends},
 		{"NATS node killed", 0, 4, onThreeNodes, killFollower, bears},
 		{"NATS leader killed", 1, 4, onThreeNodes, killLeader, bears},
+		{"NATS leader's disk full", 0, 4, onNodes(3, "always"), fillNodesDisk, bears},
+		{"NATS leader's disk turns read-only", 0, 4, onNodes(3, "always"), turnNodeReadOnly, bears},
 		{"mongod killed", 1, 4, withMongo, killMongo, bears},
 		{"mongod frozen", 0, 4, withMongo, freezeMongo, bears},
 		{"mongod slow", 0, 4, withSlowMongo, slowMongo, bears},
