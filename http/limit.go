@@ -34,7 +34,7 @@ type limits struct {
 	log        *slog.Logger
 	perAddress rate
 
-	downUntil atomic.Int64 // Unix nanoseconds
+	downUntil atomic.Int64 // Unix nanoseconds; 0: it answers
 	logAfter  atomic.Int64
 }
 
@@ -90,10 +90,11 @@ type count struct {
 	result *redis_rate.Result
 }
 
-// take counts one request. A Redis that has just failed is not asked.
+// take counts one request. A Redis that has just failed is not asked, and then by one at first.
 func (l *limits) take(ctx context.Context, c *count) error {
 	now := time.Now().UnixNano()
-	if now < l.downUntil.Load() {
+	again := now + int64(redisPause)
+	if down := l.downUntil.Load(); down != 0 && (now < down || !l.downUntil.CompareAndSwap(down, again)) {
 		return errRedisDown
 	}
 	bounded, cancel := context.WithTimeout(ctx, redisAnswerMax)
@@ -101,13 +102,14 @@ func (l *limits) take(ctx context.Context, c *count) error {
 	result, err := l.redis.Allow(bounded, "http/"+c.key,
 		redis_rate.Limit{Rate: c.rate.count, Burst: c.rate.count, Period: c.rate.period})
 	if err == nil {
+		l.downUntil.Store(0)
 		c.result = result
 		return nil
 	}
 	if ctx.Err() != nil {
 		return err // the client went away; that says nothing about Redis
 	}
-	l.downUntil.Store(now + int64(redisPause))
+	l.downUntil.Store(time.Now().UnixNano() + int64(redisPause))
 	if after := l.logAfter.Load(); now >= after && l.logAfter.CompareAndSwap(after, now+int64(redisLogPause)) {
 		l.log.Error("Redis does not count requests: reads go on without limits, the rest is closed", "error", err)
 	}

@@ -8,12 +8,15 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
+	"truebond/events/jetstream/natstest"
 	"truebond/projections/storetest"
 )
 
@@ -202,4 +205,37 @@ func TestRedisIsAskedAgainWhenItIsBack(t *testing.T) {
 		time.Sleep(20 * time.Millisecond) // until it is asked again; the test's own time limit ends a vain wait
 	}
 	b.send("POST", "/message", "", "Authorization", access).wants(t, 200, "")
+}
+
+// It is silent, as when its host is cut off: one finds out whether it still is, and the others go on.
+func TestASilentRedisHoldsUpOneAtATime(t *testing.T) {
+	way := natstest.NewProxy(t, miniredis.RunT(t).Addr())
+	client := redis.NewClient(&redis.Options{Addr: way.Addr(), ContextTimeoutEnabled: true})
+	defer client.Close()
+	b := serving(t, []Route{get("/who", whoAsks, "Ask who asks", public)}, func(c *Config) { c.Redis = client })
+	b.send("GET", "/who", "").wants(t, 200, "")
+	way.Freeze()
+	b.send("GET", "/who", "").wants(t, 200, "") // it finds out
+	time.Sleep(redisPause + 100*time.Millisecond)
+	var slow atomic.Int64
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			begun := time.Now()
+			b.send("GET", "/who", "")
+			if time.Since(begun) > redisAnswerMax/2 {
+				slow.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	if n := slow.Load(); n > 1 {
+		t.Errorf("%d of 8 waited for it", n)
+	}
+	way.Heal()
+	for end := time.Now().Add(time.Minute); b.send("GET", "/who", "").header.Get("RateLimit") == ""; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("it is not asked again")
+		}
+	}
 }
