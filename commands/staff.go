@@ -23,7 +23,7 @@ func (in CreateStaff) Validate() error {
 		validation.Field(&in.Email, validation.Required, validation.Length(3, 254), validation.By(isEmail)),
 		validation.Field(&in.Name, validation.RuneLength(1, 100)),
 		validation.Field(&in.Password, validation.Required, validation.RuneLength(10, 128), validation.By(isGoodPassword)),
-		validation.Field(&in.Role, validation.Required, validation.In("admin", "finance")),
+		validation.Field(&in.Role, validation.Required, validation.In(ledger.RoleAdmin, ledger.RoleFinance)),
 	)
 }
 

@@ -58,8 +58,8 @@ func TestACommandIsServedByTheLeaderAsIfItHadComeThere(t *testing.T) {
 		get("/who", whoAsks, "Ask who asks", user),
 		post("/operate", whoAsks, "Ask who operates", operator),
 	})
-	access := p.leader.as("usr_1", roleUser)
-	p.sessions.start("ses_usr_1", "usr_1", roleUser)
+	access := p.leader.as("usr_1", ledger.RoleUser)
+	p.sessions.start("ses_usr_1", "usr_1", ledger.RoleUser)
 
 	got := p.send("POST", "/who", "", "Authorization", access, "X-Request-Id", "mine", "Idempotency-Key", "k")
 	got.wants(t, 200, "")

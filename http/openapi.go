@@ -12,6 +12,8 @@ import (
 	"github.com/swaggest/jsonschema-go"
 	"github.com/swaggest/openapi-go"
 	"github.com/swaggest/openapi-go/openapi31"
+
+	"truebond/ledger"
 )
 
 const (
@@ -308,7 +310,7 @@ func describeAccess(r *Route) string {
 		who = append(who, "an API key with the scope `"+scope+"`")
 	}
 	if r.operators {
-		who = append(who, "an API key with the scope `"+scopeOperator+"`")
+		who = append(who, "an API key with the scope `"+ledger.ScopeOperator+"`")
 	}
 	return "For: " + strings.Join(who, ", or ") + "."
 }

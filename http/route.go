@@ -11,17 +11,9 @@ import (
 	"slices"
 	"strings"
 	"time"
-)
 
-// The roles of people, as a session has them. A person may have several.
-const (
-	roleUser    = "user"
-	roleAdmin   = "admin"
-	roleFinance = "finance"
+	"truebond/ledger"
 )
-
-// scopeOperator is the scope of an API key that may do what the operator's socket may.
-const scopeOperator = "operator"
 
 const (
 	perMinute   = time.Minute
@@ -97,9 +89,9 @@ func del[In, Out any](path string, do handler[In, Out], summary string, opts ...
 
 // Who may come in. Several of these on one line are alternatives.
 func public(r *Route)   { r.open = true }
-func user(r *Route)     { r.roles = append(r.roles, roleUser) }
-func admin(r *Route)    { r.roles = append(r.roles, roleAdmin) }
-func finance(r *Route)  { r.roles = append(r.roles, roleFinance) }
+func user(r *Route)     { r.roles = append(r.roles, ledger.RoleUser) }
+func admin(r *Route)    { r.roles = append(r.roles, ledger.RoleAdmin) }
+func finance(r *Route)  { r.roles = append(r.roles, ledger.RoleFinance) }
 func operator(r *Route) { r.operators = true }
 
 // app admits a server whose API key has this scope.
@@ -259,5 +251,5 @@ func (r *Route) admits(roles, scopes []string, onSocket bool) bool {
 		return slices.ContainsFunc(wanted, func(w string) bool { return slices.Contains(had, w) })
 	}
 	return r.open || anyOf(r.roles, roles) || anyOf(r.scopes, scopes) ||
-		r.operators && (onSocket || slices.Contains(scopes, scopeOperator))
+		r.operators && (onSocket || slices.Contains(scopes, ledger.ScopeOperator))
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"truebond/commands"
+	"truebond/ledger"
 	"truebond/queries"
 )
 
@@ -29,10 +30,10 @@ func TestNobodyGetsInWhereHeHasNoBusiness(t *testing.T) {
 	b := serving(t, routes)
 	b.keys["tb_none"], b.keys["tb_deduct"] = nil, []string{"credits:deduct"}
 	b.keys["tb_operator"] = []string{"operator"}
-	callers := map[string]string{roleUser: b.as("usr_1", roleUser), roleAdmin: b.as("usr_2", roleAdmin),
-		roleFinance: b.as("usr_3", roleFinance), "a role of no route": b.as("usr_4", "owner"),
+	callers := map[string]string{ledger.RoleUser: b.as("usr_1", ledger.RoleUser), ledger.RoleAdmin: b.as("usr_2", ledger.RoleAdmin),
+		ledger.RoleFinance: b.as("usr_3", ledger.RoleFinance), "a role of no route": b.as("usr_4", "owner"),
 		"an app without scopes": "Bearer tb_none", "credits:deduct": "Bearer tb_deduct",
-		scopeOperator: "Bearer tb_operator"}
+		ledger.ScopeOperator: "Bearer tb_operator"}
 	var open []string
 	for i := range routes {
 		r := &routes[i]
@@ -43,7 +44,7 @@ func TestNobodyGetsInWhereHeHasNoBusiness(t *testing.T) {
 		path := regexp.MustCompile(`\{[^}]*\}`).ReplaceAllString(r.path, "x")
 		b.send(r.method, path, "").wants(t, 401, "unauthorized")
 		for who, credential := range callers {
-			if slices.Contains(r.roles, who) || slices.Contains(r.scopes, who) || r.operators && who == scopeOperator {
+			if slices.Contains(r.roles, who) || slices.Contains(r.scopes, who) || r.operators && who == ledger.ScopeOperator {
 				continue
 			}
 			t.Run(who+" "+r.key(), func(t *testing.T) {
@@ -58,7 +59,7 @@ func TestNobodyGetsInWhereHeHasNoBusiness(t *testing.T) {
 }
 
 func TestTheTableKeepsTheProductsPromises(t *testing.T) {
-	allowed := map[string][]string{"/api/admin/": {roleAdmin}, "/api/finance/": {roleFinance, roleAdmin}}
+	allowed := map[string][]string{"/api/admin/": {ledger.RoleAdmin}, "/api/finance/": {ledger.RoleFinance, ledger.RoleAdmin}}
 	for _, r := range Routes(&commands.Service{}, &queries.Service{}, noOperator{}) {
 		for prefix, roles := range allowed {
 			if strings.HasPrefix(r.path, prefix) && slices.ContainsFunc(r.roles, func(role string) bool {

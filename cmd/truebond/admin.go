@@ -7,10 +7,12 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"truebond/ledger"
 )
 
 // staffRoles are the roles that nobody gets by signing up.
-var staffRoles = []string{"admin", "finance"}
+var staffRoles = []string{ledger.RoleAdmin, ledger.RoleFinance}
 
 func adminCommand() *cobra.Command {
 	admin := &cobra.Command{

@@ -124,7 +124,7 @@ func (s *server) repeatErasures(ctx context.Context) error {
 	for _, user := range users {
 		_, err := s.do.Erase(ctx, commands.Erase{UserID: user, Reason: "was erased before the log was restored"})
 		var refused *ledger.Refusal
-		if errors.As(err, &refused) && (refused.Code == "unknown_user" || refused.Code == ledger.CodeNothingToDo) {
+		if errors.As(err, &refused) && (refused.Code == ledger.CodeUnknownUser || refused.Code == ledger.CodeNothingToDo) {
 			err = s.vault.Erase(ctx, user)
 		}
 		if err != nil {

@@ -66,7 +66,7 @@ It stops in good order on SIGTERM and Ctrl-C: what is under way is answered firs
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&o.data, "data", "data", "folder that everything is kept in")
+	flags.StringVar(&o.data, "data", dataDefault, "folder that everything is kept in")
 	flags.StringVar(&o.listen, "listen", "127.0.0.1:8080", "address to serve on; port 0 takes a free one")
 	flags.StringVar(&o.nats, "nats", "", "URL of an outside NATS cluster for the log (sync_interval: always)")
 	flags.IntVar(&o.replicas, "replicas", 3, "copies of the log on that cluster")

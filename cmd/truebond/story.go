@@ -65,8 +65,8 @@ func tellStory(ctx context.Context, r *server) (told, error) {
 	t.dispute(cleo, disputed)
 	t.told.OpenIntent = t.intend(ann, "large")
 	t.note("Ann began to buy the package large, and has not paid yet.")
-	t.told.Admin = t.staff("admin@example.com", "admin", "looks through the audit trail")
-	t.told.Finance = t.staff("finance@example.com", "finance", "reads the books")
+	t.told.Admin = t.staff("admin@example.com", ledger.RoleAdmin, "looks through the audit trail")
+	t.told.Finance = t.staff("finance@example.com", ledger.RoleFinance, "reads the books")
 	t.told.Key = t.apiKey()
 	t.told.Ann, t.told.Bob = ann, bob
 	t.told.People = []actor{ann, bob, cleo, t.told.Admin, t.told.Finance}
