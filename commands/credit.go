@@ -28,8 +28,9 @@ func (in Deduct) Validate() error {
 // The rules of a charge are made once: a bulk has a thousand of them.
 var (
 	deductUserRules    = []validation.Rule{validation.Required, validation.Length(1, idMax)}
-	deductCreditsRules = []validation.Rule{validation.Required, validation.Min(int64(1)), validation.Max(int64(deductMax))}
-	deductReasonRules  = []validation.Rule{validation.Required, validation.RuneLength(1, 200)}
+	deductCreditsRules = []validation.Rule{validation.Required, validation.Min(int64(1)),
+		validation.Max(int64(ledger.DeductMax))}
+	deductReasonRules = []validation.Rule{validation.Required, validation.RuneLength(1, ledger.ReasonMax)}
 )
 
 // A judged is a field, and what its rules say of it.
@@ -55,11 +56,6 @@ func broken(fields ...judged) error {
 	}
 	return all
 }
-
-const (
-	idMax     = 64
-	deductMax = 1_000_000 // credits in one charge; a slip of the finger is more likely than a need
-)
 
 // Deducted is a charge that was made.
 type Deducted struct {

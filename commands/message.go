@@ -87,7 +87,7 @@ type MarkRead struct {
 // Validate says which field is not as it must be.
 func (in MarkRead) Validate() error {
 	return validation.ValidateStruct(&in,
-		validation.Field(&in.MessageIDs, validation.Required, validation.Length(1, 100),
+		validation.Field(&in.MessageIDs, validation.Required, validation.Length(1, ledger.ReadMax),
 			validation.Each(validation.Required, validation.Length(1, idMax))))
 }
 

@@ -37,7 +37,7 @@ func (in Purchase) Validate() error {
 		currencies[i] = c
 	}
 	return validation.ValidateStruct(&in,
-		validation.Field(&in.Package, validation.Required, validation.Length(1, 64)),
+		validation.Field(&in.Package, validation.Required, validation.Length(1, ledger.PackageNameMax)),
 		validation.Field(&in.Currency, validation.In(currencies...)),
 	)
 }

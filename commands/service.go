@@ -53,7 +53,10 @@ type Vault interface {
 	Erase(ctx context.Context, owner string) error
 }
 
-const userPrefix = "usr_"
+const (
+	userPrefix = "usr_"
+	idMax      = 64 // bytes of an id in a request; ours have some 40
+)
 
 // newID is a sortable id that says what it names: `usr_`, `msg_`, `call_`.
 func newID(kind string) string {

@@ -70,7 +70,7 @@ type CreateAPIKey struct {
 // Validate says which field is not as it must be.
 func (in CreateAPIKey) Validate() error {
 	return validation.ValidateStruct(&in,
-		validation.Field(&in.Name, validation.Required, validation.RuneLength(1, 100)),
+		validation.Field(&in.Name, validation.Required, validation.RuneLength(1, ledger.APIKeyNameMax)),
 		validation.Field(&in.Scopes, validation.Required, validation.Length(1, 10),
 			validation.Each(validation.In(ledger.ScopeDeduct, ledger.ScopeOperator))),
 	)
@@ -140,7 +140,7 @@ type Erase struct {
 func (in Erase) Validate() error {
 	return validation.ValidateStruct(&in,
 		validation.Field(&in.UserID, validation.Required, validation.Length(1, idMax)),
-		validation.Field(&in.Reason, validation.Required, validation.RuneLength(1, 200)),
+		validation.Field(&in.Reason, validation.Required, validation.RuneLength(1, ledger.ReasonMax)),
 	)
 }
 

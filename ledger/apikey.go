@@ -12,7 +12,8 @@ const (
 	ScopeOperator = "operator" // all that the operator's socket may do
 )
 
-const apiKeyNameMax = 100 // characters
+// APIKeyNameMax bounds a key's name, in characters.
+const APIKeyNameMax = 100
 
 // An APIKey is a key for a server of the app's. The key itself is kept nowhere.
 type APIKey struct {
@@ -50,8 +51,8 @@ var APIKeys = events.Fold[APIKey]{
 // without end and a scope that there is not (`invalid_request`).
 func CreateAPIKey(k events.APIKeyCreated) Decision {
 	return func(*Tx) (events.Payload, []events.Move, error) {
-		if n := utf8.RuneCountInString(k.Name); n < 1 || n > apiKeyNameMax {
-			return nil, nil, Refuse(CodeInvalidRequest, "The name must have 1 to %d characters.", apiKeyNameMax).
+		if n := utf8.RuneCountInString(k.Name); n < 1 || n > APIKeyNameMax {
+			return nil, nil, Refuse(CodeInvalidRequest, "The name must have 1 to %d characters.", APIKeyNameMax).
 				About("name")
 		}
 		if !allOf(k.Scopes, ScopeDeduct, ScopeOperator) {

@@ -7,8 +7,8 @@ import (
 	"truebond/events"
 )
 
-// deductMax bounds one charge, in credits: more is a slip of the finger.
-const deductMax = 1_000_000
+// DeductMax bounds one charge, in credits: more is a slip of the finger.
+const DeductMax = 1_000_000
 
 // holdMax bounds how long credits may be set aside.
 const holdMax = 30 * 24 * time.Hour
@@ -18,8 +18,8 @@ const holdMax = 30 * 24 * time.Hour
 // is available (`insufficient_credits`).
 func DeductCredits(user string, credits int64, reason string) Decision {
 	return func(tx *Tx) (events.Payload, []events.Move, error) {
-		if credits < 1 || credits > deductMax {
-			return nil, nil, Refuse(CodeInvalidRequest, "The credits must be from 1 to %d.", deductMax).
+		if credits < 1 || credits > DeductMax {
+			return nil, nil, Refuse(CodeInvalidRequest, "The credits must be from 1 to %d.", DeductMax).
 				About("credits")
 		}
 		if err := checkReason(reason); err != nil {

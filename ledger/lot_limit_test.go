@@ -72,7 +72,7 @@ func TestAChargeTakesFromNoMoreLotsThanItsEventHasRoomFor(t *testing.T) {
 	}
 	if _, err := codec.Encode(events.Event{
 		Position: 1, Key: "api/app/key/1", Time: morning, Effective: morning, Actor: events.System, Moves: effect.Moves,
-		Data: events.CreditsDeducted{User: a.User, Credits: partsMax, Reason: strings.Repeat("é", reasonMax)},
+		Data: events.CreditsDeducted{User: a.User, Credits: partsMax, Reason: strings.Repeat("é", ReasonMax)},
 	}); err != nil {
 		t.Error(err)
 	}

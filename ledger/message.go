@@ -9,8 +9,8 @@ import (
 	"truebond/events"
 )
 
-// readMax bounds the messages that one event marks as read.
-const readMax = 100
+// ReadMax bounds the messages that one event marks as read.
+const ReadMax = 100
 
 // A Message is a message and what has become of it. What only its readers look at is
 // here too: one document for both is half the writing.
@@ -133,8 +133,8 @@ func MarkDelivered(message, to string) Decision {
 // the refusal is `nothing_to_do`.
 func MarkRead(reader string, messages []string) Decision {
 	return func(tx *Tx) (events.Payload, []events.Move, error) {
-		if len(messages) < 1 || len(messages) > readMax {
-			return nil, nil, Refuse(CodeInvalidRequest, "There must be 1 to %d messages.", readMax).
+		if len(messages) < 1 || len(messages) > ReadMax {
+			return nil, nil, Refuse(CodeInvalidRequest, "There must be 1 to %d messages.", ReadMax).
 				About("message_ids")
 		}
 		read := events.MessagesRead{Reader: reader}

@@ -12,8 +12,10 @@ const (
 	packageMax     = 10_000_000 // credits in one package
 	packageCostMax = 99_999_999 // minor units; the most that Stripe takes in one payment
 	packagesMax    = 50
-	packageNameMax = 64 // bytes
 )
+
+// PackageNameMax bounds a package's name, in bytes.
+const PackageNameMax = 64
 
 // Prices are what things cost now. Version 0: nobody has said it yet.
 var Prices = events.Fold[events.PricesSet]{
@@ -100,8 +102,8 @@ func checkPackages(packages []events.Package) error {
 	named := map[string]bool{}
 	for _, p := range packages {
 		switch {
-		case p.Name == "" || len(p.Name) > packageNameMax || named[p.Name]:
-			return refuse("Each package needs a name of its own, of at most %d bytes.", packageNameMax)
+		case p.Name == "" || len(p.Name) > PackageNameMax || named[p.Name]:
+			return refuse("Each package needs a name of its own, of at most %d bytes.", PackageNameMax)
 		case p.Credits < 1 || p.Credits > packageMax:
 			return refuse("The package %s must have 1 to %d credits.", p.Name, packageMax)
 		case len(p.Prices) == 0:

@@ -16,10 +16,12 @@ const (
 )
 
 const (
-	ageMin    = 18  // years
-	ageMax    = 130 // years; beyond it somebody has mistyped
-	reasonMax = 200 // characters
+	ageMin = 18  // years
+	ageMax = 130 // years; beyond it somebody has mistyped
 )
+
+// ReasonMax bounds a reason that somebody gives, in characters.
+const ReasonMax = 200
 
 // A User is a person as decisions know them. What is personal stays sealed. Of an
 // erased one only the id is left.
@@ -242,8 +244,8 @@ func unknownUser(field string) error {
 }
 
 func checkReason(reason string) error {
-	if n := utf8.RuneCountInString(reason); n < 1 || n > reasonMax {
-		return Refuse(CodeInvalidRequest, "The reason must have 1 to %d characters.", reasonMax).About("reason")
+	if n := utf8.RuneCountInString(reason); n < 1 || n > ReasonMax {
+		return Refuse(CodeInvalidRequest, "The reason must have 1 to %d characters.", ReasonMax).About("reason")
 	}
 	return nil
 }
