@@ -2,7 +2,6 @@ package commands
 
 import (
 	"context"
-	"errors"
 
 	"truebond/ledger"
 )
@@ -36,9 +35,4 @@ func (s *Service) setBlock(ctx context.Context, decide ledger.Decision, user str
 		return BlockState{}, err
 	}
 	return BlockState{Receipt: receipt(done), UserID: user, Blocked: blocked}, nil
-}
-
-// isNothingToDo tells a refusal that says that all is as wished already.
-func isNothingToDo(err error) bool {
-	return errors.Is(err, &ledger.Refusal{Code: ledger.CodeNothingToDo})
 }

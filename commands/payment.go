@@ -155,9 +155,6 @@ func (s *Service) ownPayment(ctx context.Context, user, intent string) (payment 
 	return payment, err
 }
 
-// ErrNotFound says that there is no such thing, or that it is somebody else's.
-var ErrNotFound = ledger.Refuse("not_found", "There is no such thing.")
-
 // simulatedPrefix begins the ids of intents that were made by the simulation.
 const simulatedPrefix = "pi_sim"
 

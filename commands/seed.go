@@ -2,8 +2,6 @@ package commands
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/base64"
 	"fmt"
 
 	"truebond/events"
@@ -38,11 +36,4 @@ func firstPackages() []events.Package {
 		{Name: "large", Credits: 300, Prices: prices(200_00, 2_40, 2_20, 1_90, 3_30, 3_65)},
 		{Name: "xlarge", Credits: 600, Prices: prices(350_00, 4_20, 3_85, 3_30, 5_75, 6_40)},
 	}
-}
-
-// randomToken is 256 random bits that go into a URL.
-func randomToken() string {
-	b := make([]byte, 32)
-	_, _ = rand.Read(b) // never fails (crypto/rand)
-	return base64.RawURLEncoding.EncodeToString(b)
 }

@@ -2,6 +2,7 @@ package commands
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"strings"
 	"time"
@@ -83,6 +84,14 @@ func (s *Service) ask(ctx context.Context, key string, request []byte, decide le
 	return s.Writer.Do(ctx, Command{
 		Key: key, Actor: caller.Actor, Request: request, Older: caller.OlderRequest, Decide: decide,
 	})
+}
+
+// ErrNotFound says that there is no such thing, or that it is somebody else's.
+var ErrNotFound = ledger.Refuse(ledger.CodeNotFound, "There is no such thing.")
+
+// isNothingToDo tells a refusal that says that all is as wished already.
+func isNothingToDo(err error) bool {
+	return errors.Is(err, &ledger.Refusal{Code: ledger.CodeNothingToDo})
 }
 
 // showMax is how long an answer waits for the views, which take milliseconds as a rule.

@@ -1,0 +1,91 @@
+package commands
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+
+	"github.com/invopop/validation"
+
+	"truebond/events"
+	"truebond/ledger"
+)
+
+// APIKeyPrefix begins every API key, so that it can be told from an access token.
+const APIKeyPrefix = "tb_"
+
+// CreateAPIKey asks for a key for a server of the app's.
+type CreateAPIKey struct {
+	Name   string   `json:"name"`
+	Scopes []string `json:"scopes"`
+}
+
+// Validate says which field is not as it must be.
+func (in CreateAPIKey) Validate() error {
+	return validation.ValidateStruct(&in,
+		validation.Field(&in.Name, validation.Required, validation.RuneLength(1, ledger.APIKeyNameMax)),
+		validation.Field(&in.Scopes, validation.Required, validation.Length(1, 10),
+			validation.Each(validation.In(ledger.ScopeDeduct, ledger.ScopeOperator))),
+	)
+}
+
+// APIKeyMade is a key, shown this once.
+type APIKeyMade struct {
+	Receipt
+	ID     string   `json:"id"`
+	Key    string   `json:"key"`
+	Scopes []string `json:"scopes"`
+}
+
+// CreateAPIKey makes a key of 256 bits. Its hash is all that is kept.
+func (s *Service) CreateAPIKey(ctx context.Context, in CreateAPIKey) (APIKeyMade, error) {
+	id, key := newID("key"), APIKeyPrefix+randomToken()
+	done, err := s.ask(ctx, "api-key/"+id, nil,
+		ledger.CreateAPIKey(events.APIKeyCreated{
+			APIKey: id, Name: in.Name, Hash: s.Vault.Hash("apikey", key), Scopes: in.Scopes,
+		}))
+	if err != nil {
+		return APIKeyMade{}, err
+	}
+	s.show(ctx, done)
+	return APIKeyMade{Receipt: receipt(done), ID: id, Key: key, Scopes: in.Scopes}, nil
+}
+
+// RevokeAPIKey asks to make a key useless.
+type RevokeAPIKey struct {
+	Key string `json:"key"`
+}
+
+// Validate says which field is not as it must be.
+func (in RevokeAPIKey) Validate() error {
+	return validation.ValidateStruct(&in, validation.Field(&in.Key, validation.Required, validation.Length(1, 256)))
+}
+
+// APIKeyRevoked says that a key is useless from now on.
+type APIKeyRevoked struct {
+	Receipt
+	ID      string `json:"id,omitempty"` // nothing if it was revoked before
+	Revoked bool   `json:"revoked"`
+}
+
+// RevokeAPIKey makes a key useless, for whoever has it. Again is no harm.
+func (s *Service) RevokeAPIKey(ctx context.Context, in RevokeAPIKey) (APIKeyRevoked, error) {
+	hash := s.Vault.Hash("apikey", in.Key)
+	done, err := s.ask(ctx, "api-key/revoke/"+newID("key"), nil, ledger.RevokeAPIKey(hash))
+	if err != nil && !isNothingToDo(err) {
+		return APIKeyRevoked{}, err
+	}
+	revoked := APIKeyRevoked{Receipt: receipt(done), Revoked: true}
+	if d, ok := done.Event.Data.(events.APIKeyRevoked); ok {
+		s.show(ctx, done) // from now on it opens nothing, wherever it is tried
+		revoked.ID = d.APIKey
+	}
+	return revoked, nil
+}
+
+// randomToken is 256 random bits that go into a URL.
+func randomToken() string {
+	b := make([]byte, 32)
+	_, _ = rand.Read(b) // never fails (crypto/rand)
+	return base64.RawURLEncoding.EncodeToString(b)
+}
