@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"github.com/invopop/validation"
 
@@ -32,14 +31,7 @@ type DeductItem struct {
 const deductItemsMax = batchMax
 
 var deductKeyRules = []validation.Rule{validation.Required,
-	validation.NewStringRule(isIdempotencyKey, "must have 1 to 128 visible ASCII characters")}
-
-const idempotencyKeyMax = 128 // characters
-
-func isIdempotencyKey(text string) bool {
-	return len(text) <= idempotencyKeyMax &&
-		!strings.ContainsFunc(text, func(c rune) bool { return c <= ' ' || c > '~' })
-}
+	validation.NewStringRule(IsIdempotencyKey, IdempotencyKeyRule)}
 
 // Validate says which field of which item is not as it must be.
 func (in DeductMany) Validate() error {
@@ -93,7 +85,7 @@ func (s *Service) DeductMany(ctx context.Context, in DeductMany) ([]DeductedItem
 		if err != nil {
 			return nil, err
 		}
-		all[i] = Command{Key: "api/" + actor.String() + "/" + item.IdempotencyKey, Actor: actor, Request: request,
+		all[i] = Command{Key: keyOf(actor, item.IdempotencyKey), Actor: actor, Request: request,
 			Decide: ledger.DeductCredits(item.UserID, item.Credits, item.Reason)}
 	}
 	outcomes, err := s.Writer.DoAll(ctx, all)

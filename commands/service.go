@@ -68,14 +68,31 @@ func newID(kind string) string {
 	return kind + "_" + strings.ReplaceAll(id.String(), "-", "")
 }
 
+// What an idempotency key must be like.
+const (
+	IdempotencyKeyMax  = 128 // characters
+	IdempotencyKeyRule = "must have 1 to 128 visible ASCII characters"
+)
+
+// IsIdempotencyKey tells whether a text can be one.
+func IsIdempotencyKey(text string) bool {
+	invisible := func(c rune) bool { return c <= ' ' || c > '~' }
+	return text != "" && len(text) <= IdempotencyKeyMax && !strings.ContainsFunc(text, invisible)
+}
+
 // once is the key of what the caller asks for: their idempotency key, or one of its own
 // for a caller who sent none. Request is nil for the latter, since no two are alike.
 func once(ctx context.Context) (key string, request []byte) {
 	caller := ledger.CallerOf(ctx)
 	if caller.IdempotencyKey == "" {
-		return "api/" + caller.Actor.String() + "/" + newID("key"), nil
+		return keyOf(caller.Actor, newID("key")), nil
 	}
-	return "api/" + caller.Actor.String() + "/" + caller.IdempotencyKey, caller.Request
+	return keyOf(caller.Actor, caller.IdempotencyKey), caller.Request
+}
+
+// keyOf is the key of what somebody asks for under an idempotency key.
+func keyOf(actor events.Actor, idempotencyKey string) string {
+	return "api/" + actor.String() + "/" + idempotencyKey
 }
 
 // ask has a command of the caller's decided, once for its key.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"truebond/commands"
 	"truebond/ledger"
 )
 
@@ -158,13 +159,13 @@ func TestALongBodyIsNotTakenFromJustAnybody(t *testing.T) {
 	p := pairServing(t, []Route{
 		post("/long", writeNote, "Write at length", app("write"), keyless, bodyUpTo(bulkBodyMax)),
 	})
-	p.keys[apiKeyPrefix+"writes"], p.keys[apiKeyPrefix+"reads"] = []string{"write"}, []string{"read"}
-	p.leader.keys[apiKeyPrefix+"writes"] = []string{"write"}
+	p.keys[commands.APIKeyPrefix+"writes"], p.keys[commands.APIKeyPrefix+"reads"] = []string{"write"}, []string{"read"}
+	p.leader.keys[commands.APIKeyPrefix+"writes"] = []string{"write"}
 	long := `{"to":"a","text":"b"` + strings.Repeat(" ", bodyMax) + `}`
 	for code, headers := range map[string][]string{
 		"unauthorized":  nil,
-		"invalid_token": {headerAPIKey, apiKeyPrefix + "unknown"},
-		"forbidden":     {headerAPIKey, apiKeyPrefix + "reads"},
+		"invalid_token": {headerAPIKey, commands.APIKeyPrefix + "unknown"},
+		"forbidden":     {headerAPIKey, commands.APIKeyPrefix + "reads"},
 	} {
 		asked := &countingReader{of: strings.NewReader(long)}
 		req := httptest.NewRequest("POST", "/long", asked)
@@ -181,10 +182,10 @@ func TestALongBodyIsNotTakenFromJustAnybody(t *testing.T) {
 			t.Errorf("%s: %d bytes were read, %d requests sent on", code, asked.read, p.passed)
 		}
 	}
-	p.send("POST", "/long", long, headerAPIKey, apiKeyPrefix+"writes").wants(t, 200, "")
+	p.send("POST", "/long", long, headerAPIKey, commands.APIKeyPrefix+"writes").wants(t, 200, "")
 	// Where nothing can be looked up, the leader may still know who asks.
 	p.server.cfg.APIKeys = broken{}
-	p.send("POST", "/long", long, headerAPIKey, apiKeyPrefix+"writes").wants(t, 200, "")
+	p.send("POST", "/long", long, headerAPIKey, commands.APIKeyPrefix+"writes").wants(t, 200, "")
 	if p.passed != 2 {
 		t.Errorf("%d requests were sent on", p.passed)
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"truebond/commands"
 	"truebond/events"
 	"truebond/ledger"
 )
@@ -14,10 +15,8 @@ const (
 	headerAPIKey         = "X-API-Key" //nolint:gosec // The name of a header and no key.
 	headerIdempotencyKey = "Idempotency-Key"
 
-	apiKeyPrefix      = "tb_"
-	apiKeyMax         = 256             // bytes
-	idempotencyKeyMax = 128             // characters
-	tokenYoung        = 1 * time.Minute // a session this new may not have reached the views
+	apiKeyMax  = 256             // bytes
+	tokenYoung = 1 * time.Minute // a session this new may not have reached the views
 )
 
 // Sessions tell whether a session lives, and what its user may do now.
@@ -80,14 +79,14 @@ func (s *Server) identify(ctx context.Context, req *nethttp.Request, caller *led
 	switch {
 	case !strings.EqualFold(scheme, "Bearer"):
 		return ledger.Refuse("unauthorized", "The Authorization header must be of the scheme Bearer.")
-	case strings.HasPrefix(credential, apiKeyPrefix):
+	case strings.HasPrefix(credential, commands.APIKeyPrefix):
 		return s.identifyApp(ctx, credential, caller)
 	}
 	return s.identifyUser(ctx, credential, caller)
 }
 
 func (s *Server) identifyApp(ctx context.Context, key string, caller *ledger.Caller) error {
-	if !strings.HasPrefix(key, apiKeyPrefix) || len(key) > apiKeyMax {
+	if !strings.HasPrefix(key, commands.APIKeyPrefix) || len(key) > apiKeyMax {
 		return ledger.Refuse("invalid_token", "The API key is not valid.")
 	}
 	id, scopes, ok, err := s.cfg.APIKeys.APIKey(ctx, key)
@@ -145,10 +144,8 @@ func idempotencyKey(req *nethttp.Request, r *Route) (string, error) {
 		return "", badRequest("idempotency_key_required",
 			"Send an Idempotency-Key of your own making, and the same one when you try again.", at)
 	}
-	at.Detail = "must have 1 to 128 visible ASCII characters"
-	invisible := func(c rune) bool { return c <= ' ' || c > '~' }
-	if len(sent) > 1 || sent[0] == "" || len(sent[0]) > idempotencyKeyMax ||
-		strings.ContainsFunc(sent[0], invisible) {
+	at.Detail = commands.IdempotencyKeyRule
+	if len(sent) > 1 || !commands.IsIdempotencyKey(sent[0]) {
 		return "", badRequest("idempotency_key_invalid", "The Idempotency-Key is not one.", at)
 	}
 	return sent[0], nil

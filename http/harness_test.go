@@ -19,6 +19,7 @@ import (
 	"github.com/invopop/validation"
 	"github.com/redis/go-redis/v9"
 
+	"truebond/commands"
 	"truebond/commands/token"
 	"truebond/events"
 	"truebond/ledger"
@@ -71,7 +72,7 @@ type memoryKeys map[string][]string
 
 func (m memoryKeys) APIKey(_ context.Context, key string) (string, []string, bool, error) {
 	scopes, ok := m[key]
-	return "key_" + strings.TrimPrefix(key, apiKeyPrefix), scopes, ok, nil
+	return "key_" + strings.TrimPrefix(key, commands.APIKeyPrefix), scopes, ok, nil
 }
 
 // memoryViews are views that stand at a position until somebody moves them.

@@ -13,6 +13,7 @@ import (
 	"github.com/swaggest/openapi-go"
 	"github.com/swaggest/openapi-go/openapi31"
 
+	"truebond/commands"
 	"truebond/ledger"
 )
 
@@ -180,7 +181,7 @@ func (d *describer) addRequest(oc openapi.OperationContext, r *Route) {
 var (
 	textSchema     = map[string]any{"type": "string"}
 	positionSchema = map[string]any{"type": "integer", "format": "int64", "minimum": 0}
-	keySchema      = map[string]any{"type": "string", "minLength": 1, "maxLength": idempotencyKeyMax,
+	keySchema      = map[string]any{"type": "string", "minLength": 1, "maxLength": commands.IdempotencyKeyMax,
 		"pattern": "^[!-~]+$"}
 )
 
