@@ -244,13 +244,6 @@ func withoutBoxes(data json.RawMessage) json.RawMessage {
 	return shown
 }
 
-func notNil[T any](list []T) []T {
-	if list == nil {
-		return []T{}
-	}
-	return list
-}
-
 // EachErased goes through all users who were ever erased, some hundred at a time.
 func (s *Service) EachErased(ctx context.Context, do func(ctx context.Context, users []string) error) error {
 	const atOnce = 500

@@ -42,11 +42,7 @@ func (s *Service) Balance(ctx context.Context, _ Nothing) (Balance, error) {
 		Paid: account.Paid(now), Debt: account.Debt(), Lots: []Lot{}, Position: position,
 	}
 	for _, l := range account.LotsOf(now) {
-		lot := Lot{ID: l.ID, Kind: l.Kind, Remaining: l.Remaining}
-		if !l.ExpiresAt.IsZero() {
-			lot.ExpiresAt = &l.ExpiresAt
-		}
-		b.Lots = append(b.Lots, lot)
+		b.Lots = append(b.Lots, Lot{ID: l.ID, Kind: l.Kind, Remaining: l.Remaining, ExpiresAt: unlessZero(l.ExpiresAt)})
 	}
 	return b, nil
 }
@@ -80,9 +76,6 @@ func (s *Service) History(ctx context.Context, in Page) (List[HistoryLine], erro
 		},
 	}.page(ctx, s.Views, in)
 }
-
-// byID is for lists that are ordered by their ids alone.
-func byID[D any](projections.Found[D]) []any { return nil }
 
 // Pricing is what things cost now, in credits.
 type Pricing struct {

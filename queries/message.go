@@ -52,13 +52,6 @@ func (s *Service) message(ctx context.Context, m ledger.Message) (Message, error
 	return shown, err
 }
 
-func unlessZero(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	return &t
-}
-
 // ConversationSummary is what the caller has going on with somebody.
 type ConversationSummary struct {
 	ConversationID string `json:"conversation_id"`

@@ -123,6 +123,9 @@ func (l listing[D, T]) bound() string {
 	return hex.EncodeToString(sum[:8])
 }
 
+// byID is for lists that are ordered by their ids alone.
+func byID[D any](projections.Found[D]) []any { return nil }
+
 // each goes through all documents that a query finds, page by page.
 func each[D any](ctx context.Context, r *projections.Reader, view string, q projections.Query,
 	after func(projections.Found[D]) []any, do func(D)) error {

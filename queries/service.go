@@ -45,3 +45,19 @@ type Nothing struct{}
 var ErrNotFound = ledger.Refuse(ledger.CodeNotFound, "There is no such thing.")
 
 func me(ctx context.Context) string { return ledger.CallerOf(ctx).Actor.ID }
+
+// unlessZero is a time as answers have one that may be missing.
+func unlessZero(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+// notNil is a list that JSON writes as one, also when it is empty.
+func notNil[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}
