@@ -47,8 +47,8 @@ var APIKeys = events.Fold[APIKey]{
 	},
 }
 
-// CreateAPIKey makes a key known. Only an operator may ask for it. It refuses a name
-// without end and a scope that there is not (`invalid_request`).
+// CreateAPIKey makes a key known. Only an operator may ask for it. It refuses a name that
+// is missing or too long and a scope that there is not (`invalid_request`).
 func CreateAPIKey(k events.APIKeyCreated) Decision {
 	return func(*Tx) (events.Payload, []events.Move, error) {
 		if n := utf8.RuneCountInString(k.Name); n < 1 || n > APIKeyNameMax {

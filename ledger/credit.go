@@ -173,5 +173,3 @@ func ForgiveDebt(user string, credits int64, reason string) Decision {
 		}, effect.Moves, nil
 	}
 }
-
-func notDue() error { return Refuse(CodeNotDue, "It is too early for this.") }

@@ -72,8 +72,8 @@ func movesBetween(before, after Account) []events.Move {
 	return append(credits, money...)
 }
 
-// forgivenUsed is how much of what was forgiven there still is to forgive: a dispute
-// that is won after all leaves nothing to be let off.
+// forgivenUsed is how much of what was forgiven counts now: no more than the lots lack.
+// After a dispute that was won there may be nothing left to let off.
 func (a Account) forgivenUsed() int64 {
 	var deficit int64
 	for _, l := range a.Lots {

@@ -43,3 +43,9 @@ func (r *Refusal) With(name string, value any) *Refusal {
 	}
 	return &after
 }
+
+// notFound says that there is no such thing, or that it is somebody else's.
+func notFound(noun string) error { return Refuse(CodeNotFound, "There is no such %s.", noun) }
+
+// notDue says that a timer came too early.
+func notDue() error { return Refuse(CodeNotDue, "It is too early for this.") }

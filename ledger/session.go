@@ -94,6 +94,3 @@ func EndSession(session, reason string) Decision {
 		}
 	}
 }
-
-// notFound says that there is no such thing, or that it is somebody else's.
-func notFound(noun string) error { return Refuse(CodeNotFound, "There is no such %s.", noun) }

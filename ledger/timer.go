@@ -42,19 +42,10 @@ var Timers = events.Fold[Timer]{
 }
 
 func timerKeys(p events.Payload) []string {
+	if call, _, _ := callOf(p); call != "" {
+		return []string{"call/" + call}
+	}
 	switch d := p.(type) {
-	case events.CallInitiated:
-		return []string{"call/" + d.Call}
-	case events.CallAccepted:
-		return []string{"call/" + d.Call}
-	case events.CallCharged:
-		return []string{"call/" + d.Call}
-	case events.CallRejected:
-		return []string{"call/" + d.Call}
-	case events.CallMissed:
-		return []string{"call/" + d.Call}
-	case events.CallEnded:
-		return []string{"call/" + d.Call}
 	case events.CreditsReserved:
 		return []string{"hold/" + d.User + "/" + d.Hold}
 	case events.HoldCaptured:

@@ -1,9 +1,7 @@
 package ledger
 
 import (
-	"slices"
 	"time"
-	"unicode/utf8"
 
 	"truebond/events"
 )
@@ -19,9 +17,6 @@ const (
 	ageMin = 18  // years
 	ageMax = 130 // years; beyond it somebody has mistyped
 )
-
-// ReasonMax bounds a reason that somebody gives, in characters.
-const ReasonMax = 200
 
 // A User is a person as decisions know them. What is personal stays sealed. Of an
 // erased one only the id is left.
@@ -241,21 +236,4 @@ func checkUser(tx *Tx, user, field string) error {
 
 func unknownUser(field string) error {
 	return Refuse(CodeUnknownUser, "There is no such user.").About(field)
-}
-
-func checkReason(reason string) error {
-	if n := utf8.RuneCountInString(reason); n < 1 || n > ReasonMax {
-		return Refuse(CodeInvalidRequest, "The reason must have 1 to %d characters.", ReasonMax).About("reason")
-	}
-	return nil
-}
-
-// allOf tells whether there are words, each once and each one of those allowed.
-func allOf(words []string, allowed ...string) bool {
-	for i, w := range words {
-		if !slices.Contains(allowed, w) || slices.Contains(words[:i], w) {
-			return false
-		}
-	}
-	return len(words) > 0
 }
