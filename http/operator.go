@@ -103,17 +103,26 @@ type stream struct {
 // Lines writes the stream's lines.
 func (s stream) Lines(write func(line any) error) error { return s.run(s.ctx, write) }
 
-func (o operatorHandlers) rebuild(ctx context.Context, in RebuildViews) (stream, error) {
+// watched is a stream of what somebody looks on at: when nobody does any more, its work ends.
+func watched(ctx context.Context, work func(ctx context.Context, show func(line any)) error) stream {
 	return stream{ctx, func(ctx context.Context, write func(any) error) error {
 		ctx, cancel := context.WithCancelCause(ctx)
 		defer cancel(nil)
-		err := o.run.Rebuild(ctx, in.Views, func(view string, done, total uint64) {
-			if err := write(RebuildLine{view, done, total}); err != nil {
-				cancel(err) // nobody looks on any more
+		err := work(ctx, func(line any) {
+			if err := write(line); err != nil {
+				cancel(err)
 			}
 		})
 		return errors.Join(err, context.Cause(ctx))
-	}}, nil
+	}}
+}
+
+func (o operatorHandlers) rebuild(ctx context.Context, in RebuildViews) (stream, error) {
+	return watched(ctx, func(ctx context.Context, show func(any)) error {
+		return o.run.Rebuild(ctx, in.Views, func(view string, done, total uint64) {
+			show(RebuildLine{view, done, total})
+		})
+	}), nil
 }
 
 // CompareViews asks to compare views.
@@ -146,16 +155,9 @@ type Difference struct {
 }
 
 func (o operatorHandlers) compare(ctx context.Context, in CompareViews) (stream, error) {
-	return stream{ctx, func(ctx context.Context, write func(any) error) error {
-		ctx, cancel := context.WithCancelCause(ctx)
-		defer cancel(nil)
-		err := o.run.Compare(ctx, in.Views, func(line CompareLine) {
-			if err := write(line); err != nil {
-				cancel(err) // nobody looks on any more
-			}
-		})
-		return errors.Join(err, context.Cause(ctx))
-	}}, nil
+	return watched(ctx, func(ctx context.Context, show func(any)) error {
+		return o.run.Compare(ctx, in.Views, func(line CompareLine) { show(line) })
+	}), nil
 }
 
 // TailFrom says where to begin.
