@@ -6,7 +6,6 @@ import (
 	nethttp "net/http"
 	"strconv"
 	"sync"
-	"time"
 
 	"truebond/ledger"
 )
@@ -47,26 +46,14 @@ func newLastPositions(stored func() uint64, most int, floor uint64) *lastPositio
 	return &lastPositions{stored: stored, max: most, last: map[string]uint64{}, floor: floor, greatest: floor}
 }
 
-// Note is Positions'.
+// Note remembers that callers wrote at a position. It never fails.
 func (l *lastPositions) Note(_ context.Context, position uint64, who ...string) error {
-	l.note(position, who...)
-	return nil
-}
-
-// Of is Positions'.
-func (l *lastPositions) Of(_ context.Context, who string) (uint64, error) { return l.of(who), nil }
-
-// Newest is Positions'.
-func (l *lastPositions) Newest(context.Context) (uint64, error) { return l.newest(), nil }
-
-// note remembers that callers wrote at a position.
-func (l *lastPositions) note(position uint64, who ...string) {
 	stored := l.stored()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.greatest = max(l.greatest, position)
 	if position <= stored {
-		return
+		return nil
 	}
 	for _, name := range who {
 		if position <= l.last[name] {
@@ -77,6 +64,7 @@ func (l *lastPositions) note(position uint64, who ...string) {
 		}
 		l.last[name] = position
 	}
+	return nil
 }
 
 // forget drops what the views have passed. If that is not enough it drops all, and lets
@@ -96,24 +84,24 @@ func (l *lastPositions) forget(stored uint64) {
 	clear(l.last)
 }
 
-// of is where the views must be for a caller to see his own writes; 0 if they are there.
-func (l *lastPositions) of(who string) uint64 {
+// Of is where the views must be for a caller to see his own writes; 0 if they are there.
+func (l *lastPositions) Of(_ context.Context, who string) (uint64, error) {
 	stored := l.stored()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	position := max(l.last[who], l.floor)
 	if position > stored {
-		return position
+		return position, nil
 	}
 	delete(l.last, who)
-	return 0
+	return 0, nil
 }
 
-// newest is the greatest position that any caller was told.
-func (l *lastPositions) newest() uint64 {
+// Newest is the greatest position that any caller was told.
+func (l *lastPositions) Newest(context.Context) (uint64, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.greatest
+	return l.greatest, nil
 }
 
 // awaitViews waits, for a bounded time, until the views are at a position. Errors: a
@@ -153,5 +141,3 @@ func wantedPosition(req *nethttp.Request) (uint64, error) {
 	}
 	return position, nil
 }
-
-const waitMax = 5 * time.Second // longer than any projector takes that is not in trouble

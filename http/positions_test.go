@@ -149,27 +149,27 @@ func TestLastPositionsForgetNothingThatMatters(t *testing.T) {
 			"note": func(t *rapid.T) {
 				log++
 				w := who.Draw(t, "who")
-				l.note(log, w)
+				_ = l.Note(t.Context(), log, w) // it never fails
 				plain[w] = log
 			},
 			"note late": func(t *rapid.T) { // two answers of one caller may cross
 				if log > 0 {
 					w, p := who.Draw(t, "who"), rapid.Uint64Range(1, log).Draw(t, "position")
-					l.note(p, w)
+					_ = l.Note(t.Context(), p, w)
 					plain[w] = max(plain[w], p)
 				}
 			},
 			"store": func(t *rapid.T) { stored = rapid.Uint64Range(stored, log).Draw(t, "stored") },
 			"": func(t *rapid.T) {
 				w := who.Draw(t, "who")
-				got := l.of(w)
+				got, _ := l.Of(t.Context(), w)
 				if plain[w] > stored && got < plain[w] {
 					t.Fatalf("%s wrote at %d, the views are at %d, and it waits for %d", w, plain[w], stored, got)
 				}
 				if got > log || got != 0 && got <= stored {
 					t.Fatalf("%s waits for %d: the views are at %d, the log at %d", w, got, stored, log)
 				}
-				if len(l.last) > most || l.newest() > log {
+				if newest, _ := l.Newest(t.Context()); len(l.last) > most || newest > log {
 					t.Fatalf("%d callers are remembered", len(l.last))
 				}
 			},

@@ -26,6 +26,7 @@ const (
 	headerTimeMax = 5 * time.Second
 	readTimeMax   = 30 * time.Second
 	requestMax    = 30 * time.Second
+	waitMax       = 5 * time.Second  // for the views; longer than any projector takes that is not in trouble
 	writeTimeMax  = 60 * time.Second // includes the handler's time
 	idleTimeMax   = 2 * time.Minute
 	drainFor      = time.Second // a client that has not come by then is not in a hurry
