@@ -21,10 +21,10 @@ func canonical(body []byte) []byte {
 	}
 	type member struct{ name, value []byte }
 	members := make([]member, 0, 8)
-	c := cursor{text: body}
-	c.next()
-	for c.enters(); c.more(); {
-		members = append(members, member{c.name(), c.value()})
+	s := scanner{text: body}
+	s.next()
+	for s.enters(); s.more(); {
+		members = append(members, member{s.name(), s.value()})
 	}
 	slices.SortFunc(members, func(a, b member) int { return bytes.Compare(a.name, b.name) })
 	plain := append(make([]byte, 0, len(body)), '{')

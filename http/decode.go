@@ -37,7 +37,7 @@ func decodeStrictly(body []byte, fields map[string]*shape, into any) error {
 	if err := wellFormed(body); err != nil {
 		return err
 	}
-	d := strict{cursor: cursor{text: body}}
+	d := strict{scanner: scanner{text: body}}
 	d.value(&shape{kind: shapeObject, fields: fields}, 0)
 	if d.tooDeep {
 		return badRequest("malformed_json", fmt.Sprintf("The body has more than %d levels.", depthMax))
@@ -66,7 +66,7 @@ func wellFormed(body []byte) error {
 
 // strict walks over a body and notes what is wrong with it.
 type strict struct {
-	cursor
+	scanner
 	path    []step // to where it is
 	faults  []fieldError
 	tooDeep bool

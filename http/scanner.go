@@ -5,17 +5,17 @@ import (
 	"encoding/json"
 )
 
-// A cursor goes over text that is known to be JSON, so that nothing it meets can fail. It
+// A scanner goes over text that is known to be JSON, so that nothing it meets can fail. It
 // makes nothing of what it passes, which encoding/json's tokens would.
-type cursor struct {
+type scanner struct {
 	text []byte
 	at   int
 }
 
 // next is the first byte of what comes next; 0 at the end.
-func (c *cursor) next() byte {
-	for ; c.at < len(c.text); c.at++ {
-		switch b := c.text[c.at]; b {
+func (s *scanner) next() byte {
+	for ; s.at < len(s.text); s.at++ {
+		switch b := s.text[s.at]; b {
 		case ' ', '\t', '\r', '\n':
 		default:
 			return b
@@ -25,27 +25,27 @@ func (c *cursor) next() byte {
 }
 
 // enters goes into an object or a list, which comes next.
-func (c *cursor) enters() { c.at++ }
+func (s *scanner) enters() { s.at++ }
 
 // more tells whether another member or element follows, and goes to it. If none does, it
 // leaves the object or the list.
-func (c *cursor) more() bool {
-	switch c.next() {
+func (s *scanner) more() bool {
+	switch s.next() {
 	case ',':
-		c.at++
+		s.at++
 	case '}', ']':
-		c.at++
+		s.at++
 		return false
 	}
 	return true
 }
 
 // name passes a member's name and its colon. It is without its quotes, and without escapes.
-func (c *cursor) name() []byte {
-	c.next()
-	name := c.scalar()
-	c.next()
-	c.at++ // the colon
+func (s *scanner) name() []byte {
+	s.next()
+	name := s.scalar()
+	s.next()
+	s.at++ // the colon
 	if bytes.IndexByte(name, '\\') < 0 {
 		return name[1 : len(name)-1]
 	}
@@ -55,46 +55,46 @@ func (c *cursor) name() []byte {
 }
 
 // scalar passes a string, which it gives in its quotes, a number or a word.
-func (c *cursor) scalar() []byte {
-	begun := c.at
-	if c.text[begun] == '"' {
-		c.at++
-		for ; c.text[c.at] != '"'; c.at++ {
-			if c.text[c.at] == '\\' {
-				c.at++
+func (s *scanner) scalar() []byte {
+	begun := s.at
+	if s.text[begun] == '"' {
+		s.at++
+		for ; s.text[s.at] != '"'; s.at++ {
+			if s.text[s.at] == '\\' {
+				s.at++
 			}
 		}
-		c.at++
-		return c.text[begun:c.at]
+		s.at++
+		return s.text[begun:s.at]
 	}
-	for ; c.at < len(c.text); c.at++ {
-		switch c.text[c.at] {
+	for ; s.at < len(s.text); s.at++ {
+		switch s.text[s.at] {
 		case ',', ']', '}', ' ', '\t', '\r', '\n':
-			return c.text[begun:c.at]
+			return s.text[begun:s.at]
 		}
 	}
-	return c.text[begun:]
+	return s.text[begun:]
 }
 
 // value passes whatever comes next.
-func (c *cursor) value() []byte {
-	c.next()
-	begun := c.at
+func (s *scanner) value() []byte {
+	s.next()
+	begun := s.at
 	for depth := 0; ; {
-		switch c.next() {
+		switch s.next() {
 		case '{', '[':
 			depth++
-			c.at++
+			s.at++
 		case '}', ']':
 			depth--
-			c.at++
+			s.at++
 		case ',', ':':
-			c.at++
+			s.at++
 		default:
-			c.scalar()
+			s.scalar()
 		}
 		if depth == 0 {
-			return c.text[begun:c.at]
+			return s.text[begun:s.at]
 		}
 	}
 }
