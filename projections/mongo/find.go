@@ -34,8 +34,7 @@ func (s *Store) Get(ctx context.Context, name string, ids []string) ([]projectio
 	docs, err := s.read(ctx, name, func(table) (asked []question, enough int, err error) {
 		for part := range slices.Chunk(possible, idsAtOnce) {
 			asked = append(asked, question{
-				filter: bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: part}}}},
-				sort:   bson.D{{Key: "_id", Value: 1}}, hint: "_id_", limit: len(part),
+				filter: byIDs(part), sort: bson.D{{Key: "_id", Value: 1}}, hint: "_id_", limit: len(part),
 			})
 		}
 		return asked, max(1, len(possible)), nil

@@ -85,7 +85,7 @@ func createIndex(ctx context.Context, tx *sql.Tx, t projections.Table, x project
 	}
 	columns := columnNames(x.Fields)
 	return run(ctx, tx, fmt.Sprintf("CREATE INDEX %s ON %s (%s, id) WHERE %s",
-		indexName(t.Name, x.Name), docsName(t.Name), strings.Join(columns, ", "), allPresent("", columns)))
+		indexName(t.Name, x.Name), docsName(t.Name), strings.Join(columns, ", "), allPresent(columns)))
 }
 
 // createEach makes an index by the elements of an array: a table of its own, which
@@ -100,10 +100,9 @@ func createEach(ctx context.Context, tx *sql.Tx, table string, x projections.Ind
 	)
 	// entries of the rows of from, which is called row; json_each gives an element as its atom.
 	entries := func(row, from string) string {
-		selected := append([]string{"element.atom"}, prefixed(row, columns[1:])...)
-		present := append([]string{"element.atom"}, prefixed(row, columns[1:])...)
+		values := append([]string{"element.atom"}, prefixed(row, columns[1:])...)
 		return fmt.Sprintf("SELECT DISTINCT %s, %s.id FROM %sjson_each(%s.body, '$.%s') AS element WHERE %s",
-			strings.Join(selected, ", "), row, from, row, x.Fields[0], allPresent("", present))
+			strings.Join(values, ", "), row, from, row, x.Fields[0], allPresent(values))
 	}
 	insert := fmt.Sprintf("INSERT INTO %s (%s, id) ", each, listed)
 	remove := fmt.Sprintf("DELETE FROM %s WHERE (%s, id) IN (%s)", each, listed, entries("old", ""))
@@ -146,10 +145,10 @@ func prefixed(row string, columns []string) []string {
 
 // allPresent is the condition of being in an index. SQLite uses an index that has a
 // condition only where a query states it too.
-func allPresent(prefix string, columns []string) string {
+func allPresent(columns []string) string {
 	terms := make([]string, len(columns))
 	for i, c := range columns {
-		terms[i] = prefix + c + " IS NOT NULL"
+		terms[i] = c + " IS NOT NULL"
 	}
 	return strings.Join(terms, " AND ")
 }
