@@ -316,12 +316,3 @@ func restAfter(ctx context.Context, begun time.Time) error {
 	const times, most = 2, 400 * time.Millisecond
 	return rest(ctx, min(times*time.Since(begun), most))
 }
-
-func rest(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-time.After(d):
-		return nil
-	}
-}

@@ -3,7 +3,6 @@ package projections
 import (
 	"fmt"
 	"math"
-	"regexp"
 	"strconv"
 	"strings"
 )
@@ -117,14 +116,12 @@ func buildNumber(table string) int {
 	return n
 }
 
-var viewNames = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
-
 // checkViews refuses views that cannot be stored, or not be told apart.
 func checkViews(views []View) error {
 	seen := map[string]bool{}
 	for _, v := range views {
 		switch {
-		case !viewNames.MatchString(v.Name):
+		case !plainNames.MatchString(v.Name):
 			return fmt.Errorf("view %q: its name is not of lower-case letters, digits and underscores", v.Name)
 		case v.Version < 1:
 			return fmt.Errorf("view %s: its version %d is below 1", v.Name, v.Version)

@@ -35,8 +35,8 @@ type Projector struct {
 	halts   chan halt
 	stopped chan struct{} // closed when Run has ended
 
-	mu         sync.Mutex
-	rebuilding map[string]bool // views that Rebuild is busy with
+	mu      sync.Mutex
+	claimed map[string]bool // views that Rebuild or Compare is busy with
 }
 
 // limits bound memory and how long a failed store is left alone.
@@ -45,7 +45,7 @@ type limits struct {
 	recentDocs  int // kept in memory, all tables together
 	pauseFirst  time.Duration
 	pauseMax    time.Duration
-	dropMax     time.Duration // what Rebuild may take to clear away after its caller has gone
+	dropMax     time.Duration // what Rebuild and Compare may take to clear away after their caller has gone
 }
 
 // defaultLimits: larger batches gain little, and take memory and a long transaction. A
@@ -73,7 +73,7 @@ func Pauses(first, most time.Duration) Option {
 func NewProjector(store Store, log Log, views []View, logger *slog.Logger, options ...Option) *Projector {
 	p := &Projector{
 		store: store, log: log, views: views, logger: logger, limits: defaultLimits,
-		halts: make(chan halt), stopped: make(chan struct{}), rebuilding: map[string]bool{},
+		halts: make(chan halt), stopped: make(chan struct{}), claimed: map[string]bool{},
 		state: newProgress(),
 	}
 	for _, option := range options {
@@ -275,12 +275,20 @@ func (p *Projector) insist(
 			level = slog.LevelDebug // another projector is at work
 		}
 		p.logger.Log(ctx, level, "cannot "+what+"; trying again", "pause", pause, "error", err)
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(pause):
+		if err := rest(ctx, pause); err != nil {
+			return err
 		}
 		pause = min(2*pause, p.limits.pauseMax)
+	}
+}
+
+// rest pauses, or fails with the cause for which ctx ends before.
+func rest(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(d):
+		return nil
 	}
 }
 

@@ -37,9 +37,8 @@ var ErrBuilding = errors.New("it is being built or compared already")
 // that readers see one or the other. No names are all views. Run must be going on, and
 // goes on serving.
 //
-// progress, if any, is told how many events of how many are in; it may be nil. When ctx
-// ends, what was built is dropped, and the live tables stay. So it is after a crash, at
-// the next Prepare.
+// progress, if any, is told how many events of how many are in. When ctx ends, what was
+// built is dropped, and the live tables stay. So it is after a crash, at the next Prepare.
 func (p *Projector) Rebuild(
 	ctx context.Context, names []string, progress func(view string, done, total uint64),
 ) error {
@@ -86,7 +85,8 @@ func (p *Projector) whileRunning(ctx context.Context) (context.Context, context.
 	return ctx, func() { cancel(nil) }
 }
 
-// claim finds the views to be rebuilt, and keeps others from rebuilding them too.
+// claim finds views by their names, all if none is given, and keeps others from rebuilding
+// or comparing them too until they are released.
 func (p *Projector) claim(names []string) ([]View, error) {
 	building := p.Building()
 	p.mu.Lock()
@@ -96,7 +96,7 @@ func (p *Projector) claim(names []string) ([]View, error) {
 		if len(names) > 0 && !slices.Contains(names, v.Name) {
 			continue
 		}
-		if p.rebuilding[v.Name] || slices.Contains(building, v.Name) {
+		if p.claimed[v.Name] || slices.Contains(building, v.Name) {
 			return nil, fmt.Errorf("view %s: %w", v.Name, ErrBuilding)
 		}
 		views = append(views, v)
@@ -107,7 +107,7 @@ func (p *Projector) claim(names []string) ([]View, error) {
 		}
 	}
 	for _, v := range views {
-		p.rebuilding[v.Name] = true
+		p.claimed[v.Name] = true
 	}
 	return views, nil
 }
@@ -116,7 +116,7 @@ func (p *Projector) release(views []View) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, v := range views {
-		delete(p.rebuilding, v.Name)
+		delete(p.claimed, v.Name)
 	}
 }
 
@@ -181,8 +181,8 @@ func positions(builds []*build) (sum uint64) {
 	return sum
 }
 
-// dropUnfinished clears away what a rebuild leaves that did not end well. A large table may
-// take minutes; when ctx has ended, there is no time for that.
+// dropUnfinished drops those of these tables that are not live. A large one may take
+// minutes; when ctx has ended, there is no time for that.
 func (p *Projector) dropUnfinished(ctx context.Context, names []string) {
 	if ctx.Err() != nil {
 		var cancel context.CancelFunc

@@ -190,14 +190,14 @@ func indexValue(body json.RawMessage) (any, error) {
 }
 
 var (
-	tableNames = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
+	plainNames = regexp.MustCompile(`^[a-z][a-z0-9_]*$`) // of views, tables and indexes
 	fieldNames = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]*$`)
 )
 
 // Check refuses a table that a store cannot make.
 func (t Table) Check() error {
 	switch {
-	case !tableNames.MatchString(t.Name) || len(t.Name) > nameBytesMax:
+	case !plainNames.MatchString(t.Name) || len(t.Name) > nameBytesMax:
 		return fmt.Errorf("table %q: its name is not %d lower-case letters, digits and underscores at most",
 			t.Name, nameBytesMax)
 	case t.View == "" || t.Version < 0:
@@ -219,7 +219,7 @@ func (t Table) Check() error {
 }
 
 func (x Index) check() error {
-	if !tableNames.MatchString(x.Name) || len(x.Name) > nameBytesMax {
+	if !plainNames.MatchString(x.Name) || len(x.Name) > nameBytesMax {
 		return errors.New("its name is not of lower-case letters, digits and underscores")
 	}
 	if len(x.Fields) == 0 || len(x.Fields) > indexFieldMax {
