@@ -3,8 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -87,9 +85,7 @@ func (e *stripeEvent) paid() bool {
 // complete fills in what was left out.
 func (e *stripeEvent) complete(ctx context.Context, t target) error {
 	if e.id == "" {
-		id := make([]byte, 12)
-		_, _ = rand.Read(id) // never fails (crypto/rand)
-		e.id = "evt_sim" + hex.EncodeToString(id)
+		e.id = stripe.NewEventID()
 	}
 	switch {
 	case !e.paid() && e.object == "":
@@ -141,10 +137,7 @@ func (e *stripeEvent) body(stdin io.Reader, now time.Time) ([]byte, error) {
 	if err := decoder.Decode(&object); err != nil {
 		return nil, fmt.Errorf("read the event's object: %w", err)
 	}
-	return json.Marshal(map[string]any{
-		"id": e.id, "object": "event", "api_version": stripego.APIVersion, "created": now.Unix(),
-		"type": e.kind, "livemode": false, "pending_webhooks": 1, "data": map[string]any{"object": object},
-	})
+	return stripe.Event(e.id, stripego.EventType(e.kind), object, now)
 }
 
 // webhookSecret is what the server verifies webhooks with.

@@ -32,9 +32,18 @@ func NewSimulation(secret string, url func() string) *Simulation {
 	return &Simulation{secret: secret, url: url, client: &http.Client{Timeout: timeoutMax}}
 }
 
+// What the ids of made-up intents and events begin with.
+const (
+	simIntent = "pi_sim"
+	simEvent  = "evt_sim"
+)
+
+// NewEventID makes up the id of an event.
+func NewEventID() string { return simEvent + random(12) }
+
 // CreateIntent makes up an intent.
 func (*Simulation) CreateIntent(context.Context, string, int64, events.Asset) (intent, clientSecret string, err error) {
-	intent = "pi_sim" + random(12)
+	intent = simIntent + random(12)
 	return intent, intent + "_secret_" + random(12), nil
 }
 
@@ -45,7 +54,7 @@ func (*Simulation) CancelIntent(context.Context, string, string) error { return 
 // same intent gives the same Stripe event.
 func (s *Simulation) Pay(ctx context.Context, intent string, amountMinor int64, currency events.Asset) (
 	stripeEvent string, err error) {
-	stripeEvent = "evt_sim" + strings.TrimPrefix(intent, "pi_sim")
+	stripeEvent = simEvent + strings.TrimPrefix(intent, simIntent)
 	body, err := PaidEvent(stripeEvent, stripego.EventTypePaymentIntentSucceeded, intent, amountMinor,
 		string(currency), time.Now())
 	if err != nil {
@@ -92,6 +101,11 @@ func PaidEvent(id string, kind stripego.EventType, intent string, amountMinor in
 	default:
 		return nil, fmt.Errorf("a %s announces no payment", kind)
 	}
+	return Event(id, kind, object, created)
+}
+
+// Event is the body of a Stripe event about an object, as Stripe would send it.
+func Event(id string, kind stripego.EventType, object map[string]any, created time.Time) ([]byte, error) {
 	return json.Marshal(map[string]any{
 		"id": id, "object": "event", "api_version": stripego.APIVersion, "created": created.Unix(),
 		"type": kind, "livemode": false, "pending_webhooks": 1, "data": map[string]any{"object": object},
