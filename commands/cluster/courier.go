@@ -36,9 +36,6 @@ const (
 	nonceBytes = chacha20poly1305.NonceSizeX // long enough to be random, however many there are
 )
 
-// PartMax is how much one part of an answer holds; servers take 1 MiB by default.
-const PartMax = 256 << 10
-
 // Why a request was not answered.
 var (
 	// ErrNotDelivered says that nobody has the request: it may be sent again.
@@ -199,8 +196,8 @@ func (c *Courier) open(what, to, reply string, frame []byte) (said []byte, ok bo
 
 func route(what, to, reply string) []byte { return []byte(what + "\x00" + to + "\x00" + reply) }
 
-// Serve answers a request: what is sent goes on its way at once, and last ends it. Parts
-// have PartMax bytes at most.
+// Serve answers a request: what is sent goes on its way at once, and last ends it. A part
+// must fit into one message: servers take 1 MiB by default.
 type Serve func(ctx context.Context, request []byte, send func(part []byte) error) (last []byte, err error)
 
 // Listen serves what others send to a member, each request once, until stop is called,

@@ -111,9 +111,6 @@ func (a *Archive) Last() uint64 {
 	return a.segments[len(a.segments)-1].last
 }
 
-// Segments is how many there are.
-func (a *Archive) Segments() int { return len(a.segments) }
-
 // Checkpoint is the newest signed checkpoint that is kept; nil if there is none. Whose
 // signature it has is for the caller to check.
 func (a *Archive) Checkpoint(ctx context.Context) ([]byte, error) {

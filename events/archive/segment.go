@@ -207,7 +207,7 @@ func codecs() (*zstd.Encoder, *zstd.Decoder, error) {
 	return pack, unpack, err
 }
 
-// A checkpointName tells the size of the log that a kept checkpoint was signed for.
+// nameCheckpoint names a checkpoint by the size of the log that it was signed for, and by its hash.
 func nameCheckpoint(size uint64, signed []byte) string {
 	return fmt.Sprintf("%s%020d-%s%s", folder, size, hashOf(signed), checkpointEnding)
 }
