@@ -4,17 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"net/http"
+	nethttp "net/http"
 	"os"
 
 	"github.com/spf13/cobra"
 
 	"truebond/events"
 	"truebond/events/archive"
-	"truebond/events/checkpoints"
 	"truebond/events/jetstream"
+	"truebond/http"
 )
 
 func archiveCommand() *cobra.Command {
@@ -49,14 +48,8 @@ storage settings. That is also what it takes when nothing is said.`,
 	return cmd
 }
 
-// archived is how far an archive is, and where.
-type archived struct {
-	Position uint64 `json:"position"`
-	Place    string `json:"place"`
-}
-
 // archiveLog asks the server of a data folder to archive, or does it where none runs.
-func archiveLog(ctx context.Context, to target, local options, place string) (done archived, err error) {
+func archiveLog(ctx context.Context, to target, local options, place string) (done http.Archived, err error) {
 	server, err := to.connect(ctx)
 	if errors.Is(err, errNoServer) {
 		return archiveAlone(ctx, to.data, local, place)
@@ -67,11 +60,11 @@ func archiveLog(ctx context.Context, to target, local options, place string) (do
 	if place != "" {
 		return done, misused("--to is for when no server runs; this one archives where its own --archive says")
 	}
-	err = server.call(ctx, http.MethodPost, "/api/operator/archive", nil, &done)
+	err = server.call(ctx, nethttp.MethodPost, "/api/operator/archive", nil, &done)
 	return done, err
 }
 
-func archiveAlone(ctx context.Context, data string, local options, place string) (done archived, err error) {
+func archiveAlone(ctx context.Context, data string, local options, place string) (done http.Archived, err error) {
 	s, err := readSettings()
 	if err != nil {
 		return done, err
@@ -92,8 +85,8 @@ func archiveAlone(ctx context.Context, data string, local options, place string)
 	if err != nil {
 		return done, err
 	}
-	signed, err := os.ReadFile(dataFolder{data}.join(checkpoints.File))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	signed, err := dataFolder{data}.checkpoint()
+	if err != nil {
 		return done, err
 	}
 	if signed != nil {
@@ -108,7 +101,7 @@ func archiveAlone(ctx context.Context, data string, local options, place string)
 	if err := k.Keep(ctx, last); err != nil {
 		return done, err
 	}
-	return archived{k.Position(), store.String()}, nil
+	return http.Archived{Position: k.Position(), Place: store.String()}, nil
 }
 
 // openLogAlone opens the log of a data folder that no server runs on, and keeps servers

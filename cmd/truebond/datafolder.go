@@ -155,6 +155,39 @@ func (d dataFolder) sync() error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
+// replace writes a file so that it is there whole or as it was.
+func (d dataFolder) replace(name string, content []byte) error {
+	staged, err := d.stage(name, content)
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(staged, d.join(name)); err != nil {
+		return errors.Join(err, os.Remove(staged))
+	}
+	return d.sync()
+}
+
+// remove removes a file for good.
+func (d dataFolder) remove(name string) error {
+	if err := os.Remove(d.join(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return d.sync()
+}
+
+// moveAside gives a damaged log another name, under which it stays.
+func (d dataFolder) moveAside(name string) (string, error) {
+	for n := 1; ; n++ {
+		aside := fmt.Sprintf("%s.damaged-%d", name, n)
+		if _, err := os.Lstat(d.join(aside)); err == nil {
+			continue
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return "", err
+		}
+		return filepath.Join(d.path, aside), os.Rename(d.join(name), d.join(aside))
+	}
+}
+
 // A runtimeNote tells other subcommands how to reach the server of this folder.
 type runtimeNote struct {
 	PID    int       `json:"pid"`
@@ -169,14 +202,10 @@ func (d dataFolder) writeNote(n runtimeNote) error {
 	if err != nil {
 		return err
 	}
-	staged, err := d.stage(runtimeFile, append(text, '\n'))
-	if err != nil {
+	if err := d.replace(runtimeFile, append(text, '\n')); err != nil {
 		return fmt.Errorf("say where the server is: %w", err)
 	}
-	if err := os.Rename(staged, d.join(runtimeFile)); err != nil {
-		return errors.Join(fmt.Errorf("say where the server is: %w", err), os.Remove(staged))
-	}
-	return d.sync()
+	return nil
 }
 
 // removeNote is called by a server that stops. One that was killed leaves its note, which

@@ -71,26 +71,6 @@ func (d dataFolder) placeRestored() (aside string, err error) {
 	return aside, d.remove(restoringFile)
 }
 
-// replace writes a file so that it is there whole or as it was.
-func (d dataFolder) replace(name string, content []byte) error {
-	staged, err := d.stage(name, content)
-	if err != nil {
-		return err
-	}
-	if err := os.Rename(staged, d.join(name)); err != nil {
-		return errors.Join(err, os.Remove(staged))
-	}
-	return d.sync()
-}
-
-// remove removes a file for good.
-func (d dataFolder) remove(name string) error {
-	if err := os.Remove(d.join(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return d.sync()
-}
-
 // addEraseAgain notes people whose erasure the restored log has not. A server erases them
 // before it serves.
 func (d dataFolder) addEraseAgain(users []string) error {
@@ -133,17 +113,4 @@ func (s *server) repeatErasures(ctx context.Context) error {
 	}
 	s.logger.InfoContext(ctx, "erased again, as before the log was restored", "people", len(users))
 	return errors.Join(s.folder.remove(eraseAgainFile), s.forgetEraseAgain(ctx))
-}
-
-// moveAside gives a damaged log another name, under which it stays.
-func (d dataFolder) moveAside(name string) (string, error) {
-	for n := 1; ; n++ {
-		aside := fmt.Sprintf("%s.damaged-%d", name, n)
-		if _, err := os.Lstat(d.join(aside)); err == nil {
-			continue
-		} else if !errors.Is(err, fs.ErrNotExist) {
-			return "", err
-		}
-		return filepath.Join(d.path, aside), os.Rename(d.join(name), d.join(aside))
-	}
 }

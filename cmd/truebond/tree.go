@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"math"
 	"os"
 	"time"
@@ -44,11 +45,20 @@ func (s *server) awaitCheckpoint(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// checkpoint is the last signed checkpoint in a folder; nil if there is none.
+func (d dataFolder) checkpoint() ([]byte, error) {
+	note, err := os.ReadFile(d.join(checkpoints.File))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return note, err
+}
+
 // signedSize is how many events the last checkpoint in a folder was signed for, as far as can be
 // told before the vault is open. One that cannot be read is refused later.
 func signedSize(folder dataFolder) uint64 {
-	note, err := os.ReadFile(folder.join(checkpoints.File))
-	if err != nil {
+	note, err := folder.checkpoint()
+	if err != nil || note == nil {
 		return 0
 	}
 	signed, err := merkle.ParseCheckpoint(note)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"slices"
 	"time"
@@ -96,7 +95,7 @@ func verifyLog(ctx context.Context, v verification, out io.Writer) error {
 	if own != nil {
 		against = append(against, *own)
 	}
-	log, codec, err := v.openLog(ctx, folder)
+	log, err := v.openLog(ctx, folder)
 	if err != nil {
 		return err
 	}
@@ -106,7 +105,7 @@ func verifyLog(ctx context.Context, v verification, out io.Writer) error {
 		return err
 	}
 	defer stored.Close() //nolint:errcheck // it was only read
-	read, err := readWhole(ctx, log, codec, against, own, stored)
+	read, err := readWhole(ctx, log, against, own, stored)
 	if err != nil {
 		return err
 	}
@@ -139,15 +138,11 @@ func (v verification) openCheckpoint(text []byte) (merkle.Checkpoint, error) {
 
 // ownCheckpoint is the last that the folder's server has signed; nil if there is none.
 func (v verification) ownCheckpoint(folder dataFolder) (*keptCheckpoint, error) {
-	signed, err := checkpoints.HasCheckpoint(folder.path)
-	if err != nil || !signed {
+	text, err := folder.checkpoint()
+	if err != nil || text == nil {
 		return nil, err
 	}
 	name := folder.join(checkpoints.File)
-	text, err := os.ReadFile(name)
-	if err != nil {
-		return nil, err
-	}
 	c, err := v.openCheckpoint(text)
 	if err != nil {
 		return nil, fmt.Errorf("read the checkpoint %s: %w", name, err)
@@ -155,31 +150,19 @@ func (v verification) ownCheckpoint(folder dataFolder) (*keptCheckpoint, error) 
 	return &keptCheckpoint{c, name}, nil
 }
 
-func (v verification) openLog(ctx context.Context, folder dataFolder) (*jetstream.Log, *events.Codec, error) {
-	if v.nats == "" {
-		if _, err := os.Stat(folder.join("log")); err != nil {
-			return nil, nil, fmt.Errorf("there is no log in %s", folder.path)
-		}
-	}
-	codec, err := events.NewCodec()
+func (v verification) openLog(ctx context.Context, folder dataFolder) (*jetstream.Log, error) {
+	log, err := openOnlyLog(ctx, folder, v.options)
 	if err != nil {
-		return nil, nil, err
-	}
-	log, err := jetstream.Open(ctx, jetstream.Options{
-		Dir: folder.path, URL: v.nats, Replicas: v.replicas, Codec: codec, Logger: slog.New(slog.DiscardHandler),
-		Durable: signedSize(folder),
-	})
-	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	err = log.Scrub(ctx) // before its server reads what it cannot bear
 	if err == nil {
 		err = log.Check(ctx, nil)
 	}
 	if err != nil {
-		return nil, nil, errors.Join(err, log.Close())
+		return nil, errors.Join(err, log.Close())
 	}
-	return log, codec, nil
+	return log, nil
 }
 
 // verifyStall is how long the log may be silent before an event that should be there is
@@ -187,8 +170,12 @@ func (v verification) openLog(ctx context.Context, folder dataFolder) (*jetstrea
 const verifyStall = time.Minute
 
 // readWhole reads the log to its end.
-func readWhole(ctx context.Context, log *jetstream.Log, codec *events.Codec, against []keptCheckpoint,
+func readWhole(ctx context.Context, log *jetstream.Log, against []keptCheckpoint,
 	own *keptCheckpoint, stored *checkpoints.Stored) (*audit.Reader, error) {
+	codec, err := events.NewCodec()
+	if err != nil {
+		return nil, err
+	}
 	last, err := log.Last(ctx)
 	if err != nil {
 		return nil, err
