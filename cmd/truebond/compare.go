@@ -47,15 +47,9 @@ positions. Mend a view with "truebond rebuild VIEW" once you know how that came 
 
 // compare shows how the views are built anew, and then what differs.
 func compare(ctx context.Context, server *client, views []string, out io.Writer) error {
-	if views == nil {
-		views = []string{}
-	}
-	show, end := progressLines(out)
-	if isTerminal(out) {
-		show, end = progressBars(ctx, out)
-	}
+	show, end := showProgress(ctx, out)
 	var results []http.CompareLine
-	in := map[string]any{"views": views}
+	in := map[string]any{"views": append([]string{}, views...)} // null is no list
 	err := server.stream(ctx, nethttp.MethodPost, "/api/operator/compare", in, func(line json.RawMessage) error {
 		var l http.CompareLine
 		if err := json.Unmarshal(line, &l); err != nil {

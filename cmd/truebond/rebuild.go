@@ -44,15 +44,9 @@ type built struct {
 
 // rebuild shows how the views grow until each has all its events.
 func rebuild(ctx context.Context, server *client, views []string, out io.Writer) error {
-	if views == nil {
-		views = []string{}
-	}
-	show, end := progressLines(out)
-	if isTerminal(out) {
-		show, end = progressBars(ctx, out)
-	}
+	show, end := showProgress(ctx, out)
 	last := map[string]built{}
-	in := map[string]any{"views": views}
+	in := map[string]any{"views": append([]string{}, views...)} // null is no list
 	err := server.stream(ctx, http.MethodPost, "/api/operator/rebuild", in, func(line json.RawMessage) error {
 		var b built
 		if err := json.Unmarshal(line, &b); err != nil {
@@ -82,6 +76,14 @@ func allBuilt(last map[string]built) error {
 			strings.Join(short, ", "))
 	}
 	return nil
+}
+
+// showProgress shows how far views are, as suits a terminal or a file.
+func showProgress(ctx context.Context, out io.Writer) (show func(built), end func()) {
+	if isTerminal(out) {
+		return progressBars(ctx, out)
+	}
+	return progressLines(out)
 }
 
 // progressLines prints a line a view for every tenth that is done.

@@ -55,14 +55,23 @@ func (r *restore) repair(ctx context.Context) (err error) {
 	if errors.Is(found.Cause, events.ErrNewer) {
 		return fmt.Errorf("%w: restore with that program. Nothing was changed", found.Cause)
 	}
-	if found.Lost > 0 {
-		loss := fmt.Sprintf("%s cannot be kept: %v", eventsFrom(found.Sound+1, found.Sound+found.Lost), found.Cause)
-		if !r.acceptLoss {
-			return fmt.Errorf("%s; nothing was changed: --accept-loss goes on without them", loss)
-		}
-		fmt.Fprintf(r.out, "Lost: %s.\n", loss)
+	if err := r.tellLoss(found); err != nil {
+		return err
 	}
 	return r.intoFolder(ctx, archive.Until{}, found)
+}
+
+// tellLoss tells what cannot be kept, and refuses to go on unless the operator accepts that.
+func (r *restore) tellLoss(found archive.Damage) error {
+	if found.Lost == 0 {
+		return nil
+	}
+	loss := fmt.Sprintf("%s cannot be kept: %v", eventsFrom(found.Sound+1, found.Sound+found.Lost), found.Cause)
+	if !r.acceptLoss {
+		return fmt.Errorf("%s; nothing was changed: --accept-loss goes on without them", loss)
+	}
+	fmt.Fprintf(r.out, "Lost: %s.\n", loss)
+	return nil
 }
 
 // verifierKey is the key that checkpoints must be signed with: the one that the operator

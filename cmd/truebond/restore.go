@@ -167,8 +167,8 @@ func (r *restore) open(ctx context.Context, store archive.Store, s settings) err
 	if r.restorer.Archive, r.note, err = openArchive(ctx, store); err != nil {
 		return err
 	}
-	own, err := os.ReadFile(r.folder.join(checkpoints.File))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	own, err := r.folder.checkpoint()
+	if err != nil {
 		return err
 	}
 	open := merkle.ParseCheckpoint
@@ -258,10 +258,7 @@ func (r *restore) fill(
 
 // show shows how far a step is.
 func (r *restore) show(ctx context.Context, step string, total uint64, do func() error) error {
-	show, end := progressLines(r.out)
-	if isTerminal(r.out) {
-		show, end = progressBars(ctx, r.out)
-	}
+	show, end := showProgress(ctx, r.out)
 	defer end()
 	r.restorer.Told = func(done uint64) {
 		show(built{View: step, Done: int64(min(done, total)), Total: int64(total)})

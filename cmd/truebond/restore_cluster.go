@@ -77,12 +77,10 @@ func (r *restore) complete(ctx context.Context, conn *nats.Conn, log *jetstream.
 		fmt.Fprintf(r.out, "The log of the cluster is sound, up to position %d. Nothing was changed.\n", found.Last)
 		return nil
 	}
-	if found.Lost > 0 && r.until == "" {
-		loss := fmt.Sprintf("%s cannot be kept: %v", eventsFrom(found.Sound+1, found.Sound+found.Lost), found.Cause)
-		if !r.acceptLoss {
-			return fmt.Errorf("%s; nothing was changed: --accept-loss goes on without them", loss)
+	if r.until == "" {
+		if err := r.tellLoss(found); err != nil {
+			return err
 		}
-		fmt.Fprintf(r.out, "Lost: %s.\n", loss)
 	}
 	if err := cluster.SetNote(ctx, conn, restoringNote, []byte(restoreBegun)); err != nil {
 		return err
