@@ -120,4 +120,4 @@ func (s *server) metrics() []prometheus.Collector {
 	return all
 }
 
-const cachedTimeMax = time.Second // for a transaction that has just begun to end
+const cachedTimeMax = time.Second // a transaction that has the connection is over by then

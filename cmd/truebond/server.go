@@ -205,17 +205,9 @@ func (s *server) openRedis(ctx context.Context) (err error) {
 
 // putTogether joins the parts. Nothing runs yet.
 func (s *server) putTogether(ctx context.Context) error {
-	last, err := s.log.Last(ctx)
+	last, lastTime, err := s.lastEvent(ctx)
 	if err != nil {
 		return err
-	}
-	var lastTime time.Time
-	if last > 0 {
-		record, err := s.log.Read(ctx, last)
-		if err != nil {
-			return err
-		}
-		lastTime = record.Time
 	}
 	s.clock = commands.WallClock(lastTime)
 	if s.testClock {
@@ -249,6 +241,15 @@ func (s *server) putTogether(ctx context.Context) error {
 	})
 	s.timers = commands.NewTimers(s.do, s.views, s.logger)
 	return s.makeHTTP(last)
+}
+
+// lastEvent is the position and the time of the log's last event; zero if there is none.
+func (s *server) lastEvent(ctx context.Context) (position uint64, at time.Time, err error) {
+	if position, err = s.log.Last(ctx); err != nil || position == 0 {
+		return position, at, err
+	}
+	record, err := s.log.Read(ctx, position)
+	return position, record.Time, err
 }
 
 // A person who fails to log in so often from one address waits for so long.

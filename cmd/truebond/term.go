@@ -80,7 +80,6 @@ func (t *term) begin(ctx context.Context, failures <-chan error) error {
 	if err := t.checkRestoredCluster(ctx); err != nil {
 		return err
 	}
-	log := fenced{t.log, t.sure}
 	t.projector = projections.NewProjector(t.store, t.log, projections.Catalogue(), t.logger)
 	if err := t.takeOver(ctx); err != nil {
 		return err
@@ -95,11 +94,11 @@ func (t *term) begin(ctx context.Context, failures <-chan error) error {
 		return err
 	}
 	t.views = &views{reader: t.reader, projector: t.projector}
-	var decides commands.Log = t.log
+	var log commands.Log = t.log
 	if t.lease != nil {
-		decides = log
+		log = fenced{t.log, t.sure}
 	}
-	t.writer = commands.NewWriter(decides, t.views, t.codec, t.clock.Now, commands.DefaultLimits, t.logger)
+	t.writer = commands.NewWriter(log, t.views, t.codec, t.clock.Now, commands.DefaultLimits, t.logger)
 	t.server.projector.take(t.projector)
 	t.server.writer.Take(t.writer)
 	t.work.start("projector", t.projector.Run)
@@ -156,16 +155,11 @@ func (t *term) takeOver(ctx context.Context) error {
 
 // reachLastEvent lets the clock go on from the last event, whoever wrote it.
 func (t *term) reachLastEvent(ctx context.Context) error {
-	last, err := t.log.Last(ctx)
-	if err != nil || last == 0 {
-		return err
+	_, at, err := t.lastEvent(ctx)
+	if err == nil {
+		t.clock.Reach(at)
 	}
-	record, err := t.log.Read(ctx, last)
-	if err != nil {
-		return err
-	}
-	t.clock.Reach(record.Time)
-	return nil
+	return err
 }
 
 // finishErasures destroys keys that a crash has left behind, and those that a restored
