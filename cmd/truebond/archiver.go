@@ -13,8 +13,6 @@ import (
 
 	"truebond/commands/blob"
 	"truebond/events/archive"
-	"truebond/http"
-	"truebond/ledger"
 )
 
 // Where an archive can be, beside a folder.
@@ -95,10 +93,8 @@ func (a *archiver) run(ctx context.Context, every time.Duration) error {
 		if err := a.round(ctx); err != nil && ctx.Err() == nil {
 			a.failed(ctx, err)
 		}
-		select {
-		case <-ctx.Done():
+		if !sleep(ctx, every) {
 			return nil
-		case <-time.After(every):
 		}
 	}
 }
@@ -178,20 +174,4 @@ func (s *server) openArchive(ctx context.Context) error {
 
 func (s *server) runArchiver(ctx context.Context) error {
 	return s.archiver.run(ctx, cmp.Or(s.archiveEvery, archiveEvery))
-}
-
-// Archive archives the log up to now.
-func (o operator) Archive(ctx context.Context) (http.Archived, error) {
-	a := o.archiver
-	if a == nil {
-		return http.Archived{}, ledger.Refuse("no_archive", "The server keeps no archive: start it with --archive.")
-	}
-	if err := o.tree.Await(ctx, a.durable()); err != nil {
-		return http.Archived{}, err
-	}
-	if err := a.round(ctx); err != nil {
-		a.failed(ctx, err)
-		return http.Archived{}, ledger.Refuse("archive_failing", "The archive cannot be written: %v.", err)
-	}
-	return http.Archived{Position: a.position(), Place: a.store.String()}, nil
 }

@@ -65,15 +65,15 @@ func (s *server) lacks() []string {
 
 // prints tell whether members have the same, and not what it is.
 func (s *server) prints() map[string]string {
-	print := func(secret, of string) string {
+	fingerprint := func(secret, of string) string {
 		h := hmac.New(sha256.New, []byte(secret))
 		h.Write([]byte("truebond/print/" + of))
 		return hex.EncodeToString(h.Sum(nil)[:8])
 	}
 	return map[string]string{
-		"JWT_SECRET":            print(s.settings.JWTSecret, "jwt"),
-		"STRIPE_WEBHOOK_SECRET": print(s.settings.JWTSecret, "webhook/"+s.settings.StripeWebhookSecret),
-		"STRIPE_SECRET_KEY":     print(s.settings.JWTSecret, "stripe/"+s.settings.StripeSecretKey),
+		"JWT_SECRET":            fingerprint(s.settings.JWTSecret, "jwt"),
+		"STRIPE_WEBHOOK_SECRET": fingerprint(s.settings.JWTSecret, "webhook/"+s.settings.StripeWebhookSecret),
+		"STRIPE_SECRET_KEY":     fingerprint(s.settings.JWTSecret, "stripe/"+s.settings.StripeSecretKey),
 		"MONGO_URL":             s.vault.Hash("cluster", "vault"), // the vault is where the views are
 	}
 }
@@ -108,9 +108,6 @@ func (s *server) join(context.Context) (err error) {
 	return err
 }
 
-// showIn is how long a command waits for the views when Redis cannot remember it.
-const showIn = 5 * time.Second
-
 // openLease finds the lease. The address that others are told is known by then.
 func (s *server) openLease(ctx context.Context) (err error) {
 	if s.nats == "" {
@@ -135,7 +132,7 @@ func (s *server) accept(holder cluster.Member) error {
 	}
 	var differ []string
 	for _, name := range slices.Sorted(maps.Keys(s.me.Prints)) {
-		if print, known := holder.Prints[name]; known && print != s.me.Prints[name] {
+		if theirs, known := holder.Prints[name]; known && theirs != s.me.Prints[name] {
 			differ = append(differ, name)
 		}
 	}

@@ -248,16 +248,6 @@ func (s *server) compareAll(ctx context.Context) error {
 	}
 }
 
-// sleep is false when ctx ends before.
-func sleep(ctx context.Context, pause time.Duration) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(pause):
-		return true
-	}
-}
-
 func viewNames() []string {
 	var names []string
 	for _, v := range projections.Catalogue() {

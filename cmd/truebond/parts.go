@@ -13,8 +13,6 @@ import (
 
 	"truebond/commands"
 	"truebond/commands/vault"
-	"truebond/events"
-	"truebond/http"
 	"truebond/ledger"
 	"truebond/projections"
 	"truebond/projections/mongo"
@@ -169,55 +167,3 @@ func documents[D any](ctx context.Context, r *projections.Reader, view string, q
 	}
 	return docs, nil
 }
-
-// operator is what the server does for an operator beyond the ledger's commands.
-type operator struct{ *server }
-
-func (o operator) Rebuild(ctx context.Context, names []string, progress func(view string, done, total uint64)) error {
-	if _, err := knownViews(names); err != nil {
-		return err
-	}
-	totals := map[string]uint64{}
-	err := o.projector.Rebuild(ctx, names, func(view string, done, total uint64) {
-		totals[view] = total
-		progress(view, done, total)
-	})
-	if err != nil {
-		return refusedIfBuilding(err)
-	}
-	for view, total := range totals { // the log has grown while they caught up with it
-		progress(view, total, total)
-	}
-	return nil
-}
-
-func (o operator) Compare(ctx context.Context, names []string, show func(http.CompareLine)) error {
-	names, err := knownViews(names)
-	if err != nil {
-		return err
-	}
-	return o.compare(ctx, names, show)
-}
-
-func (o operator) Follow(ctx context.Context, after uint64, show func(events.Record) error) error {
-	if err := o.within(ctx, after); err != nil {
-		return err
-	}
-	const atOnce = 100
-	return o.log.Follow(ctx, after, atOnce, func(records []events.Record) error {
-		for _, r := range records {
-			if err := show(r); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-func (o operator) Advance(ctx context.Context, by time.Duration) (time.Time, error) {
-	return o.timers.Advance(ctx, by)
-}
-
-func (o operator) TestClock() bool { return o.clock.IsTest() }
-
-var _ http.Operator = operator{}

@@ -66,10 +66,8 @@ func (s *server) scrubNowAndThen(ctx context.Context) error {
 		if err := s.scrub(ctx); err != nil && ctx.Err() == nil {
 			s.logger.ErrorContext(ctx, "the log's files cannot be read, or are damaged", "error", err)
 		}
-		select {
-		case <-ctx.Done():
+		if !sleep(ctx, cmp.Or(s.compareEvery, scrubEvery)) {
 			return nil
-		case <-time.After(cmp.Or(s.compareEvery, scrubEvery)):
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 )
 
 // works are the goroutines of a server. They stop in the reverse of the order in which
@@ -59,4 +60,14 @@ func (w *works) stopAll(ctx context.Context) (err error) {
 	}
 	w.running = nil
 	return err
+}
+
+// sleep is false when ctx ends before.
+func sleep(ctx context.Context, pause time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(pause):
+		return true
+	}
 }
