@@ -136,8 +136,8 @@ func (l *loop) accept(c *waiting, e events.Event, missing []ledger.Ref) []ledger
 	return nil
 }
 
-// runDecision and the next three keep a mistake in the code of one command, or of one
-// fold, from stopping the ledger for all.
+// runDecision, like runLook, touch and apply, keeps a mistake in the code of one command,
+// or of one fold, from stopping the ledger for all.
 func (l *loop) runDecision(c *waiting, tx *ledger.Tx) (p events.Payload, moves []events.Move, err error) {
 	defer l.recovered(&err, "a decision")
 	return c.Decide(tx)

@@ -27,7 +27,7 @@ type keyFilter struct {
 type filterBlock [8]uint64
 
 const (
-	bitsPerKey     = 12 // of 150 keys that were never used, it is unsure about one
+	bitsPerKey     = 12 // of 200 keys that were never used, it is unsure about one
 	filterKeysMin  = 1 << 20
 	filterBytesMax = 256 << 20 // for 170 million keys; beyond, more questions go to the store
 )

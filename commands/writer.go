@@ -109,8 +109,8 @@ type Writer struct {
 	now    func() time.Time
 	logger *slog.Logger
 	limits Limits
-	pause  time.Duration // pauseAfterFailure, and
-	work   time.Duration // stopMax, but for tests
+	pause  time.Duration // pauseAfterFailure, but for tests
+	work   time.Duration // stopMax, likewise
 
 	arrived chan struct{} // has room for one: the inbox is not empty
 	loads   chan load
@@ -347,8 +347,8 @@ func (w *Writer) UnderWay() int {
 
 // Run reads what the stored documents lack, then decides commands until ctx ends and
 // those who wait by then are answered; when its cause is ErrDeposed, it stops at once and
-// answers nobody. An error says why it cannot go on, or that some
-// were not answered. Run it once. Commands that come before it wait for it.
+// answers nobody. An error says why it cannot go on, or that some were not answered. Run
+// it once. Commands that come before it wait for it.
 func (w *Writer) Run(ctx context.Context) error {
 	defer w.SendAway()
 	defer func() { w.deposed.Store(errors.Is(context.Cause(ctx), ErrDeposed)) }()

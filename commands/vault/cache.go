@@ -9,7 +9,7 @@ import (
 
 const (
 	// cachedMax is how long an opened key is used without asking the store, and so how
-	// long another process's erasure may go unnoticed. Sessions end within 5 s too.
+	// long another process's erasure may go unnoticed, unless the vault is Uncached.
 	cachedMax = 5 * time.Second
 	// cachedKeys bounds memory: a key ready for use takes about a kilobyte.
 	cachedKeys = 10_000
