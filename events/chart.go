@@ -1,6 +1,9 @@
 package events
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // An Account is a path in the chart of accounts.
 //
@@ -33,12 +36,7 @@ var Currencies = []Asset{INR, USD, EUR, GBP, CAD, AUD}
 
 // IsCurrency tells whether payments are accepted in it.
 func (a Asset) IsCurrency() bool {
-	for _, c := range Currencies {
-		if a == c {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(Currencies, a)
 }
 
 // A Kind says how credits came: bought, or given.
@@ -149,15 +147,7 @@ func (s accountShape) fits(parts []string) bool {
 	if len(parts) == 4 && parts[0] == "user" && parts[3] != "held" {
 		return false
 	}
-	if s.second == nil || len(parts) < 2 {
-		return true
-	}
-	for _, name := range s.second {
-		if parts[1] == name {
-			return true
-		}
-	}
-	return false
+	return s.second == nil || len(parts) < 2 || slices.Contains(s.second, parts[1])
 }
 
 var kinds = []string{string(Paid), string(Promotional)}

@@ -3,6 +3,7 @@ package http
 import (
 	nethttp "net/http"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -30,10 +31,5 @@ func addressOf(req *nethttp.Request, proxies []netip.Prefix) string {
 }
 
 func known(proxies []netip.Prefix, address netip.Addr) bool {
-	for _, proxy := range proxies {
-		if proxy.Contains(address) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(proxies, func(proxy netip.Prefix) bool { return proxy.Contains(address) })
 }

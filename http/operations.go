@@ -8,6 +8,7 @@ import (
 	nethttp "net/http"
 	"net/http/httptest"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -43,14 +44,7 @@ var operationPaths = []string{"/livez", "/readyz", "/metrics", "/openapi.json", 
 
 // isOperation tells whether a path is about the server itself: it is served however
 // busy the server is.
-func isOperation(path string) bool {
-	for _, p := range operationPaths {
-		if p == path {
-			return true
-		}
-	}
-	return false
-}
+func isOperation(path string) bool { return slices.Contains(operationPaths, path) }
 
 func (s *Server) addOperations(e *echo.Echo) error {
 	docs, err := newDocs()
