@@ -202,19 +202,15 @@ func (a Announcement) differsFrom(p Payment) string {
 	return ""
 }
 
+// noted keeps a verified webhook that changes nothing here, and why.
 func (a Announcement) noted(why string) (events.Payload, []events.Move, error) {
 	object := a.Object
 	if object == "" {
 		object = a.Intent
 	}
-	return NoteStripeEvent(events.StripeEventNoted{
+	return events.StripeEventNoted{
 		StripeEvent: a.StripeEvent, StripeType: a.StripeType, Object: object, Why: why,
-	})(nil)
-}
-
-// NoteStripeEvent keeps a verified webhook that changes nothing here.
-func NoteStripeEvent(n events.StripeEventNoted) Decision {
-	return func(*Tx) (events.Payload, []events.Move, error) { return n, nil, nil }
+	}, nil, nil
 }
 
 // LearnPaymentFacts takes in what Stripe says of a payment's refunds and disputes, in

@@ -163,9 +163,6 @@ func TestWebhooksThatChangeNothingAreNoted(t *testing.T) {
 	s.when(ConfirmPayment(other)).moving().then(noted(other, "nothing is done about events of this type"))
 	s.when(ConfirmPayment(stranger)).moving().then(noted(stranger, "the payment is none of ours"))
 	s.when(ConfirmPayment(nameless)).moving().then(noted(nameless, "the payment is none of ours"))
-
-	note := events.StripeEventNoted{StripeEvent: "evt_9", StripeType: "payout.paid", Object: "po_1"}
-	s.when(NoteStripeEvent(note)).moving().then(note)
 }
 
 func TestOnlyTheBuyerCancelsWhatIsNotPaid(t *testing.T) {

@@ -192,9 +192,9 @@ func EraseUser(user, reason string) Decision {
 	}
 }
 
-// AgeAt is somebody's age in years at a time, both in UTC. Who was born on 29 February
+// ageAt is somebody's age in years at a time, both in UTC. Who was born on 29 February
 // grows older on 1 March in years that have no such day.
-func AgeAt(born, now time.Time) int {
+func ageAt(born, now time.Time) int {
 	born, now = born.UTC(), now.UTC()
 	years := now.Year() - born.Year()
 	if now.Month() < born.Month() || now.Month() == born.Month() && now.Day() < born.Day() {
@@ -208,7 +208,7 @@ func checkAge(birthDate string, now time.Time) error {
 	if err != nil {
 		return Refuse(CodeInvalidRequest, "The birth date must be a date like 2000-01-31.").About("birth_date")
 	}
-	switch age := AgeAt(born, now); {
+	switch age := ageAt(born, now); {
 	case age > ageMax || born.After(now):
 		return Refuse(CodeInvalidRequest, "The birth date cannot be anybody's.").About("birth_date")
 	case age < ageMin:
