@@ -2,7 +2,6 @@ package projections
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -145,14 +144,4 @@ func (p *Projector) Building() []string {
 	p.state.mu.Lock()
 	defer p.state.mu.Unlock()
 	return slices.Clone(p.state.building)
-}
-
-// Behind is how many events of the log the live tables lack.
-func (p *Projector) Behind(ctx context.Context) (uint64, error) {
-	position := p.Position() // first, so that it is not beyond the log's end
-	last, err := p.log.Last(ctx)
-	if err != nil {
-		return 0, fmt.Errorf("read the log's last position: %w", err)
-	}
-	return last - min(position, last), nil
 }

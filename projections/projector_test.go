@@ -224,9 +224,6 @@ func TestWaitingEndsWithItsContext(t *testing.T) {
 	if err := p.Wait(t.Context(), 1); err != nil || p.Position() != 1 {
 		t.Fatalf("Wait says %v at %d", err, p.Position())
 	}
-	if behind, err := p.Behind(t.Context()); err != nil || behind != 0 {
-		t.Fatalf("the views are %d behind, %v", behind, err)
-	}
 }
 
 // runs prepares and runs a projector that ends by itself.

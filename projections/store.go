@@ -157,38 +157,6 @@ func (c *Cursor) UnmarshalJSON(body []byte) error {
 	return nil
 }
 
-// CursorAt is where a page ends whose last document is d, found by q in this index.
-func (x Index) CursorAt(q Query, d Document) (*Cursor, error) {
-	c := &Cursor{ID: d.ID}
-	if q.Index == "" {
-		return c, nil
-	}
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(d.Body, &fields); err != nil {
-		return nil, fmt.Errorf("read document %q: %w", d.ID, err)
-	}
-	for _, name := range x.Fields[len(q.Equal):] {
-		value, err := indexValue(fields[name])
-		if err != nil {
-			return nil, fmt.Errorf("field %s of document %q: %w", name, d.ID, err)
-		}
-		c.Values = append(c.Values, value)
-	}
-	return c, nil
-}
-
-func indexValue(body json.RawMessage) (any, error) {
-	var n int64
-	if json.Unmarshal(body, &n) == nil && string(body) != "null" {
-		return n, nil
-	}
-	var v any
-	if err := json.Unmarshal(body, &v); err != nil {
-		return nil, err
-	}
-	return v, checkValue(v)
-}
-
 var (
 	plainNames = regexp.MustCompile(`^[a-z][a-z0-9_]*$`) // of views, tables and indexes
 	fieldNames = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]*$`)

@@ -92,7 +92,7 @@ func HasCheckpoint(dir string) (bool, error) {
 // Errors: ErrCut, ErrChanged, ErrForeign, or what the disk and the log say.
 func Open(ctx context.Context, dir string, signer *merkle.Signer, log Log, logger *slog.Logger) (_ *Tree, err error) {
 	t := &Tree{dir: dir, signer: signer, log: log, logger: logger, grown: make(chan struct{}, 1)}
-	if t.kept, err = ReadCheckpoint(dir, signer.VerifierKey()); err != nil {
+	if t.kept, err = readCheckpoint(dir, signer.VerifierKey()); err != nil {
 		return nil, err
 	}
 	if t.files, err = openHashes(filepath.Join(dir, treeFolder)); err != nil {
@@ -107,9 +107,9 @@ func Open(ctx context.Context, dir string, signer *merkle.Signer, log Log, logge
 // Close lets go of the files.
 func (t *Tree) Close() error { return t.files.close() }
 
-// ReadCheckpoint reads the last checkpoint that was signed in a data folder; nil if there
+// readCheckpoint reads the last checkpoint that was signed in a data folder; nil if there
 // is none. Errors: ErrForeign, merkle.ErrCheckpoint, merkle.ErrKey.
-func ReadCheckpoint(dir, verifierKey string) (*merkle.Signed, error) {
+func readCheckpoint(dir, verifierKey string) (*merkle.Signed, error) {
 	note, err := os.ReadFile(filepath.Join(dir, File))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
