@@ -11,7 +11,6 @@ import (
 	"github.com/invopop/validation"
 
 	"truebond/events"
-	"truebond/ledger"
 	"truebond/projections"
 )
 
@@ -110,7 +109,19 @@ func auditLine(e projections.AuditEntry) (AuditLine, error) {
 // positionsBetween turns a stretch of time into one of positions, since an event's time
 // never falls below that of the one before it.
 func (s *Service) positionsBetween(ctx context.Context, from, until string, numbers bool) (projections.Range, error) {
-	bound := func(text string) (any, error) {
+	return between(from, until, func(at time.Time) (any, error) {
+		position, err := s.firstAt(ctx, at)
+		if numbers {
+			return int64(position), err
+		}
+		return projections.PositionID(position), err
+	})
+}
+
+// between reads times that Validate has found good, as bounds that an index has; an empty
+// one is open.
+func between(from, until string, bound func(at time.Time) (any, error)) (r projections.Range, err error) {
+	read := func(text string) (any, error) {
 		if text == "" {
 			return nil, nil
 		}
@@ -118,18 +129,12 @@ func (s *Service) positionsBetween(ctx context.Context, from, until string, numb
 		if err != nil {
 			return nil, err
 		}
-		position, err := s.firstAt(ctx, at)
-		if numbers {
-			return int64(position), err
-		}
-		return projections.PositionID(position), err
+		return bound(at)
 	}
-	var r projections.Range
-	var err error
-	if r.From, err = bound(from); err != nil {
+	if r.From, err = read(from); err != nil {
 		return r, err
 	}
-	r.Until, err = bound(until)
+	r.Until, err = read(until)
 	return r, err
 }
 
@@ -175,22 +180,20 @@ type JournalEntry struct {
 // Journal shows what was moved, by when it happened, the oldest first; one account's
 // entries by their positions.
 func (s *Service) Journal(ctx context.Context, in JournalFilter) (List[JournalEntry], error) {
-	from, until, err := millisBetween(in.From, in.Until)
+	booked, err := between(in.From, in.Until, func(at time.Time) (any, error) { return millisFrom(at), nil })
 	if err != nil {
 		return List[JournalEntry]{}, err
 	}
 	shown := listing[projections.AuditEntry, JournalEntry]{
-		view: projections.Audit.Name,
-		query: projections.Query{
-			Index: projections.AuditByBooked, Range: projections.Range{From: from, Until: until},
-		},
+		view: projections.Audit.Name, query: projections.Query{Index: projections.AuditByBooked, Range: booked},
 		after: byBooked, show: journalEntry,
 	}
 	if in.Account != "" {
 		shown.query = projections.Query{Index: projections.AuditByAccount, Equal: []any{in.Account}}
 		shown.after, shown.with = byPosition, []string{in.From, in.Until}
 		shown.fits = func(e projections.AuditEntry) bool {
-			return (from == nil || e.Effective >= from.(int64)) && (until == nil || e.Effective < until.(int64))
+			return (booked.From == nil || e.Effective >= booked.From.(int64)) &&
+				(booked.Until == nil || e.Effective < booked.Until.(int64))
 		}
 	}
 	return shown.page(ctx, s.Views, in.Page)
@@ -201,25 +204,6 @@ func journalEntry(e projections.AuditEntry) (JournalEntry, error) {
 		Position: e.Position, Key: e.Key, Type: e.Type, At: projections.FromMillis(e.At),
 		Effective: projections.FromMillis(e.Effective), Moves: e.Moves,
 	}, nil
-}
-
-// millisBetween reads bounds of time as documents hold them; nil is open.
-func millisBetween(from, until string) (f, u any, err error) {
-	read := func(text string) (any, error) {
-		if text == "" {
-			return nil, nil
-		}
-		at, err := time.Parse(time.RFC3339Nano, text)
-		if err != nil {
-			return nil, ledger.Refuse(ledger.CodeInvalidRequest, "%q is not a time (RFC 3339).", text)
-		}
-		return millisFrom(at), nil
-	}
-	if f, err = read(from); err != nil {
-		return nil, nil, err
-	}
-	u, err = read(until)
-	return f, u, err
 }
 
 // withoutBoxes leaves out of a payload's JSON what is sealed, and says that it is.
