@@ -2,8 +2,6 @@ package commands
 
 import (
 	"context"
-	"net/mail"
-	"strings"
 	"time"
 
 	"github.com/invopop/validation"
@@ -24,8 +22,8 @@ type SignUp struct {
 // Validate says which field is not as it must be.
 func (in SignUp) Validate() error {
 	return validation.ValidateStruct(&in,
-		validation.Field(&in.Email, validation.Required, validation.Length(3, 254), validation.By(isEmail)),
-		validation.Field(&in.Password, validation.Required, validation.RuneLength(10, 128), validation.By(isGoodPassword)),
+		validation.Field(&in.Email, emailRules...),
+		validation.Field(&in.Password, passwordRules...),
 		validation.Field(&in.Name, validation.Required, validation.RuneLength(1, 100)),
 		validation.Field(&in.BirthDate, validation.Required, validation.Date(time.DateOnly)),
 		validation.Field(&in.Phone, validation.Match(phoneShape).Error("must be a phone number in the form +911234567890")),
@@ -108,13 +106,4 @@ func (s *Service) isThere(ctx context.Context, id string) (err error) {
 		err = ErrErased
 	}
 	return err
-}
-
-func isEmail(value any) error {
-	text := strings.TrimSpace(value.(string))
-	address, err := mail.ParseAddress(text)
-	if err != nil || address.Address != text {
-		return validation.NewError("is_email", "must be an e-mail address")
-	}
-	return nil
 }

@@ -19,9 +19,9 @@ type CreateStaff struct {
 // Validate says which field is not as it must be.
 func (in CreateStaff) Validate() error {
 	return validation.ValidateStruct(&in,
-		validation.Field(&in.Email, validation.Required, validation.Length(3, 254), validation.By(isEmail)),
+		validation.Field(&in.Email, emailRules...),
 		validation.Field(&in.Name, validation.RuneLength(1, 100)),
-		validation.Field(&in.Password, validation.Required, validation.RuneLength(10, 128), validation.By(isGoodPassword)),
+		validation.Field(&in.Password, passwordRules...),
 		validation.Field(&in.Role, validation.Required, validation.In(ledger.RoleAdmin, ledger.RoleFinance)),
 	)
 }
