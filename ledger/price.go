@@ -1,8 +1,6 @@
 package ledger
 
-import (
-	"truebond/events"
-)
+import "truebond/events"
 
 // Current is the key of the one document that Prices and Packages have.
 const Current = "current"
@@ -18,39 +16,29 @@ const (
 const PackageNameMax = 64
 
 // Prices are what things cost now. Version 0: nobody has said it yet.
-var Prices = events.Fold[events.PricesSet]{
-	Name:    "prices",
-	Version: 1,
-	Keys: func(e events.Event) []string {
-		if _, ok := e.Data.(events.PricesSet); ok {
-			return []string{Current}
-		}
-		return nil
-	},
-	Evolve: func(p events.PricesSet, _ string, e events.Event) (events.PricesSet, bool) {
-		if d, ok := e.Data.(events.PricesSet); ok {
-			return d, true
-		}
-		return p, true
-	},
-}
+var Prices = newest[events.PricesSet]("prices")
 
 // Packages are what can be bought now. Version 0: nobody has said it yet.
-var Packages = events.Fold[events.PackagesSet]{
-	Name:    "packages",
-	Version: 1,
-	Keys: func(e events.Event) []string {
-		if _, ok := e.Data.(events.PackagesSet); ok {
-			return []string{Current}
-		}
-		return nil
-	},
-	Evolve: func(p events.PackagesSet, _ string, e events.Event) (events.PackagesSet, bool) {
-		if d, ok := e.Data.(events.PackagesSet); ok {
-			return d, true
-		}
-		return p, true
-	},
+var Packages = newest[events.PackagesSet]("packages")
+
+// newest has one document, the newest event of a type.
+func newest[D events.Payload](name string) events.Fold[D] {
+	return events.Fold[D]{
+		Name:    name,
+		Version: 1,
+		Keys: func(e events.Event) []string {
+			if _, ok := e.Data.(D); ok {
+				return []string{Current}
+			}
+			return nil
+		},
+		Evolve: func(before D, _ string, e events.Event) (D, bool) {
+			if d, ok := e.Data.(D); ok {
+				return d, true
+			}
+			return before, true
+		},
+	}
 }
 
 // SetPrices says what things cost from now on. It refuses a version that does not
