@@ -15,14 +15,7 @@ import (
 var staffRoles = []string{ledger.RoleAdmin, ledger.RoleFinance}
 
 func adminCommand() *cobra.Command {
-	admin := &cobra.Command{
-		Use:   "admin",
-		Short: "Make admins and finance people",
-		Args:  cobra.ArbitraryArgs,
-		RunE:  only,
-	}
-	admin.AddCommand(adminCreateCommand())
-	return admin
+	return holding("admin", "Make admins and finance people", adminCreateCommand())
 }
 
 func adminCreateCommand() *cobra.Command {

@@ -10,14 +10,7 @@ import (
 )
 
 func apikeyCommand() *cobra.Command {
-	apikey := &cobra.Command{
-		Use:   "apikey",
-		Short: "Make keys for servers that call the API",
-		Args:  cobra.ArbitraryArgs,
-		RunE:  only,
-	}
-	apikey.AddCommand(apikeyCreateCommand(), apikeyRevokeCommand())
-	return apikey
+	return holding("apikey", "Make keys for servers that call the API", apikeyCreateCommand(), apikeyRevokeCommand())
 }
 
 func apikeyCreateCommand() *cobra.Command {

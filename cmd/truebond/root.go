@@ -82,7 +82,14 @@ func refuseEmpty(cmd *cobra.Command) (err error) {
 	return err
 }
 
-// only is for commands that do nothing but hold others.
+// holding is a command that does nothing but hold others.
+func holding(use, short string, others ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{Use: use, Short: short, Args: cobra.ArbitraryArgs, RunE: only}
+	cmd.AddCommand(others...)
+	return cmd
+}
+
+// only shows what a command holds that does nothing by itself.
 func only(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return cmd.Help()

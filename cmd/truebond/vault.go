@@ -15,14 +15,7 @@ import (
 )
 
 func vaultCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "vault",
-		Short: "Change the secret that people's keys are under",
-		Args:  cobra.ArbitraryArgs,
-		RunE:  only,
-	}
-	cmd.AddCommand(vaultRotateCommand())
-	return cmd
+	return holding("vault", "Change the secret that people's keys are under", vaultRotateCommand())
 }
 
 func vaultRotateCommand() *cobra.Command {
