@@ -15,16 +15,10 @@ type APIKeyRevoked struct {
 	Hash   string `json:"hash"`
 }
 
-// Type names it on the wire.
 func (APIKeyCreated) Type() string { return "api_key.created" }
-
-// Type names it on the wire.
 func (APIKeyRevoked) Type() string { return "api_key.revoked" }
 
-// Subjects are those whom it is about.
 func (d APIKeyCreated) Subjects() []string { return []string{d.APIKey} }
-
-// Subjects are those whom it is about.
 func (d APIKeyRevoked) Subjects() []string { return []string{d.APIKey} }
 
 var apiKeyTypes = []Type{

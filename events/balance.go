@@ -8,41 +8,16 @@ type BalanceChange interface {
 	Leaves() (user string, availableCredits int64)
 }
 
-// Leaves says what is left.
-func (d UserSignedUp) Leaves() (string, int64) { return d.User, d.Available }
-
-// Leaves says what is left.
-func (d CreditsDeducted) Leaves() (string, int64) { return d.User, d.Available }
-
-// Leaves says what is left.
-func (d CreditsReserved) Leaves() (string, int64) { return d.User, d.Available }
-
-// Leaves says what is left.
-func (d HoldCaptured) Leaves() (string, int64) { return d.User, d.Available }
-
-// Leaves says what is left.
-func (d HoldReleased) Leaves() (string, int64) { return d.User, d.Available }
-
-// Leaves says what is left.
-func (d SpendUndone) Leaves() (string, int64) { return d.User, d.Available }
-
-// Leaves says what is left.
-func (d LotExpired) Leaves() (string, int64) { return d.User, d.Available }
-
-// Leaves says what is left.
-func (d DebtForgiven) Leaves() (string, int64) { return d.User, d.Available }
-
-// Leaves says what is left.
-func (d PaymentGranted) Leaves() (string, int64) { return d.User, d.Available }
-
-// Leaves says what is left.
+func (d UserSignedUp) Leaves() (string, int64)        { return d.User, d.Available }
+func (d CreditsDeducted) Leaves() (string, int64)     { return d.User, d.Available }
+func (d CreditsReserved) Leaves() (string, int64)     { return d.User, d.Available }
+func (d HoldCaptured) Leaves() (string, int64)        { return d.User, d.Available }
+func (d HoldReleased) Leaves() (string, int64)        { return d.User, d.Available }
+func (d SpendUndone) Leaves() (string, int64)         { return d.User, d.Available }
+func (d LotExpired) Leaves() (string, int64)          { return d.User, d.Available }
+func (d DebtForgiven) Leaves() (string, int64)        { return d.User, d.Available }
+func (d PaymentGranted) Leaves() (string, int64)      { return d.User, d.Available }
 func (d PaymentFactsLearned) Leaves() (string, int64) { return d.User, d.Available }
-
-// Leaves says what is left.
-func (d MessageSent) Leaves() (string, int64) { return d.From, d.Available }
-
-// Leaves says what is left.
-func (d CallAccepted) Leaves() (string, int64) { return d.From, d.Available }
-
-// Leaves says what is left.
-func (d CallCharged) Leaves() (string, int64) { return d.From, d.Available }
+func (d MessageSent) Leaves() (string, int64)         { return d.From, d.Available }
+func (d CallAccepted) Leaves() (string, int64)        { return d.From, d.Available }
+func (d CallCharged) Leaves() (string, int64)         { return d.From, d.Available }

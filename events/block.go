@@ -12,16 +12,10 @@ type UserUnblocked struct {
 	Blocked string `json:"blocked"`
 }
 
-// Type names it on the wire.
-func (UserBlocked) Type() string { return "user.blocked" }
-
-// Type names it on the wire.
+func (UserBlocked) Type() string   { return "user.blocked" }
 func (UserUnblocked) Type() string { return "user.unblocked" }
 
-// Subjects are those whom it is about.
-func (d UserBlocked) Subjects() []string { return []string{d.User, d.Blocked} }
-
-// Subjects are those whom it is about.
+func (d UserBlocked) Subjects() []string   { return []string{d.User, d.Blocked} }
 func (d UserUnblocked) Subjects() []string { return []string{d.User, d.Blocked} }
 
 var blockTypes = []Type{

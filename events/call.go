@@ -77,41 +77,19 @@ const (
 	ServerAway   CallEndReason = "server_away"
 )
 
-// Type names it on the wire.
 func (CallInitiated) Type() string { return "call.initiated" }
+func (CallAccepted) Type() string  { return "call.accepted" }
+func (CallCharged) Type() string   { return "call.charged" }
+func (CallRejected) Type() string  { return "call.rejected" }
+func (CallMissed) Type() string    { return "call.missed" }
+func (CallEnded) Type() string     { return "call.ended" }
 
-// Type names it on the wire.
-func (CallAccepted) Type() string { return "call.accepted" }
-
-// Type names it on the wire.
-func (CallCharged) Type() string { return "call.charged" }
-
-// Type names it on the wire.
-func (CallRejected) Type() string { return "call.rejected" }
-
-// Type names it on the wire.
-func (CallMissed) Type() string { return "call.missed" }
-
-// Type names it on the wire.
-func (CallEnded) Type() string { return "call.ended" }
-
-// Subjects are those whom it is about.
 func (d CallInitiated) Subjects() []string { return []string{d.From, d.To, d.Call} }
-
-// Subjects are those whom it is about.
-func (d CallAccepted) Subjects() []string { return []string{d.From, d.To, d.Call} }
-
-// Subjects are those whom it is about.
-func (d CallCharged) Subjects() []string { return []string{d.From, d.To, d.Call} }
-
-// Subjects are those whom it is about.
-func (d CallRejected) Subjects() []string { return []string{d.From, d.To, d.Call} }
-
-// Subjects are those whom it is about.
-func (d CallMissed) Subjects() []string { return []string{d.From, d.To, d.Call} }
-
-// Subjects are those whom it is about.
-func (d CallEnded) Subjects() []string { return []string{d.From, d.To, d.Call} }
+func (d CallAccepted) Subjects() []string  { return []string{d.From, d.To, d.Call} }
+func (d CallCharged) Subjects() []string   { return []string{d.From, d.To, d.Call} }
+func (d CallRejected) Subjects() []string  { return []string{d.From, d.To, d.Call} }
+func (d CallMissed) Subjects() []string    { return []string{d.From, d.To, d.Call} }
+func (d CallEnded) Subjects() []string     { return []string{d.From, d.To, d.Call} }
 
 var callTypes = []Type{
 	typeOf[CallInitiated](1),

@@ -84,47 +84,21 @@ type DebtForgiven struct {
 	Available int64  `json:"available"`
 }
 
-// Type names it on the wire.
 func (CreditsDeducted) Type() string { return "credits.deducted" }
-
-// Type names it on the wire.
 func (CreditsReserved) Type() string { return "credits.reserved" }
+func (HoldCaptured) Type() string    { return "hold.captured" }
+func (HoldReleased) Type() string    { return "hold.released" }
+func (SpendUndone) Type() string     { return "spend.undone" }
+func (LotExpired) Type() string      { return "lot.expired" }
+func (DebtForgiven) Type() string    { return "debt.forgiven" }
 
-// Type names it on the wire.
-func (HoldCaptured) Type() string { return "hold.captured" }
-
-// Type names it on the wire.
-func (HoldReleased) Type() string { return "hold.released" }
-
-// Type names it on the wire.
-func (SpendUndone) Type() string { return "spend.undone" }
-
-// Type names it on the wire.
-func (LotExpired) Type() string { return "lot.expired" }
-
-// Type names it on the wire.
-func (DebtForgiven) Type() string { return "debt.forgiven" }
-
-// Subjects are those whom it is about.
 func (d CreditsDeducted) Subjects() []string { return []string{d.User} }
-
-// Subjects are those whom it is about.
 func (d CreditsReserved) Subjects() []string { return []string{d.User} }
-
-// Subjects are those whom it is about.
-func (d HoldCaptured) Subjects() []string { return []string{d.User} }
-
-// Subjects are those whom it is about.
-func (d HoldReleased) Subjects() []string { return []string{d.User} }
-
-// Subjects are those whom it is about.
-func (d SpendUndone) Subjects() []string { return []string{d.User} }
-
-// Subjects are those whom it is about.
-func (d LotExpired) Subjects() []string { return []string{d.User} }
-
-// Subjects are those whom it is about.
-func (d DebtForgiven) Subjects() []string { return []string{d.User} }
+func (d HoldCaptured) Subjects() []string    { return []string{d.User} }
+func (d HoldReleased) Subjects() []string    { return []string{d.User} }
+func (d SpendUndone) Subjects() []string     { return []string{d.User} }
+func (d LotExpired) Subjects() []string      { return []string{d.User} }
+func (d DebtForgiven) Subjects() []string    { return []string{d.User} }
 
 var creditTypes = []Type{
 	typeOf[CreditsDeducted](1),

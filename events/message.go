@@ -34,29 +34,15 @@ type MessageDeleted struct {
 	Unread       bool   `json:"unread,omitempty"` // it had not been read yet
 }
 
-// Type names it on the wire.
-func (MessageSent) Type() string { return "message.sent" }
-
-// Type names it on the wire.
+func (MessageSent) Type() string      { return "message.sent" }
 func (MessageDelivered) Type() string { return "message.delivered" }
+func (MessagesRead) Type() string     { return "messages.read" }
+func (MessageDeleted) Type() string   { return "message.deleted" }
 
-// Type names it on the wire.
-func (MessagesRead) Type() string { return "messages.read" }
-
-// Type names it on the wire.
-func (MessageDeleted) Type() string { return "message.deleted" }
-
-// Subjects are those whom it is about.
-func (d MessageSent) Subjects() []string { return []string{d.From, d.To} }
-
-// Subjects are those whom it is about.
+func (d MessageSent) Subjects() []string      { return []string{d.From, d.To} }
 func (d MessageDelivered) Subjects() []string { return []string{d.To, d.From} }
-
-// Subjects are those whom it is about.
-func (d MessagesRead) Subjects() []string { return []string{d.Reader} }
-
-// Subjects are those whom it is about.
-func (d MessageDeleted) Subjects() []string { return []string{d.By, d.To} }
+func (d MessagesRead) Subjects() []string     { return []string{d.Reader} }
+func (d MessageDeleted) Subjects() []string   { return []string{d.By, d.To} }
 
 var messageTypes = []Type{
 	typeOf[MessageSent](1),

@@ -96,41 +96,19 @@ type StripeEventNoted struct {
 	Why         string `json:"why"`    // why it changes nothing
 }
 
-// Type names it on the wire.
-func (PaymentIntended) Type() string { return "payment.intended" }
-
-// Type names it on the wire.
-func (PaymentGranted) Type() string { return "payment.granted" }
-
-// Type names it on the wire.
-func (PaymentMismatched) Type() string { return "payment.mismatched" }
-
-// Type names it on the wire.
-func (PaymentCanceled) Type() string { return "payment.canceled" }
-
-// Type names it on the wire.
+func (PaymentIntended) Type() string     { return "payment.intended" }
+func (PaymentGranted) Type() string      { return "payment.granted" }
+func (PaymentMismatched) Type() string   { return "payment.mismatched" }
+func (PaymentCanceled) Type() string     { return "payment.canceled" }
 func (PaymentFactsLearned) Type() string { return "payment.facts_learned" }
+func (StripeEventNoted) Type() string    { return "stripe.event_noted" }
 
-// Type names it on the wire.
-func (StripeEventNoted) Type() string { return "stripe.event_noted" }
-
-// Subjects are those whom it is about.
-func (d PaymentIntended) Subjects() []string { return []string{d.User, d.Intent} }
-
-// Subjects are those whom it is about.
-func (d PaymentGranted) Subjects() []string { return []string{d.User, d.Intent} }
-
-// Subjects are those whom it is about.
-func (d PaymentMismatched) Subjects() []string { return []string{d.User, d.Intent} }
-
-// Subjects are those whom it is about.
-func (d PaymentCanceled) Subjects() []string { return []string{d.User, d.Intent} }
-
-// Subjects are those whom it is about.
+func (d PaymentIntended) Subjects() []string     { return []string{d.User, d.Intent} }
+func (d PaymentGranted) Subjects() []string      { return []string{d.User, d.Intent} }
+func (d PaymentMismatched) Subjects() []string   { return []string{d.User, d.Intent} }
+func (d PaymentCanceled) Subjects() []string     { return []string{d.User, d.Intent} }
 func (d PaymentFactsLearned) Subjects() []string { return []string{d.User, d.Intent} }
-
-// Subjects are those whom it is about.
-func (d StripeEventNoted) Subjects() []string { return []string{d.Object} }
+func (d StripeEventNoted) Subjects() []string    { return []string{d.Object} }
 
 var paymentTypes = []Type{
 	typeOf[PaymentIntended](1),

@@ -23,16 +23,10 @@ type Package struct {
 	Prices  map[Asset]int64 `json:"prices"` // in minor units, by currency
 }
 
-// Type names it on the wire.
-func (PricesSet) Type() string { return "prices.set" }
-
-// Type names it on the wire.
+func (PricesSet) Type() string   { return "prices.set" }
 func (PackagesSet) Type() string { return "packages.set" }
 
-// Subjects are those whom it is about.
-func (PricesSet) Subjects() []string { return nil }
-
-// Subjects are those whom it is about.
+func (PricesSet) Subjects() []string   { return nil }
 func (PackagesSet) Subjects() []string { return nil }
 
 var priceTypes = []Type{

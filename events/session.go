@@ -34,23 +34,13 @@ const (
 	EndedByReuse  = "refresh_token_reused" // a spent token came back: somebody has stolen one
 )
 
-// Type names it on the wire.
-func (SessionStarted) Type() string { return "session.started" }
-
-// Type names it on the wire.
+func (SessionStarted) Type() string   { return "session.started" }
 func (SessionRefreshed) Type() string { return "session.refreshed" }
+func (SessionEnded) Type() string     { return "session.ended" }
 
-// Type names it on the wire.
-func (SessionEnded) Type() string { return "session.ended" }
-
-// Subjects are those whom it is about.
-func (d SessionStarted) Subjects() []string { return []string{d.User} }
-
-// Subjects are those whom it is about.
+func (d SessionStarted) Subjects() []string   { return []string{d.User} }
 func (d SessionRefreshed) Subjects() []string { return []string{d.User} }
-
-// Subjects are those whom it is about.
-func (d SessionEnded) Subjects() []string { return []string{d.User} }
+func (d SessionEnded) Subjects() []string     { return []string{d.User} }
 
 var sessionTypes = []Type{
 	typeOf[SessionStarted](1),

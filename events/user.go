@@ -32,23 +32,13 @@ type UserErased struct {
 	Reason string `json:"reason"`
 }
 
-// Type names it on the wire.
 func (UserSignedUp) Type() string { return "user.signed_up" }
-
-// Type names it on the wire.
 func (StaffCreated) Type() string { return "staff.created" }
+func (UserErased) Type() string   { return "user.erased" }
 
-// Type names it on the wire.
-func (UserErased) Type() string { return "user.erased" }
-
-// Subjects are those whom it is about.
 func (d UserSignedUp) Subjects() []string { return []string{d.User} }
-
-// Subjects are those whom it is about.
 func (d StaffCreated) Subjects() []string { return []string{d.User} }
-
-// Subjects are those whom it is about.
-func (d UserErased) Subjects() []string { return []string{d.User} }
+func (d UserErased) Subjects() []string   { return []string{d.User} }
 
 var userTypes = []Type{
 	typeOf[UserSignedUp](1),
