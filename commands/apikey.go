@@ -20,7 +20,6 @@ type CreateAPIKey struct {
 	Scopes []string `json:"scopes"`
 }
 
-// Validate says which field is not as it must be.
 func (in CreateAPIKey) Validate() error {
 	return validation.ValidateStruct(&in,
 		validation.Field(&in.Name, validation.Required, validation.RuneLength(1, ledger.APIKeyNameMax)),
@@ -56,7 +55,6 @@ type RevokeAPIKey struct {
 	Key string `json:"key"`
 }
 
-// Validate says which field is not as it must be.
 func (in RevokeAPIKey) Validate() error {
 	return validation.ValidateStruct(&in, validation.Field(&in.Key, validation.Required, validation.Length(1, 256)))
 }

@@ -63,7 +63,6 @@ type LogIn struct {
 	TOTP     string `json:"totp,omitempty"` // of accounts with a second factor
 }
 
-// Validate says which field is not as it must be.
 func (in LogIn) Validate() error {
 	return validation.ValidateStruct(&in,
 		validation.Field(&in.Email, validation.Required, validation.Length(1, 254)),
@@ -132,7 +131,6 @@ type Refresh struct {
 	RefreshToken string `json:"refresh_token"`
 }
 
-// Validate says which field is not as it must be.
 func (in Refresh) Validate() error {
 	return validation.ValidateStruct(&in,
 		validation.Field(&in.RefreshToken, validation.Required, validation.Length(1, 256)))

@@ -22,7 +22,6 @@ type InitiateCall struct {
 	Kind events.CallKind `json:"kind"`
 }
 
-// Validate says which field is not as it must be.
 func (in InitiateCall) Validate() error {
 	return validation.ValidateStruct(&in,
 		validation.Field(&in.To, validation.Required, validation.Length(1, idMax)),
@@ -35,7 +34,6 @@ type CallID struct {
 	CallID string `json:"call_id"`
 }
 
-// Validate says which field is not as it must be.
 func (in CallID) Validate() error {
 	return validation.ValidateStruct(&in,
 		validation.Field(&in.CallID, validation.Required, validation.Length(1, idMax)))

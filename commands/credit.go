@@ -16,7 +16,6 @@ type Deduct struct {
 	Reason  string `json:"reason"`
 }
 
-// Validate says which field is not as it must be.
 func (in Deduct) Validate() error {
 	return broken(
 		judged{"user_id", validation.Validate(in.UserID, deductUserRules...)},

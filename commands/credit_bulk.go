@@ -55,7 +55,6 @@ func (in DeductMany) Validate() error {
 	return validation.Errors{"items": again}
 }
 
-// Validate says which field is not as it must be.
 func (in DeductItem) Validate() error {
 	return broken(
 		judged{"idempotency_key", validation.Validate(in.IdempotencyKey, deductKeyRules...)},

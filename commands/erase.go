@@ -14,7 +14,6 @@ type Erase struct {
 	Reason string `json:"reason"`
 }
 
-// Validate says which field is not as it must be.
 func (in Erase) Validate() error {
 	return validation.ValidateStruct(&in,
 		validation.Field(&in.UserID, validation.Required, validation.Length(1, idMax)),

@@ -16,7 +16,6 @@ type SendMessage struct {
 	Body string `json:"body"`
 }
 
-// Validate says which field is not as it must be.
 func (in SendMessage) Validate() error {
 	return validation.ValidateStruct(&in,
 		validation.Field(&in.To, validation.Required, validation.Length(1, idMax)),
@@ -84,7 +83,6 @@ type MarkRead struct {
 	MessageIDs []string `json:"message_ids"`
 }
 
-// Validate says which field is not as it must be.
 func (in MarkRead) Validate() error {
 	return validation.ValidateStruct(&in,
 		validation.Field(&in.MessageIDs, validation.Required, validation.Length(1, ledger.ReadMax),

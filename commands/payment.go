@@ -30,7 +30,6 @@ type Purchase struct {
 	Currency events.Asset `json:"currency,omitempty"` // INR if not given
 }
 
-// Validate says which field is not as it must be.
 func (in Purchase) Validate() error {
 	currencies := make([]any, len(events.Currencies))
 	for i, c := range events.Currencies {
@@ -163,7 +162,6 @@ type Simulate struct {
 	IntentID string `json:"intent_id"`
 }
 
-// Validate says which field is not as it must be.
 func (in Simulate) Validate() error {
 	return validation.ValidateStruct(&in,
 		validation.Field(&in.IntentID, validation.Required, validation.Length(1, 255)))

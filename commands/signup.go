@@ -19,7 +19,6 @@ type SignUp struct {
 	Phone     string `json:"phone,omitempty"`
 }
 
-// Validate says which field is not as it must be.
 func (in SignUp) Validate() error {
 	return validation.ValidateStruct(&in,
 		validation.Field(&in.Email, emailRules...),

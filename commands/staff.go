@@ -16,7 +16,6 @@ type CreateStaff struct {
 	Role     string `json:"role"`
 }
 
-// Validate says which field is not as it must be.
 func (in CreateStaff) Validate() error {
 	return validation.ValidateStruct(&in,
 		validation.Field(&in.Email, emailRules...),

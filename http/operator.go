@@ -57,7 +57,6 @@ type Advance struct {
 // advanceMax bounds one move of the test clock: a leap year and a day.
 const advanceMax = 367 * 24 * time.Hour
 
-// Validate says which field is not as it must be.
 func (in Advance) Validate() error {
 	return validation.ValidateStruct(&in, validation.Field(&in.Seconds, validation.Required,
 		validation.Min(int64(1)), validation.Max(int64(advanceMax/time.Second))))

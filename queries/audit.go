@@ -25,7 +25,6 @@ type AuditFilter struct {
 	Until   string `query:"until"`   // before this time
 }
 
-// Validate says which parameter is not as it must be.
 func (f AuditFilter) Validate() error {
 	if err := f.Page.Validate(); err != nil {
 		return err
@@ -162,7 +161,6 @@ type JournalFilter struct {
 	Until   string `query:"until"`   // effective before this time
 }
 
-// Validate says which parameter is not as it must be.
 func (f JournalFilter) Validate() error {
 	return AuditFilter{Page: f.Page, Account: f.Account, From: f.From, Until: f.Until}.Validate()
 }

@@ -28,7 +28,6 @@ const (
 	pageMax     = 100
 )
 
-// Validate says which parameter is not as it must be.
 func (p Page) Validate() error {
 	return validation.ValidateStruct(&p,
 		validation.Field(&p.Limit, validation.NilOrNotEmpty.Error("must be no less than 1"),

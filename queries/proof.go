@@ -91,7 +91,6 @@ type AuditPosition struct {
 
 var oneOrMore = validation.Required.Error("must be 1 or more")
 
-// Validate says which parameter is not as it must be.
 func (in AuditPosition) Validate() error {
 	return validation.ValidateStruct(&in, validation.Field(&in.Position, oneOrMore))
 }
@@ -120,7 +119,6 @@ type ProofOf struct {
 	Size     *uint64 `query:"size" nullable:"false" minimum:"1"` // of the log; the last checkpoint's if not given
 }
 
-// Validate says which parameter is not as it must be.
 func (in ProofOf) Validate() error {
 	return validation.ValidateStruct(&in,
 		validation.Field(&in.Position, oneOrMore),
@@ -230,7 +228,6 @@ type Sizes struct {
 	To   uint64 `query:"to" required:"true" minimum:"1"`   // events of the later one
 }
 
-// Validate says which parameter is not as it must be.
 func (in Sizes) Validate() error {
 	return validation.ValidateStruct(&in,
 		validation.Field(&in.From, oneOrMore,

@@ -64,7 +64,6 @@ type TileOf struct {
 	Index string `param:"index"` // x001/x234/067, or x001/x234/067.p/5 for the first 5 of its hashes
 }
 
-// Validate says which parameter is not as it must be.
 func (in TileOf) Validate() error {
 	return validation.ValidateStruct(&in,
 		validation.Field(&in.Level, validation.Min(0), validation.Max(merkle.TileLevels-1)),
@@ -76,7 +75,6 @@ type EntriesOf struct {
 	Index string `param:"index"` // x001/x234/067, or x001/x234/067.p/5 for the first 5 of its events
 }
 
-// Validate says which parameter is not as it must be.
 func (in EntriesOf) Validate() error {
 	return validation.ValidateStruct(&in, validation.Field(&in.Index, tilePath))
 }
