@@ -124,7 +124,8 @@ func (w *Writer) survey(ctx context.Context) {
 	}()
 }
 
-// surveyPart of the time goes into reading keys from the store; the rest is for others.
+// One part of the time in surveyPart goes into reading keys from the store; the rest is for
+// others.
 const surveyPart = 2
 
 // fill adds the keys that are stored, which may take a minute for ten million. It is

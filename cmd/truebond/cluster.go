@@ -38,10 +38,10 @@ type membership struct {
 }
 
 const (
-	leaderMax   = 4 * time.Second  // that a command waits for somebody to lead; a lease lapses in less
-	leaderAway  = 10 * time.Second // that a server is ready without anybody who leads
-	lookForHold = 50 * time.Millisecond
-	clocksApart = 10 * time.Second // that a follower is ready; at 30 s nothing that it passes on is believed
+	leaderMax   = 4 * time.Second       // how long a command waits for somebody to lead; a lease lapses in less
+	leaderAway  = 10 * time.Second      // how long a server that sees nobody lead is still ready
+	lookForHold = 50 * time.Millisecond // between two looks at who holds the lease
+	clocksApart = 10 * time.Second      // how far a ready follower's may be off; at 30 s it is not believed
 )
 
 // lacks are the settings that a cluster's members must have and this server has not.

@@ -11,8 +11,8 @@ const (
 	standstillMax  = 30 * time.Second // a batch takes a second; dropping a large table some
 )
 
-// A standstill is noticed by who looks at views now and then. Whatever holds a projector up for
-// good, somebody is to be told.
+// A standstill looks at the views now and then, and tells when they stay where they are:
+// whatever holds a projector up for good, somebody is to know.
 type standstill struct {
 	position func() uint64 // of the views
 	last     func() uint64 // of the log

@@ -16,8 +16,8 @@ const (
 	// positionTTL is how long a caller's last position is remembered: far longer than views
 	// are ever behind. (Commands are refused while they are 100,000 events behind.)
 	positionTTL = 10 * time.Minute
-	// positionsMark stands as long as Redis has forgotten nothing, and vouchingMark as long
-	// as it has not while somebody makes sure of that.
+	// positionsMark is there as long as Redis has forgotten nothing since somebody vouched
+	// for it, and vouchingMark as long as it has forgotten nothing since somebody began to.
 	positionsMark = "position!"
 	vouchingMark  = "position?"
 

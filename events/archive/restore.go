@@ -55,9 +55,10 @@ type Restorer struct {
 	Told func(done uint64)
 }
 
-// Restore puts the archive's events into a log that has none, or Has, and behind them those of a damaged
-// log that Inspect has found good, if any. The archive is read to its end in any case, to
-// compare it with the checkpoints. After an error the new log is of no use.
+// Restore puts the archive's events into a new log, which may have the first of them
+// already (see Has), and behind them those of a damaged log that Inspect has found good, if
+// any. The archive is read to its end in any case, to compare it with the checkpoints.
+// After an error the new log is of no use.
 func (r *Restorer) Restore(ctx context.Context, to NewLog, until Until, found Damage) (Restored, error) {
 	w := restoring{Restorer: r, to: to, until: until}
 	if last, err := to.Last(ctx); err != nil || last != r.Has {
