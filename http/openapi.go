@@ -46,7 +46,7 @@ type fieldFault struct {
 	Detail  string `json:"detail" required:"true"`
 }
 
-// describe writes the OpenAPI document of all routes that are not private.
+// describe writes the OpenAPI document of all routes.
 func describe(cfg Config) ([]byte, error) {
 	d := describer{r: openapi31.NewReflector(), named: map[string]reflect.Type{}}
 	d.r.DefaultOptions = append(d.r.DefaultOptions, jsonschema.InterceptDefName(d.name),
@@ -63,10 +63,9 @@ func describe(cfg Config) ([]byte, error) {
 	}
 	d.addSchemes()
 	for i := range cfg.Routes {
-		if r := &cfg.Routes[i]; !r.private {
-			if err := d.add(r); err != nil {
-				return nil, fmt.Errorf("describe %s: %w", r.key(), err)
-			}
+		r := &cfg.Routes[i]
+		if err := d.add(r); err != nil {
+			return nil, fmt.Errorf("describe %s: %w", r.key(), err)
 		}
 	}
 	return json.MarshalIndent(d.r.Spec, "", "  ")

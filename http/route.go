@@ -37,7 +37,6 @@ type Route struct {
 	once        bool
 	keyless     bool
 	created     bool
-	private     bool
 	raw         bool
 	contentType string // of an answer that is sent as it is; empty: JSON
 	bodyMax     int64
@@ -116,9 +115,6 @@ func keyless(r *Route) { r.keyless = true }
 
 // created answers 201 in place of 200.
 func created(r *Route) { r.created = true }
-
-// private keeps a route out of the OpenAPI document.
-func private(r *Route) { r.private = true }
 
 // plain sends the answer, which is a Raw, as it is and not as JSON.
 func plain(contentType string) option {
