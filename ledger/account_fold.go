@@ -74,7 +74,7 @@ func (a Account) spent(moves []events.Move) Account {
 	copied := false
 	for i := range moves {
 		lot, held, ok := a.lotOf(moves[i].From)
-		_, use, spends := spentOn(moves[i].To)
+		use, spends := spentOn(moves[i].To)
 		if !ok || held || !spends {
 			continue
 		}
@@ -125,12 +125,12 @@ func (a Account) lotOf(account events.Account) (lot string, held, ok bool) {
 	return lot, held, true
 }
 
-// spentOn reads the path of an account of spent credits.
-func spentOn(account events.Account) (kind events.Kind, use string, ok bool) {
+// spentOn is what an account of spent credits is for.
+func spentOn(account events.Account) (use string, ok bool) {
 	rest, ok := strings.CutPrefix(string(account), "spent/")
 	if !ok {
-		return "", "", false
+		return "", false
 	}
-	name, use, ok := strings.Cut(rest, "/")
-	return events.Kind(name), use, ok
+	_, use, ok = strings.Cut(rest, "/")
+	return use, ok
 }

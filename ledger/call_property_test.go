@@ -97,7 +97,7 @@ func checkCalls(t *rapid.T, s *scene, calls int, finals map[string]Call) {
 	for _, e := range s.log {
 		if id, _, _ := callOf(e.Data); id != "" {
 			for _, m := range e.Moves {
-				if _, use, ok := spentOn(m.To); ok && use == UseCalls {
+				if use, ok := spentOn(m.To); ok && use == UseCalls {
 					spent[id] += m.Amount
 				}
 			}

@@ -136,7 +136,7 @@ func UndoSpend(spent events.Event, reason string) Decision {
 // spender is whose credits an event has spent; nobody if it spent none.
 func spender(e events.Event) string {
 	for _, m := range e.Moves {
-		if _, _, spends := spentOn(m.To); spends {
+		if _, spends := spentOn(m.To); spends {
 			return m.From.User()
 		}
 	}

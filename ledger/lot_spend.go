@@ -88,7 +88,7 @@ func (a Account) Undo(spent events.Event, now time.Time) (Effect, int64, error) 
 	var credits int64
 	for _, m := range spent.Moves {
 		lot, _, ok := a.lotOf(m.From)
-		_, use, spends := spentOn(m.To)
+		use, spends := spentOn(m.To)
 		if !ok || !spends || a.lot(lot) == nil {
 			continue
 		}

@@ -120,7 +120,7 @@ func (in *inspection) read(ctx context.Context, after uint64, count int) (bodies
 // lookBeyond looks how much of what the archive lacks can be kept.
 func (in *inspection) lookBeyond(ctx context.Context) error {
 	end := in.Archive.Last()
-	proved, broken := end, error(nil) // up to where a checkpoint vouches for the log; what contradicts it
+	proved := end // up to where a checkpoint vouches for the log
 	row := func(after uint64, count int) error {
 		bodies, errs := in.read(ctx, after, count)
 		for i, body := range bodies {
@@ -145,7 +145,7 @@ func (in *inspection) lookBeyond(ctx context.Context) error {
 		}
 		return nil
 	}
-	broken = inRows(end, max(end, in.last), row)
+	broken := inRows(end, max(end, in.last), row) // by what cannot be kept, if anything
 	if err := ctx.Err(); err != nil {
 		return err
 	}
