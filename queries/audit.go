@@ -61,7 +61,7 @@ type AuditLine struct {
 func (s *Service) Audit(ctx context.Context, in AuditFilter) (List[AuditLine], error) {
 	shown := listing[projections.AuditEntry, AuditLine]{
 		view: projections.Audit.Name, query: projections.Query{Desc: true},
-		after: byID[projections.AuditEntry], show: auditLine,
+		after: byID[projections.AuditEntry], show: singly(auditLine),
 	}
 	// The index that tells most is used; the other filters are applied to what it finds.
 	var others []func(projections.AuditEntry) bool
@@ -184,7 +184,7 @@ func (s *Service) Journal(ctx context.Context, in JournalFilter) (List[JournalEn
 	}
 	shown := listing[projections.AuditEntry, JournalEntry]{
 		view: projections.Audit.Name, query: projections.Query{Index: projections.AuditByBooked, Range: booked},
-		after: byBooked, show: journalEntry,
+		after: byBooked, show: singly(journalEntry),
 	}
 	if in.Account != "" {
 		shown.query = projections.Query{Index: projections.AuditByAccount, Equal: []any{in.Account}}

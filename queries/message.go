@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"truebond/events"
 	"truebond/ledger"
 	"truebond/projections"
 )
@@ -35,21 +36,29 @@ func (s *Service) Conversation(ctx context.Context, in WithPartner) (List[Messag
 			Index: projections.MessagesByConversation, Equal: []any{ledger.ConversationID(me(ctx), in.PartnerID)}, Desc: true,
 		},
 		after: func(f projections.Found[ledger.Message]) []any { return []any{int64(f.Doc.Position)} },
-		show:  func(m ledger.Message) (Message, error) { return s.message(ctx, m) },
+		show:  func(found []ledger.Message) ([]Message, error) { return s.messages(ctx, found) },
 	}.page(ctx, s.Views, in.Page)
 }
 
-func (s *Service) message(ctx context.Context, m ledger.Message) (Message, error) {
-	shown := Message{
-		ID: m.ID, ConversationID: m.Conversation, From: m.From, To: m.To, SentAt: m.SentAt,
-		DeliveredAt: unlessZero(m.DeliveredAt), ReadAt: unlessZero(m.ReadAt), Deleted: m.Deleted,
+func (s *Service) messages(ctx context.Context, found []ledger.Message) ([]Message, error) {
+	bodies := make([]events.Sealed, len(found))
+	for i, m := range found {
+		if !m.Deleted {
+			bodies[i] = m.Body
+		}
 	}
-	if m.Deleted {
-		return shown, nil
+	texts, err := s.Vault.Texts(ctx, bodies)
+	if err != nil {
+		return nil, err
 	}
-	var err error
-	shown.Body, err = s.Vault.Text(ctx, m.Body)
-	return shown, err
+	shown := make([]Message, len(found))
+	for i, m := range found {
+		shown[i] = Message{
+			ID: m.ID, ConversationID: m.Conversation, From: m.From, To: m.To, Body: texts[i], SentAt: m.SentAt,
+			DeliveredAt: unlessZero(m.DeliveredAt), ReadAt: unlessZero(m.ReadAt), Deleted: m.Deleted,
+		}
+	}
+	return shown, nil
 }
 
 // ConversationSummary is what the caller has going on with somebody.
@@ -75,16 +84,28 @@ func (s *Service) Conversations(ctx context.Context, in Page) (List[Conversation
 		after: func(f projections.Found[projections.Conversation]) []any {
 			return []any{int64(f.Doc.LastPosition)}
 		},
-		show: func(c projections.Conversation) (shown ConversationSummary, err error) {
-			shown.ConversationID, shown.PartnerID, shown.Unread = c.Conversation, c.Partner, c.Unread
-			last := &shown.LastMessage
-			last.ID, last.From, last.SentAt = c.LastMessage, c.LastFrom, projections.FromMillis(c.LastAt)
-			if c.LastBody.Box != nil {
-				last.Body, err = s.Vault.Text(ctx, c.LastBody)
-			}
-			return shown, err
+		show: func(found []projections.Conversation) ([]ConversationSummary, error) {
+			return s.summaries(ctx, found)
 		},
 	}.page(ctx, s.Views, in)
+}
+
+func (s *Service) summaries(ctx context.Context, found []projections.Conversation) ([]ConversationSummary, error) {
+	bodies := make([]events.Sealed, len(found))
+	for i, c := range found {
+		bodies[i] = c.LastBody
+	}
+	texts, err := s.Vault.Texts(ctx, bodies)
+	if err != nil {
+		return nil, err
+	}
+	shown := make([]ConversationSummary, len(found))
+	for i, c := range found {
+		shown[i].ConversationID, shown[i].PartnerID, shown[i].Unread = c.Conversation, c.Partner, c.Unread
+		last := &shown[i].LastMessage
+		last.ID, last.From, last.Body, last.SentAt = c.LastMessage, c.LastFrom, texts[i], projections.FromMillis(c.LastAt)
+	}
+	return shown, nil
 }
 
 // UnreadCount is how many messages the caller has not read yet.

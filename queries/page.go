@@ -61,7 +61,7 @@ type listing[D, T any] struct {
 	after func(projections.Found[D]) []any // a document's values of the index's fields that Equal does not fix
 	fits  func(D) bool                     // nil: all do
 	with  []string                         // the filters in fits, to bind cursors to
-	show  func(D) (T, error)
+	show  func([]D) ([]T, error)           // a page of them; see singly
 }
 
 // scanMax is how many documents one request looks through for those that fit.
@@ -82,35 +82,58 @@ func (l listing[D, T]) page(ctx context.Context, r *projections.Reader, page Pag
 	if page.Limit != nil {
 		limit = *page.Limit
 	}
+	docs, more, err := l.find(ctx, r, &q, limit)
+	if errors.Is(err, projections.ErrBadQuery) && page.Cursor != "" {
+		return List[T]{}, ErrCursor // somebody has made it up
+	}
+	if err != nil {
+		return List[T]{}, err
+	}
+	answer := List[T]{HasMore: more}
+	if more {
+		answer.NextCursor = sealCursor(cursor{*q.After, bound})
+	}
+	answer.Data, err = l.show(docs)
+	return answer, err
+}
+
+// find finds up to limit documents that fit, and tells whether there may be more. The query is left
+// behind the last document that was looked at.
+func (l listing[D, T]) find(ctx context.Context, r *projections.Reader, q *projections.Query, limit int,
+) (docs []D, more bool, err error) {
 	q.Limit = limit + 1 // one more than is shown tells whether there are more
-	answer := List[T]{Data: []T{}}
 	for scanned := 0; ; {
-		found, err := projections.FindAs[D](ctx, r, l.view, q)
-		if errors.Is(err, projections.ErrBadQuery) && page.Cursor != "" {
-			return List[T]{}, ErrCursor // somebody has made it up
-		}
+		found, err := projections.FindAs[D](ctx, r, l.view, *q)
 		if err != nil {
-			return List[T]{}, err
+			return nil, false, err
 		}
 		for _, f := range found {
 			fits := l.fits == nil || l.fits(f.Doc)
-			if scanned++; (fits && len(answer.Data) == limit) || scanned > scanMax {
-				answer.HasMore, answer.NextCursor = true, sealCursor(cursor{*q.After, bound})
-				return answer, nil
+			if scanned++; (fits && len(docs) == limit) || scanned > scanMax {
+				return docs, true, nil
 			}
 			q.After = &projections.Cursor{Values: l.after(f), ID: f.ID}
-			if !fits {
-				continue
+			if fits {
+				docs = append(docs, f.Doc)
 			}
-			shown, err := l.show(f.Doc)
-			if err != nil {
-				return List[T]{}, err
-			}
-			answer.Data = append(answer.Data, shown)
 		}
 		if len(found) < q.Limit {
-			return answer, nil
+			return docs, false, nil
 		}
+	}
+}
+
+// singly shows a page of documents one by one.
+func singly[D, T any](show func(D) (T, error)) func([]D) ([]T, error) {
+	return func(docs []D) ([]T, error) {
+		shown := make([]T, len(docs))
+		for i, doc := range docs {
+			var err error
+			if shown[i], err = show(doc); err != nil {
+				return nil, err
+			}
+		}
+		return shown, nil
 	}
 }
 

@@ -35,6 +35,8 @@ func NewService(p Parts) *Service {
 type Vault interface {
 	// Text is the text, or "erased" if its owner's data was erased.
 	Text(ctx context.Context, s events.Sealed) (string, error)
+	// Texts is Text for many, in their order, with one look. What is not sealed is empty.
+	Texts(ctx context.Context, sealed []events.Sealed) ([]string, error)
 	Hash(purpose, text string) string
 }
 

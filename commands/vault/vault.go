@@ -160,12 +160,12 @@ func (v *Vault) Text(ctx context.Context, s events.Sealed) (string, error) {
 	return text, err
 }
 
-// Texts is Text for many, in their order, with one look into the store.
+// Texts is Text for many, in their order, with one look into the store. What is not sealed is empty.
 func (v *Vault) Texts(ctx context.Context, sealed []events.Sealed) ([]string, error) {
 	keys := map[string]cipher.AEAD{}
 	var missing []string
 	for _, s := range sealed {
-		if _, known := keys[s.Owner]; known {
+		if _, known := keys[s.Owner]; known || len(s.Box) == 0 {
 			continue
 		}
 		key, cached := v.cache.get(s.Owner)
@@ -185,6 +185,9 @@ func (v *Vault) Texts(ctx context.Context, sealed []events.Sealed) ([]string, er
 	}
 	texts := make([]string, len(sealed))
 	for i, s := range sealed {
+		if len(s.Box) == 0 {
+			continue
+		}
 		text, err := open(keys[s.Owner], s)
 		if errors.Is(err, ErrErased) {
 			text, err = Erased, nil
