@@ -69,6 +69,9 @@ func (o operator) Archive(ctx context.Context) (http.Archived, error) {
 		return http.Archived{}, err
 	}
 	if err := a.round(ctx); err != nil {
+		if ctx.Err() != nil { // it takes its time, and goes on by itself
+			return http.Archived{}, err
+		}
 		a.failed(ctx, err)
 		return http.Archived{}, ledger.Refuse("archive_failing", "The archive cannot be written: %v.", err)
 	}
