@@ -52,18 +52,26 @@ func (r *restore) repair(ctx context.Context) (err error) {
 		fmt.Fprintf(r.out, "%s.\n", counted(kept,
 			"event is in the log alone, and sound: it is kept", "events are in the log alone, and sound: they are kept"))
 	}
+	if err := refuseNewer(found); err != nil {
+		return err
+	}
 	if err := r.tellLoss(found); err != nil {
 		return err
 	}
 	return r.intoFolder(ctx, archive.Until{}, found)
 }
 
-// tellLoss tells what cannot be kept, and refuses to go on unless the operator accepts that. What a newer
-// program has written is no loss to accept: that program keeps it.
-func (r *restore) tellLoss(found archive.Damage) error {
-	if errors.Is(found.Cause, events.ErrNewer) {
-		return fmt.Errorf("%w: restore with that program. Nothing was changed", found.Cause)
+// refuseNewer refuses to go on with a log in which a newer program has written. That is no loss to accept:
+// the newer one keeps it.
+func refuseNewer(found archive.Damage) error {
+	if !errors.Is(found.Cause, events.ErrNewer) {
+		return nil
 	}
+	return fmt.Errorf("%w: restore with that program. Nothing was changed", found.Cause)
+}
+
+// tellLoss tells what cannot be kept, and refuses to go on unless the operator accepts that.
+func (r *restore) tellLoss(found archive.Damage) error {
 	if found.Lost == 0 {
 		return nil
 	}

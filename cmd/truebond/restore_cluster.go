@@ -118,6 +118,8 @@ func (r *restore) inspectCluster(ctx context.Context, log *jetstream.Log) (found
 			eventsIn(found.Last), err)
 	case err == nil && found.First > 0 && found.First <= found.Last:
 		return found, fmt.Errorf("event %d of the cluster's log is not the archive's: %w; %s", found.First, found.Why, way)
+	case err == nil && refuseNewer(found) != nil:
+		return found, refuseNewer(found)
 	case err == nil && found.Last > r.restorer.Archive.Last() && found.Lost > 0:
 		return found, fmt.Errorf("the cluster's log has all of the archive, and yet lacks events: %w", found.Cause)
 	}

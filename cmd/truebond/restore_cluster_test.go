@@ -157,6 +157,12 @@ func (r *ruin) besideNothingElse(t *testing.T) {
 	onLog(t, clusterAt(second), func(log *jetstream.Log) { appendBodies(t, log, changed, 0) })
 	r.restore(second, r.archive).ends(t, exitFailed, "event 4 of the cluster's log is not the archive's")
 	same(t, bodies(t, clusterAt(second)), changed, len(changed))
+	third, _ := natstest.Cluster(t)
+	onLog(t, clusterAt(third), func(log *jetstream.Log) {
+		appendBodies(t, log, r.log, 0)
+		appendNewer(t, log, uint64(len(r.log)))
+	})
+	r.restore(third, r.archive, "--accept-loss").ends(t, exitFailed, "restore with that program")
 }
 
 // appendBodies puts events into a log as they are.

@@ -130,17 +130,7 @@ func aLossIsToldOfFirst(t *testing.T, k *keeper, before [][]byte, archived int) 
 // An operator who has gone back to an older program is not to take for damage what that cannot read.
 func whatANewerProgramWroteIsKept(t *testing.T, k *keeper, before [][]byte, _ int) {
 	last := len(before)
-	onLog(t, embeddedIn(k.data), func(log *jetstream.Log) {
-		r, err := log.Read(t.Context(), uint64(last))
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Position, r.Key = uint64(last)+1, "of a newer program"
-		r.Body = bytes.Replace(r.Body, []byte(`"type":"`), []byte(`"type":"newer.`), 1)
-		if err := log.Append(t.Context(), uint64(last), []events.Record{r}); err != nil {
-			t.Fatal(err)
-		}
-	})
+	onLog(t, embeddedIn(k.data), func(log *jetstream.Log) { appendNewer(t, log, uint64(last)) })
 	const why = "a newer program has written it"
 	_, err := startServer(t.Context(), options{data: k.data, listen: "127.0.0.1:0"})
 	if err == nil || !strings.Contains(err.Error(), why) {
@@ -149,6 +139,20 @@ func whatANewerProgramWroteIsKept(t *testing.T, k *keeper, before [][]byte, _ in
 	k.restore(k.data, "--accept-loss").ends(t, exitFailed, why)
 	if after := bodies(t, embeddedIn(k.data)); len(after) != last+1 {
 		t.Errorf("the log has %d events, and had %d", len(after), last+1)
+	}
+}
+
+// appendNewer puts an event of a type that this program does not know behind the last one.
+func appendNewer(t *testing.T, log *jetstream.Log, last uint64) {
+	t.Helper()
+	r, err := log.Read(t.Context(), last)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Position, r.Key = last+1, "of a newer program"
+	r.Body = bytes.Replace(r.Body, []byte(`"type":"`), []byte(`"type":"newer.`), 1)
+	if err := log.Append(t.Context(), last, []events.Record{r}); err != nil {
+		t.Fatal(err)
 	}
 }
 
