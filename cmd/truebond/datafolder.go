@@ -59,16 +59,26 @@ func openDataFolder(path string) (dataFolder, error) {
 	return d, nil
 }
 
+// A look whether the folder is served holds it for a moment, too.
+const (
+	lockTries = 5
+	lockPause = 20 * time.Millisecond
+)
+
 // lock keeps a second server off the folder, until it is unlocked or the process ends.
 func (d dataFolder) lock() (unlock func() error, err error) {
 	f, err := os.OpenFile(d.join(lockFile), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock the data folder: %w", err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil { //nolint:gosec // it fits
-		return nil, errors.Join(fmt.Errorf("another server holds the data folder %s", d.path), f.Close())
+	for range lockTries {
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) //nolint:gosec // it fits
+		if err == nil {
+			return f.Close, nil
+		}
+		time.Sleep(lockPause)
 	}
-	return f.Close, nil
+	return nil, errors.Join(fmt.Errorf("another server holds the data folder %s", d.path), f.Close())
 }
 
 // isServed tells whether a server holds the folder. A copy of a served folder has its note, too, which
@@ -285,8 +295,11 @@ func (d dataFolder) removeDeadSocket() {
 	if err != nil || name != operatorSocket || !strings.HasPrefix(filepath.Base(folder), socketFolderPrefix) {
 		return
 	}
-	if conn, err := net.Dial("unix", dead.Socket); err == nil {
+	conn, err := net.Dial("unix", dead.Socket)
+	if err == nil {
 		_ = conn.Close()
+	}
+	if !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, fs.ErrNotExist) {
 		return
 	}
 	// What is left of it all the same is in nobody's way.
