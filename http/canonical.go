@@ -38,7 +38,7 @@ func canonical(body []byte) []byte {
 	return append(plain, '}')
 }
 
-// canonicalBefore is how programs before 25 November 2026 wrote a body with escapes, which they kept.
+// canonicalBefore is how programs before 26 November 2026 wrote a body with escapes, which they kept.
 // Hashes of that stand in logs, too. nil: they wrote it as canonical does.
 func canonicalBefore(body []byte) []byte {
 	if bytes.IndexByte(body, '\\') < 0 {

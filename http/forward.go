@@ -107,7 +107,8 @@ func (s *Server) passOn(c echo.Context, r *Route) (here bool, err error) {
 }
 
 // turnAway refuses who may not send a long body, before that is taken and sent on. What cannot be
-// looked up here is the leader's to say: it may have it in memory.
+// looked up here is the leader's to say: it may have it in memory. Limits are counted by both; those
+// who send long bodies have none.
 func (s *Server) turnAway(c echo.Context, r *Route) error {
 	ctx, cancel := context.WithTimeout(c.Request().Context(), lookUpMax)
 	defer cancel()

@@ -106,7 +106,7 @@ func (l *limits) take(ctx context.Context, c *count) error {
 		c.result = result
 		return nil
 	}
-	if ctx.Err() != nil {
+	if errors.Is(ctx.Err(), context.Canceled) {
 		return err // the client went away; that says nothing about Redis
 	}
 	l.downUntil.Store(time.Now().UnixNano() + int64(redisPause))
