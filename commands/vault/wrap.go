@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 )
 
@@ -72,7 +73,11 @@ func newRoot(secret string, generation uint32, own secrets, before *ring) ([]byt
 func readRoot(record []byte) (r root, err error) {
 	d := json.NewDecoder(bytes.NewReader(record))
 	d.DisallowUnknownFields()
-	if err := d.Decode(&r); err != nil {
+	err = d.Decode(&r)
+	if err == nil && d.More() {
+		err = errors.New("there is more behind it")
+	}
+	if err != nil {
 		return r, fmt.Errorf("read the vault's root, which a newer program may have written: %w", err)
 	}
 	return r, nil
