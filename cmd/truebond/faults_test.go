@@ -42,32 +42,36 @@ func (r *trial) killNode(i int) {
 	r.goesOn()
 }
 
-// fillNodesDisk has the node that leads the log run out of room, and turnNodeReadOnly has it write
-// nothing any more: two of three go on. Whoever watches over it makes room, and starts it again.
+// fillNodesDisk has the node that leads the log run out of room.
 func fillNodesDisk(r *trial) {
-	const leave = 256 << 10
-	i := r.nodes.Leader("EVENTS")
-	r.disks[1+i].FillUp(r.t, leave)
-	r.goesOn()
-	r.sleep(2000, 4000)
-	r.goesOn()
-	r.nodes.Kill(i)
-	r.goesOn()
-	r.disks[1+i].MakeRoom(r.t)
-	r.nodes.Start(i)
-	r.sleep(500, 1500)
-	r.goesOn()
+	const leave, few = 256 << 10, 16 << 10
+	r.failNodesDisk(func(d *disktest.Disk) {
+		d.FillUp(r.t, leave)
+		for end := time.Now().Add(time.Minute); d.Room(r.t) > few; time.Sleep(50 * time.Millisecond) {
+			if time.Now().After(end) {
+				r.t.Fatalf("the node's disk has %d bytes left", d.Room(r.t))
+			}
+		}
+	}, (*disktest.Disk).MakeRoom)
 }
 
+// turnNodeReadOnly has the node that leads the log write nothing any more.
 func turnNodeReadOnly(r *trial) {
+	r.failNodesDisk(func(d *disktest.Disk) { d.TurnReadOnly(r.t) }, (*disktest.Disk).Restart)
+}
+
+// failNodesDisk has the disk of the node that leads the log fail: two of three go on. Whoever watches over
+// it mends it, and starts the node again.
+func (r *trial) failNodesDisk(fail func(*disktest.Disk), mend func(*disktest.Disk, testing.TB)) {
 	i := r.nodes.Leader("EVENTS")
-	r.disks[1+i].TurnReadOnly(r.t)
+	disk := r.disks[1+i]
+	fail(disk)
 	r.goesOn()
 	r.sleep(2000, 4000)
 	r.goesOn()
 	r.nodes.Kill(i)
 	r.goesOn()
-	r.disks[1+i].Restart(r.t)
+	mend(disk, r.t)
 	r.nodes.Start(i)
 	r.sleep(500, 1500)
 	r.goesOn()

@@ -123,6 +123,16 @@ func (d *Disk) TurnReadOnly(t testing.TB) {
 	}
 }
 
+// Room is how many bytes are free on the disk.
+func (d *Disk) Room(t testing.TB) int64 {
+	t.Helper()
+	var space syscall.Statfs_t
+	if err := syscall.Statfs(d.Dir, &space); err != nil {
+		t.Fatal(err)
+	}
+	return int64(space.Bavail) * space.Bsize
+}
+
 // FillUp takes what is free on the disk but for some bytes. The room comes back with
 // MakeRoom.
 func (d *Disk) FillUp(t testing.TB, leave int64) {
@@ -130,11 +140,7 @@ func (d *Disk) FillUp(t testing.TB, leave int64) {
 	const tries = 5 // whoever writes meanwhile may take more than is left to them
 	var err error
 	for range tries {
-		var space syscall.Statfs_t
-		if err := syscall.Statfs(d.Dir, &space); err != nil {
-			t.Fatal(err)
-		}
-		size := int64(space.Bavail)*space.Bsize - leave
+		size := d.Room(t) - leave
 		if size <= 0 {
 			return
 		}
