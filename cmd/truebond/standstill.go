@@ -40,6 +40,6 @@ func (s *standstill) look(ctx context.Context, now time.Time) {
 	}
 	if still := now.Sub(s.since); still >= standstillMax {
 		s.logger.ErrorContext(ctx, "the views stand still: if it lasts, start the server again", "position", position,
-			"behind", last-position, "for", still.Round(time.Second))
+			"behind", last-position, "for", still.Round(time.Second).String())
 	}
 }
