@@ -19,10 +19,6 @@ type load struct {
 	err      error
 }
 
-// ErrNoDocuments says that a command was not decided, since the store does not answer.
-var ErrNoDocuments = ledger.Refuse("store_unavailable",
-	"What this needs to know cannot be read at the moment. Try again in a moment.")
-
 const (
 	// fetchMax is how many documents one query asks for.
 	fetchMax = 1000
@@ -110,7 +106,7 @@ func (l *loop) receive(ctx context.Context, f load) {
 				continue
 			}
 			if c.failed {
-				l.settleAlone(c, ErrNoDocuments)
+				l.settleAlone(c, ledger.ErrUnavailable)
 			} else {
 				l.ready = append(l.ready, c)
 			}

@@ -228,7 +228,7 @@ func (w *Writer) answer(ctx context.Context, c Command, decided *waiting, anothe
 	if result.replayOf != 0 {
 		var err error
 		if first, err = w.log.Read(ctx, result.replayOf); err != nil {
-			return Done{}, fmt.Errorf("read the first event of key %q: %w", c.Key, err)
+			return Done{}, fmt.Errorf("read the first event of key %q: %w", c.Key, ledger.Unavailable(ctx, err))
 		}
 	}
 	// A command whose append got lost on the way back finds its own event in the log.

@@ -117,7 +117,7 @@ func (m *model) checkRefusals(state *ledgertest.State, position uint64) {
 
 // isWriters tells the writer's own refusals, after which nothing has happened.
 func isWriters(err error) bool {
-	for _, own := range []error{ErrOverloaded, ErrKeyReused, ErrKeyBusy, ErrNoDocuments} {
+	for _, own := range []error{ErrOverloaded, ErrKeyReused, ErrKeyBusy, ledger.ErrUnavailable} {
 		if errors.Is(err, own) {
 			return true
 		}

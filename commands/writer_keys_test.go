@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"truebond/events"
+	"truebond/ledger"
 )
 
 func TestTheSameKeyAgainGetsTheFirstEvent(t *testing.T) {
@@ -35,6 +36,21 @@ func TestAKeyThatOnlyTheStoreKnowsIsAReplay(t *testing.T) {
 			t.Errorf("got %+v", got)
 		}
 		d.ask(with("b", c)).refused(ErrKeyReused)
+	})
+}
+
+// It is done, and what it came to cannot be told just now.
+func TestWhatTheLogDoesNotGiveIsAskedForAgain(t *testing.T) {
+	atDesk(t, func(t *testing.T, d *desk) {
+		c := with("a", block("k", "bob"))
+		d.shelf.store(t, d.log.otherAsks(t, c, events.UserBlocked{User: "ann", Blocked: "bob"}))
+		d.open()
+		d.log.mute(true)
+		d.ask(c).refused(ledger.ErrUnavailable)
+		d.log.mute(false)
+		if got := d.ask(c).got(); !got.Replayed {
+			t.Errorf("got %+v", got)
+		}
 	})
 }
 

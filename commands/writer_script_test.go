@@ -20,6 +20,7 @@ type scriptedLog struct {
 	records []events.Record
 	appends [][]events.Record // as they were tried
 	reads   int
+	muted   bool // it gives no event
 
 	// before and after an append takes place; n counts the tries from 1. An error is
 	// the append's answer.
@@ -94,6 +95,9 @@ func (l *scriptedLog) Read(_ context.Context, position uint64) (events.Record, e
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.reads++
+	if l.muted {
+		return events.Record{}, errFault
+	}
 	if position == 0 || position > uint64(len(l.records)) {
 		return events.Record{}, errors.New("there is no such event")
 	}
@@ -124,6 +128,12 @@ func (l *scriptedLog) tries() [][]events.Record {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return append([][]events.Record(nil), l.appends...)
+}
+
+func (l *scriptedLog) mute(yes bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.muted = yes
 }
 
 // keys are the keys of the log's events, in order.

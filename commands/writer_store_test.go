@@ -26,7 +26,7 @@ func TestAStoreThatFailsRefusesWhatNeedsIt(t *testing.T) {
 		}
 		wish := block("k1", "bob")
 		wish.Decide = lookingAt("eve", wish.Decide)
-		d.ask(wish).refused(ErrNoDocuments)
+		d.ask(wish).refused(ledger.ErrUnavailable)
 		if got := d.ask(block("k0", "abe")).got(); !got.Replayed { // all of it is in memory
 			t.Errorf("got %+v", got)
 		}
@@ -49,7 +49,7 @@ func TestAStoreThatHangsCountsAsFailed(t *testing.T) {
 		if a.answered() {
 			t.Fatal("answered at once")
 		}
-		a.refused(ErrNoDocuments)
+		a.refused(ledger.ErrUnavailable)
 		hangs = false
 		d.ask(block("k1", "bob")).got()
 	})
@@ -59,7 +59,7 @@ func TestAStoredDocumentThatCannotBeReadIsNotTakenForNone(t *testing.T) {
 	atDesk(t, func(t *testing.T, d *desk) {
 		d.shelf.docs[ledger.Ref{Fold: ledger.Blocks.Name, Key: "ann"}] = StoredDocument{Body: []byte("{")}
 		d.open()
-		d.ask(block("k1", "bob")).refused(ErrNoDocuments)
+		d.ask(block("k1", "bob")).refused(ledger.ErrUnavailable)
 		if !strings.Contains(d.said.String(), "cannot be read") {
 			t.Error("nobody was told")
 		}

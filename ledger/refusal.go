@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"context"
 	"errors"
 	"fmt"
 )
@@ -42,6 +43,22 @@ func (r *Refusal) With(name string, value any) *Refusal {
 		after.Facts[k] = v
 	}
 	return &after
+}
+
+// ErrUnavailable says that the log, the views or the vault do not answer, or not as they should.
+var ErrUnavailable = Refuse("store_unavailable",
+	"What this needs cannot be read or kept just now. Try again in a moment.")
+
+// Unavailable is a store's error for whoever asked for what needs it: with ErrUnavailable, or
+// with why they do not wait for the answer any more.
+func Unavailable(ctx context.Context, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return fmt.Errorf("%w: %w", ctx.Err(), err)
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
 // notFound says that there is no such thing, or that it is somebody else's.

@@ -19,9 +19,6 @@ var ErrNotBuilt = errors.New("the view is not built yet")
 // ErrStoreDamaged says that the store's file is not as it was written.
 var ErrStoreDamaged = errors.New("the views' file is damaged: stop the server, move it away, and they are built again")
 
-// ErrUnavailable says that the store does not answer, or not as it should.
-var ErrUnavailable = ledger.Refuse("store_unavailable", "This cannot be read at the moment. Try again in a moment.")
-
 // A Reader reads views, whichever tables they are in at the moment.
 type Reader struct {
 	store Store
@@ -90,13 +87,12 @@ func (r *Reader) read(
 	return nil, fmt.Errorf("read view %s: its table changes again and again", view)
 }
 
-// unavailable tells a store that failed from a question that it does not take, and from
-// a caller who does not wait for the answer.
+// unavailable tells a store that failed from a question that it does not take.
 func unavailable(ctx context.Context, err error) error {
-	if ctx.Err() != nil || errors.Is(err, ErrBadQuery) {
+	if errors.Is(err, ErrBadQuery) {
 		return err
 	}
-	return errors.Join(ErrUnavailable, err)
+	return ledger.Unavailable(ctx, err)
 }
 
 // table is the live table of a view, as far as is known.

@@ -99,13 +99,13 @@ func (in AuditPosition) Validate() error {
 func (s *Service) AuditEvent(ctx context.Context, in AuditPosition) (Raw, error) {
 	last, err := s.Bodies.Last(ctx)
 	if err != nil {
-		return Raw{}, err
+		return Raw{}, ledger.Unavailable(ctx, err)
 	}
 	if in.Position > last {
 		return Raw{}, noEvent(in.Position, last)
 	}
 	body, err := s.Bodies.Body(ctx, in.Position)
-	return Raw{Body: body}, err
+	return Raw{Body: body}, ledger.Unavailable(ctx, err)
 }
 
 func noEvent(position, last uint64) error {
@@ -183,7 +183,7 @@ func (s *Service) covering(ctx context.Context, size uint64) (*merkle.Signed, er
 	}
 	last, err := s.Bodies.Last(ctx)
 	if err != nil {
-		return nil, err
+		return nil, ledger.Unavailable(ctx, err)
 	}
 	if size > last {
 		return nil, &beyondError{size: size, last: last}
@@ -214,7 +214,7 @@ func (s *Service) Receipt(ctx context.Context, in AuditPosition) (Receipt, error
 	}
 	body, err := s.Bodies.Body(ctx, in.Position)
 	if err != nil {
-		return Receipt{}, err
+		return Receipt{}, ledger.Unavailable(ctx, err)
 	}
 	if merkle.LeafHash(body) != merkle.Hash(proof.LeafHash) {
 		return Receipt{}, fmt.Errorf("event %d is not the one that was hashed: the log was changed", in.Position)

@@ -29,7 +29,7 @@ func (s *Service) EntryTile(ctx context.Context, in EntriesOf) (Raw, error) {
 	}
 	bodies, err := s.Bodies.ReadBodies(ctx, n*merkle.TileWidth, width)
 	if err != nil {
-		return Raw{}, err
+		return Raw{}, ledger.Unavailable(ctx, err)
 	}
 	var bundle []byte
 	for i, body := range bodies {

@@ -101,6 +101,9 @@ func bear(t testing.TB, in *host, set []string, flags ...string) (*child, error)
 	}()
 	t.Cleanup(func() {
 		c.kill()
+		if t.Failed() {
+			t.Logf("a server said\n%s", c.hasSaid())
+		}
 		if at := slices.Index(flags, "--data"); at >= 0 {
 			dataFolder{flags[at+1]}.removeDeadSocket()
 		}
@@ -122,7 +125,8 @@ func (c *child) serves() error {
 
 const serveMax = 2 * time.Minute // that a start takes on a busy machine; a second or two else
 
-// hasSaid is the end of what the server has logged, or of how it has crashed the beginning.
+// hasSaid is the end of what the server has logged, or of how it has crashed the beginning. What was
+// answered with 500 comes first.
 func (c *child) hasSaid() string {
 	const most = 3000 // bytes; enough for the reason, and no flood of the same line
 	text, err := os.ReadFile(c.said)
@@ -134,7 +138,13 @@ func (c *child) hasSaid() string {
 			return string(text[at:min(at+most, len(text))])
 		}
 	}
-	return string(text[max(0, len(text)-most):])
+	var faults []byte
+	for line := range bytes.Lines(text) {
+		if bytes.Contains(line, []byte(`"status":500`)) && len(faults) < most {
+			faults = append(faults, line...)
+		}
+	}
+	return string(append(faults, text[max(0, len(text)-most):]...))
 }
 
 func (c *child) signal(s os.Signal) { _ = c.cmd.Process.Signal(s) } // it has ended already, perhaps

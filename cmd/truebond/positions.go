@@ -51,7 +51,7 @@ func (s sharedPositions) Of(ctx context.Context, who string) (uint64, error) {
 	position, err := s.redis.Of(ctx, who)
 	if err != nil {
 		if position, err = s.log.Last(ctx); err != nil {
-			return 0, err
+			return 0, ledger.Unavailable(ctx, err)
 		}
 	}
 	if position <= stored {
@@ -61,7 +61,10 @@ func (s sharedPositions) Of(ctx context.Context, who string) (uint64, error) {
 }
 
 // Newest is http.Positions'.
-func (s sharedPositions) Newest(ctx context.Context) (uint64, error) { return s.log.Last(ctx) }
+func (s sharedPositions) Newest(ctx context.Context) (uint64, error) {
+	last, err := s.log.Last(ctx)
+	return last, ledger.Unavailable(ctx, err)
+}
 
 // vouch keeps the positions in Redis trustworthy while this process leads: after Redis has
 // forgotten, the views must show all that was written before it is asked again.

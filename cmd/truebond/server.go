@@ -313,7 +313,7 @@ func (s *server) within(ctx context.Context, position uint64) error {
 	if err == nil && position > last {
 		return ledger.Refuse("beyond_log", "The log ends at position %d.", last)
 	}
-	return err
+	return ledger.Unavailable(ctx, err)
 }
 
 func (s *server) listen(context.Context) (err error) {

@@ -209,7 +209,7 @@ func (v *Vault) Erase(ctx context.Context, owner string) error {
 	err := v.store.Destroy(ctx, owner)
 	v.cache.erase(owner, err == nil)
 	if err != nil {
-		return fmt.Errorf("erase %s: %w", owner, err)
+		return fmt.Errorf("erase %s: %w", owner, ledger.Unavailable(ctx, err))
 	}
 	return nil
 }
@@ -275,7 +275,7 @@ func (v *Vault) make(ctx context.Context, owners []string, have map[string]Key) 
 		}
 		wrapped := v.ring.wrap(owner, randomBytes(keyBytes))
 		if err := v.store.AddKey(ctx, owner, wrapped); err != nil {
-			return nil, fmt.Errorf("make the key of %s: %w", owner, err)
+			return nil, fmt.Errorf("make the key of %s: %w", owner, ledger.Unavailable(ctx, err))
 		}
 	}
 	return v.stored(ctx, owners)
@@ -285,7 +285,7 @@ func (v *Vault) make(ctx context.Context, owners []string, have map[string]Key) 
 func (v *Vault) stored(ctx context.Context, owners []string) (map[string]Key, error) {
 	keys, record, err := v.store.Keys(ctx, owners)
 	if err != nil {
-		return nil, fmt.Errorf("read %d keys: %w", len(owners), err)
+		return nil, fmt.Errorf("read %d keys: %w", len(owners), ledger.Unavailable(ctx, err))
 	}
 	if err := v.ring.checkCurrent(record); err != nil {
 		return nil, err

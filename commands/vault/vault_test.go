@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"truebond/events"
+	"truebond/ledger"
 )
 
 const (
@@ -203,6 +204,27 @@ func TestAnErasureWhileAKeyIsMadeWins(t *testing.T) {
 	})
 }
 
+// A disk that is full takes no new keys, and goes on giving the others.
+func TestAStoreThatFailsIsNobodysFault(t *testing.T) {
+	onBothStores(t, func(t *testing.T, h home) {
+		store := &failing{Store: h(t)}
+		v, err := Open(ctx(t), store, "a secret", true, Uncached())
+		must(t, err)
+		s := sealed(t, v, "ann", "msg/1", "hello")
+		store.writes = errors.New("no space left on device")
+		isReadAs(t, v, s, "hello")
+		sealed(t, v, "ann", "msg/2", "hello again")
+		if _, err := v.Seal(ctx(t), "bob", "msg/3", "body", "hello"); !errors.Is(err, ledger.ErrUnavailable) {
+			t.Errorf("a new person is told %v", err)
+		}
+		if err := v.Erase(ctx(t), "ann"); !errors.Is(err, ledger.ErrUnavailable) {
+			t.Errorf("who erases is told %v", err)
+		}
+		store.reads = errors.New("input/output error")
+		isRefused(t, v, s, ledger.ErrUnavailable)
+	})
+}
+
 func TestHashesAreKeyedAndKeptApart(t *testing.T) {
 	v, other := opened(t, onSQLite(t), secret), opened(t, onSQLite(t), secret)
 	hashes := map[string]string{
@@ -278,6 +300,33 @@ func (b *between) Keys(ctx context.Context, owners []string) ([]Key, []byte, err
 		do()
 	}
 	return keys, root, err
+}
+
+// failing is a store whose disk takes nothing, or gives nothing.
+type failing struct {
+	Store
+	writes, reads error
+}
+
+func (f *failing) Keys(ctx context.Context, owners []string) ([]Key, []byte, error) {
+	if f.reads != nil {
+		return nil, nil, f.reads
+	}
+	return f.Store.Keys(ctx, owners)
+}
+
+func (f *failing) AddKey(ctx context.Context, owner string, wrapped []byte) error {
+	if f.writes != nil {
+		return f.writes
+	}
+	return f.Store.AddKey(ctx, owner, wrapped)
+}
+
+func (f *failing) Destroy(ctx context.Context, owner string) error {
+	if f.writes != nil {
+		return f.writes
+	}
+	return f.Store.Destroy(ctx, owner)
 }
 
 func allAtOnce(n int, do func(i int)) {
