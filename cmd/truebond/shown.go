@@ -86,8 +86,11 @@ func (s *shown) Wait(ctx context.Context, position uint64) error {
 		close(stop)
 		again := errors.Is(context.Cause(waiting), errRole)
 		cancel(nil)
-		if err == nil || !again || ctx.Err() != nil {
+		if err == nil || !again {
 			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return err // and not that waiting was ended from within
 		}
 	}
 }
