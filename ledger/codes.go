@@ -8,7 +8,8 @@ const (
 	CodeNotFound            = "not_found"       // there is none, or it is somebody else's
 	CodeNotYours            = "not_yours"       // the caller may see it, but not do this to it
 	CodeNotDue              = "not_due"         // a timer came too early
-	CodePricesUnset         = "prices_unset"    // nothing can be charged before the first prices
+	CodeStoreUnavailable    = "store_unavailable"
+	CodePricesUnset         = "prices_unset" // nothing can be charged before the first prices
 	CodeVersionConflict     = "version_conflict"
 	CodeUnknownUser         = "unknown_user"
 	CodeEmailTaken          = "email_taken"
@@ -43,6 +44,7 @@ const (
 func Codes() []string {
 	return []string{
 		CodeInvalidRequest, CodeNothingToDo, CodeNotFound, CodeNotYours, CodeNotDue, CodePricesUnset,
+		CodeStoreUnavailable,
 		CodeVersionConflict, CodeUnknownUser, CodeEmailTaken, CodeUnderAge, CodeSessionEnded, CodeBlocked,
 		CodeTooManyBlocks, CodeTooManyLots, CodeUnknownPackage, CodeUnknownCurrency, CodePackagesChanged,
 		CodeIntentExists,

@@ -46,7 +46,7 @@ func (r *Refusal) With(name string, value any) *Refusal {
 }
 
 // ErrUnavailable says that the log, the views or the vault do not answer, or not as they should.
-var ErrUnavailable = Refuse("store_unavailable",
+var ErrUnavailable = Refuse(CodeStoreUnavailable,
 	"What this needs cannot be read or kept just now. Try again in a moment.")
 
 // Unavailable is a store's error for whoever asked for what needs it: with ErrUnavailable, or
