@@ -164,8 +164,8 @@ func (s *server) leading(yes bool) {
 func (t *term) serveOthers() error {
 	listening := make(chan error, 1)
 	t.work.start("courier", func(ctx context.Context) error {
-		// What is under way is answered while its writer still works.
-		stop, err := t.courier.Listen(context.WithoutCancel(ctx), t.me.ID, t.serveOther)
+		// What is under way is answered while its writer still works, unless the term is cut off.
+		stop, err := t.courier.Listen(t.work.ctx, t.me.ID, t.serveOther)
 		listening <- err
 		if err != nil {
 			return err
@@ -269,12 +269,17 @@ func (s *server) certainLast(ctx context.Context) (last uint64, err error) {
 	}
 }
 
-// askLast asks the leader for the log's end. Requests that are passed on begin otherwise.
+// askLast asks the leader for the log's end. Requests that are passed on begin otherwise than it and askYield.
 const askLast = "last?"
 
 // serveOther answers what another member asks of the leader.
 func (t *term) serveOther(ctx context.Context, request []byte, send func([]byte) error) (last []byte, err error) {
-	if string(request) != askLast {
+	switch string(request) {
+	case askLast:
+	case askYield:
+		t.yield(ctx)
+		return nil, nil
+	default:
 		return t.http.ServeForwarded(ctx, request, send)
 	}
 	position := t.writer.Last()

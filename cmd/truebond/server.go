@@ -350,6 +350,9 @@ func (s *server) run(ctx context.Context) error {
 	if s.nats == "" {
 		s.work.start("scrub", s.scrubNowAndThen)
 	}
+	if s.shared != nil {
+		s.work.start("reach", s.watchReach)
+	}
 	if s.lease == nil {
 		s.work.start("ledger", s.lead)
 	} else {

@@ -21,6 +21,7 @@ type term struct {
 	views     *views
 	writer    *commands.Writer
 	work      *works
+	failures  chan<- error // each ends the term
 }
 
 // lead leads until ctx ends. Its cause cluster.ErrLost says that another may lead already:
@@ -36,7 +37,7 @@ func (s *server) lead(ctx context.Context) error {
 		}
 	})()
 	failures := make(chan error, 8)
-	t := &term{server: s, work: newWorks(base, failures)}
+	t := &term{server: s, work: newWorks(base, failures), failures: failures}
 	err := t.begin(ctx, failures)
 	if err == nil {
 		s.logger.InfoContext(ctx, "this server leads", "took", time.Since(began).Round(time.Millisecond).String())
@@ -47,7 +48,13 @@ func (s *server) lead(ctx context.Context) error {
 		}
 	}
 	s.leading(false)
-	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+	stopMax := drainTime
+	yields := errors.Is(err, errMisses)
+	if yields {
+		stopMax = 2 * yieldMax
+		defer time.AfterFunc(yieldMax, func() { cut(commands.ErrDeposed) }).Stop()
+	}
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopMax)
 	defer cancel()
 	stopped := t.work.stopAll(stopping)
 	s.writer.Leave()
@@ -56,6 +63,9 @@ func (s *server) lead(ctx context.Context) error {
 	case ctx.Err() != nil: // what fails while it ends is no failure of the server
 		s.logger.InfoContext(ctx, "this server does not lead any more", "why", context.Cause(ctx))
 		return stopped
+	case yields: // what has not stopped waits for what is missed: MongoDB's driver for its answer to an abort
+		s.logger.WarnContext(ctx, "this server leaves the lease to another", "why", err, "left", stopped)
+		return nil
 	case err != nil && s.mayPass(err):
 		s.logger.WarnContext(ctx, "this server cannot lead now; it or another tries again", "error", err)
 		return stopped

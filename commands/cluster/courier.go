@@ -201,7 +201,7 @@ func route(what, to, reply string) []byte { return []byte(what + "\x00" + to + "
 type Serve func(ctx context.Context, request []byte, send func(part []byte) error) (last []byte, err error)
 
 // Listen serves what others send to a member, each request once, until stop is called,
-// which returns when those under way are answered. Their context ends with ctx.
+// which returns when those under way are answered. When ctx ends, they are broken off.
 func (c *Courier) Listen(ctx context.Context, member string, serve Serve) (stop func(), err error) {
 	var underWay sync.WaitGroup
 	sub, err := c.conn.Subscribe(subject+member, func(msg *nats.Msg) {
@@ -254,6 +254,9 @@ func (c *Courier) serve(ctx context.Context, reply string, request []byte, serve
 		return c.answer(reply, number-1, moreParts, part)
 	})
 	state := byte(lastPart)
+	if err == nil {
+		err = context.Cause(ctx) // what came of it meanwhile is not to be believed
+	}
 	if err != nil {
 		state, last = brokenOff, nil
 	}

@@ -221,3 +221,28 @@ func TestWhoStopsAnswersWhatItHasTaken(t *testing.T) {
 		t.Errorf("it was answered %v, %v", parts, err)
 	}
 }
+
+// It may say anything then, and must not be believed.
+func TestWhoIsCutOffFromItsTermBreaksOffWhatItHasTaken(t *testing.T) {
+	url := natstest.Server(t, t.TempDir()).ClientURL()
+	here, there := courier(t, connect(t, url), "s"), courier(t, connect(t, url), "s")
+	term, cut := context.WithCancel(t.Context())
+	taken := make(chan struct{})
+	stop, err := there.Listen(term, "leader", func(ctx context.Context, _ []byte, _ func([]byte) error) ([]byte, error) {
+		close(taken)
+		<-ctx.Done()
+		return []byte("HTTP 500"), nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer := make(chan error, 1)
+	var parts []string
+	go func() { answer <- here.Ask(bounded(t, time.Minute), "leader", []byte("x"), collect(&parts)) }()
+	<-taken
+	cut()
+	stop()
+	if err := <-answer; !errors.Is(err, ErrNoAnswer) || len(parts) > 0 {
+		t.Errorf("who asked is told %q and %v", parts, err)
+	}
+}

@@ -47,6 +47,7 @@ type Member struct {
 	Ready  bool              `json:"ready"`  // it takes what others pass on
 	Alone  bool              `json:"alone"`  // nobody may serve beside it, since …
 	Lacks  []string          `json:"lacks"`  // … it has not what a cluster shares
+	Misses []string          `json:"misses"` // what all share, and does not answer it just now
 	Task   string            `json:"task"`   // what it does in place of serving; empty: it serves
 	Asked  int64             `json:"asked"`  // when it asked for this entry: milliseconds of its own, since it began
 	Wall   int64             `json:"wall"`   // the same by its wall clock, Unix milliseconds; 0: it does not say
@@ -337,9 +338,14 @@ func (l *Lease) mine() Member {
 }
 
 // SetReady says, to all, whether this process takes what they pass on while it leads.
-func (l *Lease) SetReady(ready bool) {
+func (l *Lease) SetReady(ready bool) { l.say(func(me *Member) { me.Ready = ready }) }
+
+// SetMisses says, to all, what this process does not reach while it leads.
+func (l *Lease) SetMisses(names []string) { l.say(func(me *Member) { me.Misses = names }) }
+
+func (l *Lease) say(change func(me *Member)) {
 	l.mu.Lock()
-	l.me.Ready = ready
+	change(&l.me)
 	l.mu.Unlock()
 	select {
 	case l.poke <- struct{}{}:

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -90,6 +91,10 @@ func TestOneLeadsAndAnotherWhenItGivesUp(t *testing.T) {
 	await(t, "the other sees it", func() bool {
 		s := second.lease.Sight()
 		return s.Alive && s.Holder.Ready && s.Holder.ID == first.lease.Sight().Holder.ID
+	})
+	first.lease.SetMisses([]string{"Redis"})
+	await(t, "the other sees what the first misses", func() bool {
+		return slices.Equal(second.lease.Sight().Holder.Misses, []string{"Redis"})
 	})
 	if second.leading() || second.lease.Sure() || !first.lease.Sure() {
 		t.Fatal("two lead")
