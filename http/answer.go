@@ -13,6 +13,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"truebond/commands"
 	"truebond/events"
 	"truebond/ledger"
 )
@@ -48,7 +49,7 @@ func (s *Server) handle(r *Route) echo.HandlerFunc {
 			return err
 		}
 		if lines, ok := out.(Lines); ok {
-			return s.stream(c, lines)
+			return s.stream(ctx, c, lines)
 		}
 		if raw, ok := out.(Raw); ok {
 			return sendRaw(c, r, raw)
@@ -75,9 +76,9 @@ func (s *Server) bounded(ctx context.Context, r *Route) (context.Context, contex
 	if !r.streaming {
 		return context.WithTimeout(ctx, s.cfg.RequestMax)
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	stop := context.AfterFunc(s.stopping, cancel)
-	return ctx, func() { stop(); cancel() }
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(s.stopping, func() { cancel(commands.ErrStopping) })
+	return ctx, func() { stop(); cancel(nil) }
 }
 
 func (s *Server) serve(ctx context.Context, c echo.Context, r *Route, caller ledger.Caller) (any, error) {
@@ -182,7 +183,7 @@ func actorName(a events.Actor) string {
 }
 
 // stream sends an answer line by line. What goes wrong on the way is its last line.
-func (s *Server) stream(c echo.Context, lines Lines) error {
+func (s *Server) stream(ctx context.Context, c echo.Context, lines Lines) error {
 	res := c.Response()
 	control := nethttp.NewResponseController(res.Writer)
 	res.Header().Set(echo.HeaderContentType, ndjsonType)
@@ -207,6 +208,9 @@ func (s *Server) stream(c echo.Context, lines Lines) error {
 	err := lines.Lines(write)
 	if err == nil {
 		return nil
+	}
+	if why := context.Cause(ctx); why != nil {
+		err = fmt.Errorf("%w: %w", why, err)
 	}
 	told := *problemOf(err)
 	told.RequestID = res.Header().Get(headerRequestID)

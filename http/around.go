@@ -38,8 +38,9 @@ func (s *Server) around(next echo.HandlerFunc) echo.HandlerFunc {
 			told = fail(c, err)
 		}
 		s.record(c, told, time.Since(started))
-		if told != nil && isPanic(told) && c.Response().Status != told.Status {
-			panic(nethttp.ErrAbortHandler) // half an answer is out: the client must see that it is broken
+		half := errors.As(err, new(*brokenOff)) || told != nil && isPanic(told) && c.Response().Status != told.Status
+		if half {
+			panic(nethttp.ErrAbortHandler) // the client must see that its answer is broken
 		}
 		return nil
 	}

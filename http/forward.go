@@ -103,8 +103,17 @@ func (s *Server) passOn(c echo.Context, r *Route) (here bool, err error) {
 	if here {
 		req.Body = readAgain{bytes.NewReader(body)}
 	}
+	if err != nil && begun {
+		err = &brokenOff{err}
+	}
 	return here, err
 }
+
+// brokenOff is why the rest of an answer does not come.
+type brokenOff struct{ error }
+
+// Unwrap is the reason.
+func (b *brokenOff) Unwrap() error { return b.error }
 
 // turnAway refuses who may not send a long body, before that is taken and sent on. What cannot be
 // looked up here is the leader's to say: it may have it in memory. Limits are counted by both; those

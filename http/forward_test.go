@@ -2,6 +2,8 @@ package http
 
 import (
 	"context"
+	"errors"
+	"io"
 	"net"
 	nethttp "net/http"
 	"net/http/httptest"
@@ -17,6 +19,7 @@ type pair struct {
 	*bench
 	leader *bench
 	cut    error // instead of an answer
+	half   error // in place of its end
 	leads  bool
 	passed int
 }
@@ -31,6 +34,9 @@ func (p *pair) Pass(ctx context.Context, request []byte, part func([]byte) error
 	last, err := p.leader.server.ServeForwarded(ctx, request, part)
 	if err != nil {
 		return false, err
+	}
+	if p.half != nil {
+		return false, errors.Join(part(last), p.half)
 	}
 	return false, part(last)
 }
@@ -150,6 +156,20 @@ func TestALongAnswerComesInParts(t *testing.T) {
 	}
 	if got := p.send("POST", "/long", ""); got.json(t)["text"] != long {
 		t.Errorf("%d bytes came", len(got.body))
+	}
+}
+
+// What has come of it looks whole: a client would take half of a stream, or of a list, for all of it.
+func TestAnAnswerThatTheLeaderDoesNotEndIsSeenToBeBroken(t *testing.T) {
+	p := pairServing(t, []Route{post("/who", whoAsks, "Ask who asks", public)})
+	p.half = ledger.Refuse("no_answer", "The leader was killed.")
+	res, err := p.client.Post(p.base+"/who", "", nil)
+	if err == nil {
+		defer res.Body.Close()
+		_, err = io.ReadAll(res.Body)
+	}
+	if err == nil {
+		t.Error("it is taken for all of the answer")
 	}
 }
 

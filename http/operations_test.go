@@ -189,8 +189,12 @@ func TestStoppingEndsStreams(t *testing.T) {
 	}
 	stopped := make(chan error, 1)
 	go func() { stopped <- b.server.Shutdown(context.Background()) }()
-	if _, err := io.ReadAll(res.Body); err != nil {
+	rest, err := io.ReadAll(res.Body)
+	if err != nil {
 		t.Errorf("the stream broke off: %v", err)
+	}
+	if !strings.Contains(string(rest), `"code":"stopping"`) {
+		t.Errorf("its last line is %s", rest)
 	}
 	if err := <-stopped; err != nil {
 		t.Error(err)
