@@ -92,6 +92,9 @@ type count struct {
 
 // take counts one request. A Redis that has just failed is not asked, and then by one at first.
 func (l *limits) take(ctx context.Context, c *count) error {
+	if err := ctx.Err(); err != nil {
+		return err // its time went elsewhere; that says nothing about Redis
+	}
 	now := time.Now().UnixNano()
 	again := now + int64(redisPause)
 	if down := l.downUntil.Load(); down != 0 && (now < down || !l.downUntil.CompareAndSwap(down, again)) {

@@ -2,6 +2,7 @@ package http
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	nethttp "net/http"
@@ -17,6 +18,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"truebond/events/jetstream/natstest"
+	"truebond/ledger"
 	"truebond/projections/storetest"
 )
 
@@ -205,6 +207,19 @@ func TestRedisIsAskedAgainWhenItIsBack(t *testing.T) {
 		time.Sleep(20 * time.Millisecond) // until it is asked again; the test's own time limit ends a vain wait
 	}
 	b.send("POST", "/message", "", "Authorization", access).wants(t, 200, "")
+}
+
+// Views that are silent take a look-up's time. Others are counted all the same.
+func TestWhoHasNoTimeLeftSaysNothingAboutRedis(t *testing.T) {
+	b := serving(t, limitedRoutes())
+	late, cancel := context.WithTimeout(t.Context(), -time.Second)
+	defer cancel()
+	caller := ledger.Caller{Address: "192.0.2.1"}
+	route := &b.server.cfg.Routes[0]
+	if err := b.server.limits.allow(late, nethttp.Header{}, route, caller, false); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("who comes too late is told %v", err)
+	}
+	b.send("POST", "/message", "", "Authorization", b.as("usr_1", "user")).wants(t, 200, "")
 }
 
 // It is silent, as when its host is cut off: one finds out whether it still is, and the others go on.
