@@ -99,6 +99,10 @@ var (
 	ErrKeyBusy   = ledger.Refuse("key_busy", "A request with this idempotency key is under way.")
 )
 
+// errUnanswered is ErrStopping for those who were let in before.
+var errUnanswered = ledger.Refuse("stopping", "The server has stopped before it could answer. What was asked may be "+
+	"done all the same: the same request with the same Idempotency-Key tells.")
+
 // A Writer decides commands one after the other and appends what they come to, many at
 // a time. There is one for a log; a second one finds its appends beaten, reads what it
 // has missed and decides again.
@@ -370,7 +374,7 @@ func (w *Writer) SendAway() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, c := range w.underWay {
-		c.result = outcome{err: ErrStopping}
+		c.result = outcome{err: errUnanswered}
 		close(c.done)
 	}
 	clear(w.underWay)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -286,6 +287,9 @@ func TestALogThatTakesNothingAnyMoreEndsTheWriter(t *testing.T) {
 				t.Errorf("the writer ended with %v", err)
 			}
 			waits.refused(ErrStopping)
+			if !strings.Contains(waits.err.Error(), "may be done") {
+				t.Errorf("nobody knows whether it is in the log, and it is answered with %v", waits.err)
+			}
 		})
 	}
 }

@@ -238,8 +238,8 @@ func passed(err error) error {
 		return ledger.Refuse("no_leader", "The clock of this server differs from that of the server that decides. "+
 			"Nothing was done.")
 	case errors.Is(err, cluster.ErrNoAnswer):
-		return ledger.Refuse("no_answer", "The server that decides has not answered. What was asked may be done all "+
-			"the same: the same request with the same Idempotency-Key tells.")
+		return fmt.Errorf("%w: %w", ledger.Refuse("no_answer", "The server that decides has not answered. What was "+
+			"asked may be done all the same: the same request with the same Idempotency-Key tells."), err)
 	}
 	return err
 }

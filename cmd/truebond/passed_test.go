@@ -1,0 +1,19 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"truebond/commands/cluster"
+	"truebond/ledger"
+)
+
+// For the log: most often it is the client who has left.
+func TestWhyTheLeaderHasNotAnsweredIsKept(t *testing.T) {
+	told := passed(fmt.Errorf("%w: %w", cluster.ErrNoAnswer, context.Canceled))
+	if !errors.Is(told, &ledger.Refusal{Code: "no_answer"}) || !errors.Is(told, context.Canceled) {
+		t.Errorf("it is told %v", told)
+	}
+}
