@@ -155,6 +155,10 @@ func (s *Service) Refresh(ctx context.Context, in Refresh) (LoggedIn, error) {
 	if !user.Active() { // also where it is asked again for what was answered before
 		return LoggedIn{}, ErrRefresh
 	}
+	me, err := s.openUser(ctx, user) // before the token is used up: who failed here would ask with it again
+	if err != nil {
+		return LoggedIn{}, err
+	}
 	key, request := "refresh/"+newID("key"), []byte(nil)
 	if caller := ledger.CallerOf(ctx); caller.IdempotencyKey != "" {
 		// Whoever has lost the answer may ask again: with the same key and the same token
@@ -176,10 +180,6 @@ func (s *Service) Refresh(ctx context.Context, in Refresh) (LoggedIn, error) {
 		// of the session all the same.
 		s.show(ctx, done)
 		return LoggedIn{}, ErrRefresh
-	}
-	me, err := s.openUser(ctx, user)
-	if err != nil {
-		return LoggedIn{}, err
 	}
 	return s.loggedIn(done, me, session, key)
 }

@@ -62,13 +62,17 @@ type CallAnswer struct {
 // InitiateCall rings somebody, whether or not they have a socket.
 func (s *Service) InitiateCall(ctx context.Context, in InitiateCall) (CallAnswer, error) {
 	key, request := once(ctx)
-	done, err := s.ask(ctx, key, request, ledger.InitiateCall(ledger.NewCall{
-		Call: newID("call"), Kind: in.Kind, From: ledger.CallerOf(ctx).Actor.ID, To: in.To,
+	call := newID("call")
+	done, after, err := s.askCall(ctx, call, key, request, ledger.InitiateCall(ledger.NewCall{
+		Call: call, Kind: in.Kind, From: ledger.CallerOf(ctx).Actor.ID, To: in.To,
 	}))
 	if err != nil {
 		return CallAnswer{}, err
 	}
-	return s.callAnswer(ctx, done, done.Event.Data.(events.CallInitiated).Call)
+	if done.Replayed {
+		return s.callAnswer(ctx, done, done.Event.Data.(events.CallInitiated).Call)
+	}
+	return CallAnswer{Receipt: receipt(done), Call: callView(after)}, nil
 }
 
 // AcceptCall starts a call and charges its first minute.
@@ -96,20 +100,38 @@ func (s *Service) EndCall(ctx context.Context, in CallID) (CallAnswer, error) {
 func (s *Service) actOnCall(ctx context.Context, call, verb string, decide func(user string) ledger.Decision) (
 	CallAnswer, error) {
 	user := ledger.CallerOf(ctx).Actor.ID
-	done, err := s.ask(ctx, "call/"+call+"/"+verb+"/"+user, nil, decide(user))
+	done, after, err := s.askCall(ctx, call, "call/"+call+"/"+verb+"/"+user, nil, decide(user))
 	if isNothingToDo(err) {
 		return s.callAnswer(ctx, Done{}, call)
 	}
 	if err != nil {
 		return CallAnswer{}, err
 	}
-	if d, accepted := done.Event.Data.(events.CallAccepted); accepted && !done.Replayed {
+	if done.Replayed {
+		return s.callAnswer(ctx, done, call)
+	}
+	if d, accepted := done.Event.Data.(events.CallAccepted); accepted {
 		// Both are there for certain. Asking again is no sign of life of the other.
 		if err := s.Presence.Seen(ctx, call, time.Now(), d.From, d.To); err != nil {
 			s.Logger.WarnContext(ctx, "a sign of life was not noted", "error", err)
 		}
 	}
-	return s.callAnswer(ctx, done, call)
+	return CallAnswer{Receipt: receipt(done), Call: callView(after)}, nil
+}
+
+// askCall asks for something to be done to a call, and gives the call after it unless that is a
+// replay. Nothing is asked for afterwards: a refusal then would be taken for one of what was done.
+func (s *Service) askCall(ctx context.Context, call, key string, request []byte, decide ledger.Decision) (
+	done Done, after ledger.Call, err error) {
+	var before ledger.Call
+	done, err = s.ask(ctx, key, request, func(tx *ledger.Tx) (events.Payload, []events.Move, error) {
+		before = ledger.Load(tx, ledger.Calls, call)
+		return decide(tx)
+	})
+	if err == nil && !done.Replayed {
+		after, _ = ledger.Calls.Evolve(before, call, done.Event)
+	}
+	return done, after, err
 }
 
 // Heartbeat notes that a party of a call is still there.
@@ -124,7 +146,7 @@ func (s *Service) Heartbeat(ctx context.Context, in CallID) (CallAnswer, error) 
 	}
 	if call.State == ledger.CallActive {
 		if err := s.Presence.Seen(ctx, in.CallID, time.Now(), user); err != nil {
-			return CallAnswer{}, err
+			return CallAnswer{}, ledger.Unavailable(ctx, err)
 		}
 	}
 	return CallAnswer{Call: callView(call)}, nil

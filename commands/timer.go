@@ -88,11 +88,21 @@ func (t *Timers) do(ctx context.Context, due ledger.Timer, now time.Time) error 
 	}
 	_, err = t.service.Writer.Do(ctx, Command{Key: key, Actor: events.System, Joins: true, Decide: decide})
 	var refused *ledger.Refusal
-	if errors.As(err, &refused) && !errors.Is(err, ErrOverloaded) && !errors.Is(err, ErrStopping) {
+	if errors.As(err, &refused) && !passes(err) {
 		t.logger.DebugContext(ctx, "a timer was not needed any more", "key", key, "why", refused.Code)
 		return nil
 	}
 	return err
+}
+
+// passes tells a refusal that is about this moment from one by the rules.
+func passes(err error) bool {
+	for _, passing := range []error{ErrOverloaded, ErrStopping, ErrNoLeader, ledger.ErrUnavailable} {
+		if errors.Is(err, passing) {
+			return true
+		}
+	}
+	return false
 }
 
 // command is what a timer asks for, and the key that makes it happen once.

@@ -1,0 +1,193 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"testing"
+	"time"
+
+	"truebond/events"
+	"truebond/ledger"
+	"truebond/ledger/ledgertest"
+)
+
+// A clerk decides by what is in memory, and may be too busy to.
+type clerk struct {
+	state *ledgertest.State
+	last  uint64
+	left  int   // commands and looks until it refuses
+	why   error // what it refuses with then
+}
+
+func (c *clerk) refuses() error {
+	if c.left--; c.left < 0 {
+		return c.why
+	}
+	return nil
+}
+
+func (c *clerk) Do(_ context.Context, asked Command) (Done, error) {
+	if err := c.refuses(); err != nil {
+		return Done{}, err
+	}
+	payload, moves, err := asked.Decide(ledger.NewTx(morning, c.state))
+	if err != nil {
+		return Done{}, err
+	}
+	c.last++
+	e := events.Event{Position: c.last, Key: asked.Key, Time: morning, Actor: asked.Actor, Moves: moves, Data: payload}
+	c.state.Apply(e)
+	return Done{Event: e}, nil
+}
+
+func (c *clerk) DoAll(context.Context, []Command) ([]Outcome, error) {
+	return nil, errors.New("nobody asks for many")
+}
+
+func (c *clerk) Look(_ context.Context, look func(*ledger.Tx) error) error {
+	if err := c.refuses(); err != nil {
+		return err
+	}
+	return look(ledger.NewTx(morning, c.state))
+}
+
+func (c *clerk) Last() uint64 { return c.last }
+
+// openBook is a vault that seals nothing.
+type openBook struct{ fails error }
+
+func (o *openBook) Seal(_ context.Context, owner, _, _, text string) (events.Sealed, error) {
+	return events.Sealed{Owner: owner, Box: []byte(text)}, o.fails
+}
+
+func (o *openBook) Open(_ context.Context, s events.Sealed) (string, error) {
+	return string(s.Box), o.fails
+}
+func (o *openBook) Hash(purpose, text string) string    { return purpose + " of " + text }
+func (o *openBook) Erase(context.Context, string) error { return o.fails }
+
+// token is an access token of nobody's.
+type token struct{}
+
+func (token) Mint(string, string, []string) (string, time.Duration, error) {
+	return "t", time.Hour, nil
+}
+
+// away is a Redis that does not answer.
+type away struct{}
+
+func (away) Seen(context.Context, string, time.Time, ...string) error { return errors.New("refused") }
+func (away) LastSeen(context.Context, string, string) (time.Time, error) {
+	return time.Time{}, errors.New("refused")
+}
+
+// An office is a service behind which everything else is a test's.
+type office struct {
+	*Service
+	t     *testing.T
+	clerk *clerk
+	vault *openBook
+}
+
+func newOffice(t *testing.T) *office {
+	t.Helper()
+	o := &office{t: t, clerk: &clerk{state: ledgertest.NewState(), left: 1000}, vault: &openBook{}}
+	o.Service = NewService(Parts{Writer: o.clerk, Vault: o.vault, Tokens: token{}, Presence: away{},
+		Clock: TestClock(morning), Logger: slog.New(slog.DiscardHandler),
+		Wait: func(context.Context, uint64) error { return nil }})
+	if err := o.Seed(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+func (o *office) signsUp(email string) LoggedIn {
+	o.t.Helper()
+	user, err := o.SignUp(o.t.Context(), SignUp{Email: email, Password: "a long password", Name: "Ann",
+		BirthDate: "1990-01-31"})
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	return user
+}
+
+func as(t *testing.T, user LoggedIn) context.Context {
+	return ledger.WithCaller(t.Context(), ledger.Caller{Actor: events.Actor{Kind: events.ActorUser, ID: user.User.ID}})
+}
+
+// A call that rings has no key by which its caller could ask what has become of it.
+func TestWhatIsDoneToACallIsAnsweredWithoutAskingAgain(t *testing.T) {
+	o := newOffice(t)
+	ann, bob := o.signsUp("ann@example.com"), o.signsUp("bob@example.com")
+	once := func() { o.clerk.left, o.clerk.why = 1, ErrOverloaded }
+	once()
+	rings, err := o.InitiateCall(as(t, ann), InitiateCall{To: bob.User.ID, Kind: events.AudioCall})
+	if err != nil || rings.Call.State != ledger.CallRinging || rings.Call.To != bob.User.ID {
+		t.Fatalf("it rings, and is answered with %+v and %v", rings, err)
+	}
+	id := CallID{rings.Call.ID}
+	for _, does := range []struct {
+		what  func(context.Context, CallID) (CallAnswer, error)
+		state ledger.CallState
+	}{{o.AcceptCall, ledger.CallActive}, {o.EndCall, ledger.CallEnded}} {
+		once()
+		got, err := does.what(as(t, bob), id)
+		if err != nil || got.Position != o.clerk.last {
+			t.Fatalf("it is %s, and is answered with %+v and %v", does.state, got, err)
+		}
+		o.clerk.left = 1000
+		now, err := o.callNow(t.Context(), id.CallID)
+		if err != nil || got.Call != callView(now) || got.Call.State != does.state || got.Call.Charged != 5 {
+			t.Errorf("it is %+v, and is answered with %+v", now, got.Call)
+		}
+	}
+}
+
+func TestASignOfLifeThatCannotBeNotedIsNobodysFault(t *testing.T) {
+	o := newOffice(t)
+	ann, bob := o.signsUp("ann@example.com"), o.signsUp("bob@example.com")
+	rings, err := o.InitiateCall(as(t, ann), InitiateCall{To: bob.User.ID, Kind: events.AudioCall})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := CallID{rings.Call.ID}
+	if _, err := o.AcceptCall(as(t, bob), id); err != nil {
+		t.Errorf("it goes on without, and is answered with %v", err)
+	}
+	if _, err := o.Heartbeat(as(t, bob), id); !errors.Is(err, ledger.ErrUnavailable) {
+		t.Errorf("it is answered with %v", err)
+	}
+}
+
+// The same token a second time would end the session.
+func TestATokenIsNotUsedUpForWhomTheVaultFails(t *testing.T) {
+	o := newOffice(t)
+	ann := o.signsUp("ann@example.com")
+	o.vault.fails = ledger.ErrUnavailable
+	ask := Refresh{RefreshToken: ann.RefreshToken}
+	if _, err := o.Refresh(t.Context(), ask); !errors.Is(err, ledger.ErrUnavailable) {
+		t.Fatalf("it is answered with %v", err)
+	}
+	o.vault.fails = nil
+	if again, err := o.Refresh(t.Context(), ask); err != nil || again.RefreshToken == ann.RefreshToken {
+		t.Errorf("again it is answered with %+v and %v", again, err)
+	}
+}
+
+// What could not be done is due, however often it is said that it could not.
+func TestATimerThatCouldNotBeAskedForIsNotTakenForDone(t *testing.T) {
+	due := ledger.Timer{Kind: ledger.RingEnds, Call: "call_1", Due: morning.UnixMilli()}
+	for _, why := range []error{ErrOverloaded, ErrStopping, ErrNoLeader, ledger.ErrUnavailable} {
+		o := newOffice(t)
+		o.clerk.left, o.clerk.why = 0, why
+		timers := NewTimers(o.Service, nil, o.Logger)
+		if err := timers.do(t.Context(), due, morning); !errors.Is(err, why) {
+			t.Errorf("%v is told as %v", why, err)
+		}
+		o.clerk.left = 1
+		if err := timers.do(t.Context(), due, morning); err != nil {
+			t.Errorf("a call that is not there is told as %v", err)
+		}
+	}
+}
