@@ -175,3 +175,13 @@ func TestAnIntentIsCanceledUnlessItWasPaid(t *testing.T) {
 		t.Errorf("an intent that is being paid: %v", err)
 	}
 }
+
+// A server that stops takes no more connections, also none of its own.
+func TestASimulatedPaymentThatDoesNotArriveMayBeMadeAgain(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	server.Close()
+	simulation := stripe.NewSimulation("a secret", func() string { return server.URL })
+	if _, err := simulation.Pay(t.Context(), "pi_sim1", 5000, events.INR); !errors.Is(err, stripe.ErrAway) {
+		t.Errorf("it is answered with %v", err)
+	}
+}

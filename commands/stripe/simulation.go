@@ -68,12 +68,12 @@ func (s *Simulation) Pay(ctx context.Context, intent string, amountMinor int64, 
 	request.Header.Set("Stripe-Signature", Sign(body, s.secret, time.Now()))
 	answer, err := s.client.Do(request)
 	if err != nil {
-		return "", fmt.Errorf("simulate a payment: %w", err)
+		return "", fmt.Errorf("simulate a payment: %w", away(err))
 	}
 	defer answer.Body.Close() //nolint:errcheck // it was read as far as it matters
 	said, err := io.ReadAll(io.LimitReader(answer.Body, 4096))
 	if err != nil {
-		return "", fmt.Errorf("simulate a payment: %w", err)
+		return "", fmt.Errorf("simulate a payment: %w", away(err))
 	}
 	if answer.StatusCode != http.StatusOK {
 		return "", away(fmt.Errorf("the webhook answered %d: %s", answer.StatusCode, said))
