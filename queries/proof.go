@@ -155,12 +155,12 @@ func (s *Service) Proof(ctx context.Context, in ProofOf) (Proof, error) {
 	}
 	if in.Size != nil {
 		if signed, err = s.Tree.At(size); err != nil {
-			return Proof{}, err
+			return Proof{}, ledger.Unavailable(ctx, err)
 		}
 	}
 	leaf, path, err := s.Tree.Inclusion(in.Position-1, signed.Checkpoint)
 	return Proof{Index: in.Position - 1, Size: signed.Size, LeafHash: leaf[:], Path: bytesOf(path),
-		Checkpoint: string(signed.Note)}, err
+		Checkpoint: string(signed.Note)}, ledger.Unavailable(ctx, err)
 }
 
 // beyondError says that the log has not so many events.
@@ -254,7 +254,7 @@ func (s *Service) Consistency(ctx context.Context, in Sizes) (Consistency, error
 		return Consistency{}, err
 	}
 	path, err := s.Tree.Consistency(in.From, in.To)
-	return Consistency{From: in.From, To: in.To, Path: bytesOf(path)}, err
+	return Consistency{From: in.From, To: in.To, Path: bytesOf(path)}, ledger.Unavailable(ctx, err)
 }
 
 func bytesOf(hashes []merkle.Hash) [][]byte {

@@ -12,13 +12,13 @@ import (
 )
 
 // HashTile is a tile of the tree, all of which the last checkpoint covers.
-func (s *Service) HashTile(_ context.Context, in TileOf) (Raw, error) {
+func (s *Service) HashTile(ctx context.Context, in TileOf) (Raw, error) {
 	n, width, err := s.tile(in.Level, in.Index)
 	if err != nil {
 		return Raw{}, err
 	}
 	tile, err := s.Tree.Tile(in.Level, n, width)
-	return Raw{Body: tile, ForEver: true}, err
+	return Raw{Body: tile, ForEver: true}, ledger.Unavailable(ctx, err)
 }
 
 // EntryTile is events one after the other, each behind its length in two bytes.

@@ -124,7 +124,7 @@ func (c *comparisons) collectors() []prometheus.Collector {
 
 // compare compares views, one after the other, and notes what it came to.
 func (s *server) compare(ctx context.Context, names []string, show func(http.CompareLine)) error {
-	return refusedIfBuilding(s.comparing(func() error {
+	return ofViews(ctx, s.comparing(func() error {
 		if err := s.checkBeforeComparing(ctx); err != nil {
 			return err
 		}
@@ -179,12 +179,16 @@ func (s *server) compareEach(ctx context.Context, names []string, show func(http
 	return nil
 }
 
-// refusedIfBuilding tells an operator that somebody else is at it.
-func refusedIfBuilding(err error) error {
-	if errors.Is(err, projections.ErrBuilding) {
+// ofViews tells an operator why views were not built or compared: somebody else is at it, or a store
+// fails for now.
+func ofViews(ctx context.Context, err error) error {
+	switch {
+	case errors.Is(err, projections.ErrBuilding):
 		return ledger.Refuse("view_building", "One of these views is being built or compared already.").About("views")
+	case stays(err), errors.As(err, new(*ledger.Refusal)):
+		return err
 	}
-	return err
+	return ledger.Unavailable(ctx, err)
 }
 
 // note makes a comparison known.

@@ -22,7 +22,7 @@ func (o operator) Rebuild(ctx context.Context, names []string, progress func(vie
 		progress(view, done, total)
 	})
 	if err != nil {
-		return refusedIfBuilding(err)
+		return ofViews(ctx, err)
 	}
 	for view, total := range totals { // the log has grown while they caught up with it
 		progress(view, total, total)

@@ -5,6 +5,8 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -279,6 +281,27 @@ func anErasureLeavesTheTreeAsItWas(t *testing.T, w *world, finance string) {
 		leaf := merkle.LeafHash(body)
 		if got := base64.StdEncoding.EncodeToString(leaf[:]); got != was.get("leaf_hash") {
 			t.Errorf("event %d is another one after the erasure", position)
+		}
+	}
+}
+
+// It is built again from the log once somebody sees to it; no proof that it gives is wrong meanwhile.
+func TestATreeWhoseFilesAreDamagedIsNobodysFault(t *testing.T) {
+	data := t.TempDir()
+	w := serveFrom(t, options{data: data, listen: "127.0.0.1:0"})
+	w.signsUp()
+	finance, size := w.staff("finance"), w.position()
+	w.witness().sees("Ledger-Position", size)
+	hashes := filepath.Join(data, "tree", "0")
+	sound, err := os.ReadFile(hashes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, hashes, make([]byte, len(sound)))
+	for _, path := range []string{"proof/1", "proof/1?size=2", "consistency?from=2&to=" + size, "receipt/1"} {
+		a := w.ask("GET", "/api/audit/"+path, finance, nil).is(503).says("code", "store_unavailable")
+		if a.header.Get("Retry-After") == "" {
+			t.Error("it does not say when to come again")
 		}
 	}
 }

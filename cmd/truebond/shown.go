@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 
 	"truebond/commands"
@@ -124,7 +125,7 @@ func (s *shown) Rebuild(ctx context.Context, names []string, progress func(strin
 	if p == nil {
 		return commands.ErrNoLeader
 	}
-	return p.Rebuild(ctx, names, progress)
+	return unlessStopped(p.Rebuild(ctx, names, progress))
 }
 
 // Compare compares a view with its fold. Only who leads can.
@@ -134,5 +135,14 @@ func (s *shown) Compare(ctx context.Context, view string, progress func(done, to
 	if p == nil {
 		return projections.Comparison{}, commands.ErrNoLeader
 	}
-	return p.Compare(ctx, view, progress)
+	comparison, err := p.Compare(ctx, view, progress)
+	return comparison, unlessStopped(err)
+}
+
+// unlessStopped tells whom a projector has left that another one comes.
+func unlessStopped(err error) error {
+	if errors.Is(err, projections.ErrStopped) {
+		return fmt.Errorf("%w: %w", commands.ErrNoLeader, err)
+	}
+	return err
 }

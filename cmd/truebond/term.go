@@ -76,12 +76,17 @@ func (s *server) lead(ctx context.Context) error {
 // mayPass tells whether an error is a reason to lead later, and not to end the server.
 // Who has started the only server for a log wants to know what is wrong.
 func (s *server) mayPass(err error) bool {
-	for _, stays := range []error{projections.ErrBroken, projections.ErrUnreadable, events.ErrGap, events.ErrUnreadable} {
-		if errors.Is(err, stays) {
-			return false
+	return !stays(err) && (s.shared != nil || s.lease != nil && s.terms.Load() > 0)
+}
+
+// stays tells whether an error is one that waiting does not mend.
+func stays(err error) bool {
+	for _, one := range []error{projections.ErrBroken, projections.ErrUnreadable, events.ErrGap, events.ErrUnreadable} {
+		if errors.Is(err, one) {
+			return true
 		}
 	}
-	return s.shared != nil || s.lease != nil && s.terms.Load() > 0
+	return false
 }
 
 // begin starts all that a leader does, and returns when commands can be taken. What
