@@ -36,30 +36,43 @@ func (s *Server) handle(r *Route) echo.HandlerFunc {
 		}
 		ctx, cancel := s.bounded(c.Request().Context(), r)
 		defer cancel()
-		caller, err := s.admit(ctx, c.Response(), c.Request(), r)
-		c.Set(actorOfRequest, caller.Actor)
-		if err != nil {
-			return err
-		}
-		out, err := s.serve(ctx, c, r, caller)
-		if err != nil {
-			return err
-		}
-		if err := s.noteReceipt(ctx, c.Response().Header(), caller, out); err != nil {
-			return err
-		}
-		if lines, ok := out.(Lines); ok {
-			return s.stream(ctx, c, lines)
-		}
-		if raw, ok := out.(Raw); ok {
-			return sendRaw(c, r, raw)
-		}
-		body, err := json.Marshal(out)
-		if err != nil {
-			return fmt.Errorf("write the answer: %w", err)
-		}
-		return c.Blob(r.status(), jsonType, body)
+		return because(ctx, s.handleHere(ctx, c, r))
 	}
+}
+
+// handleHere serves a request that is this process's to serve.
+func (s *Server) handleHere(ctx context.Context, c echo.Context, r *Route) error {
+	caller, err := s.admit(ctx, c.Response(), c.Request(), r)
+	c.Set(actorOfRequest, caller.Actor)
+	if err != nil {
+		return err
+	}
+	out, err := s.serve(ctx, c, r, caller)
+	if err != nil {
+		return err
+	}
+	if err := s.noteReceipt(ctx, c.Response().Header(), caller, out); err != nil {
+		return err
+	}
+	if lines, ok := out.(Lines); ok {
+		return s.stream(ctx, c, lines)
+	}
+	if raw, ok := out.(Raw); ok {
+		return sendRaw(c, r, raw)
+	}
+	body, err := json.Marshal(out)
+	if err != nil {
+		return fmt.Errorf("write the answer: %w", err)
+	}
+	return c.Blob(r.status(), jsonType, body)
+}
+
+// because puts why a request was ended before what failed with it.
+func because(ctx context.Context, err error) error {
+	if why := context.Cause(ctx); err != nil && why != nil {
+		return fmt.Errorf("%w: %w", why, err)
+	}
+	return err
 }
 
 func sendRaw(c echo.Context, r *Route, raw Raw) error {
@@ -209,10 +222,7 @@ func (s *Server) stream(ctx context.Context, c echo.Context, lines Lines) error 
 	if err == nil {
 		return nil
 	}
-	if why := context.Cause(ctx); why != nil {
-		err = fmt.Errorf("%w: %w", why, err)
-	}
-	told := *problemOf(err)
+	told := *problemOf(because(ctx, err))
 	told.RequestID = res.Header().Get(headerRequestID)
 	_ = write(map[string]any{"problem": &told})
 	return err

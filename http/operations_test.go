@@ -201,6 +201,23 @@ func TestStoppingEndsStreams(t *testing.T) {
 	}
 }
 
+// It waits for views, say, or for a leader.
+func TestAStreamThatHasNotBegunIsToldThatTheServerStops(t *testing.T) {
+	b, _ := servingLines(t)
+	b.views.grow(1)
+	stopped := make(chan error, 1)
+	go func() {
+		for len(b.views.waits()) == 0 {
+			time.Sleep(time.Millisecond)
+		}
+		stopped <- b.server.Shutdown(context.Background())
+	}()
+	b.send("GET", "/lines", "", headerPosition, "1").wants(t, 503, "stopping")
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+}
+
 // Requests come on kept connections without a pause while the server stops. Each one
 // that is begun is done, and its client gets the whole answer.
 func TestStoppingLosesNoRequest(t *testing.T) {

@@ -201,7 +201,7 @@ func (s *server) Pass(ctx context.Context, request []byte, part func([]byte) err
 		}
 		select {
 		case <-ctx.Done():
-			return false, ctx.Err()
+			return false, context.Cause(ctx)
 		case <-changed:
 		case <-time.After(min(left, lookForHold)):
 		}
