@@ -97,15 +97,22 @@ func (in AuditPosition) Validate() error {
 
 // AuditEvent is the exact bytes of an event.
 func (s *Service) AuditEvent(ctx context.Context, in AuditPosition) (Raw, error) {
-	last, err := s.Bodies.Last(ctx)
+	last, err := s.end(ctx)
 	if err != nil {
-		return Raw{}, ledger.Unavailable(ctx, err)
+		return Raw{}, err
 	}
 	if in.Position > last {
 		return Raw{}, noEvent(in.Position, last)
 	}
 	body, err := s.Bodies.Body(ctx, in.Position)
 	return Raw{Body: body}, ledger.Unavailable(ctx, err)
+}
+
+// end is where the log ends at least. Its servers may tell an older end than the views have shown:
+// those that were cut off until just now.
+func (s *Service) end(ctx context.Context) (uint64, error) {
+	last, err := s.Bodies.Last(ctx)
+	return max(last, s.Position()), ledger.Unavailable(ctx, err)
 }
 
 func noEvent(position, last uint64) error {
@@ -181,9 +188,9 @@ func (s *Service) covering(ctx context.Context, size uint64) (*merkle.Signed, er
 	if err != nil || signed.Size >= size {
 		return signed, err
 	}
-	last, err := s.Bodies.Last(ctx)
+	last, err := s.end(ctx)
 	if err != nil {
-		return nil, ledger.Unavailable(ctx, err)
+		return nil, err
 	}
 	if size > last {
 		return nil, &beyondError{size: size, last: last}
