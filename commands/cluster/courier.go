@@ -63,6 +63,7 @@ type Courier struct {
 
 	mu      sync.Mutex
 	waiting map[string]chan *nats.Msg
+	serving map[string]context.CancelFunc  // for others, by where the answer goes
 	heard   map[[nonceBytes]byte]time.Time // requests that were served, as long as they could come again
 	swept   time.Time
 }
@@ -78,7 +79,7 @@ func NewCourier(conn *nats.Conn, shared string, logger *slog.Logger) (*Courier, 
 	c := &Courier{
 		conn: conn, aead: aead, logger: logger, now: time.Now, inbox: nats.NewInbox(),
 		places: make(chan struct{}, underWayMax), waiting: map[string]chan *nats.Msg{},
-		heard: map[[nonceBytes]byte]time.Time{},
+		serving: map[string]context.CancelFunc{}, heard: map[[nonceBytes]byte]time.Time{},
 	}
 	if c.sub, err = conn.Subscribe(c.inbox+".*", c.receive); err != nil {
 		return nil, fmt.Errorf("listen for answers: %w", err)
@@ -128,6 +129,7 @@ func (c *Courier) Ask(ctx context.Context, member string, request []byte, part f
 	for number := uint32(0); ; number++ {
 		select {
 		case <-ctx.Done():
+			c.leave(to, reply)
 			return fmt.Errorf("%w: %w", ErrNoAnswer, context.Cause(ctx))
 		case msg := <-parts:
 			if number == 0 && len(msg.Data) == 0 && msg.Header.Get("Status") == "503" {
@@ -138,12 +140,40 @@ func (c *Courier) Ask(ctx context.Context, member string, request []byte, part f
 				return err
 			}
 			if err := part(body); err != nil {
+				c.leave(to, reply)
 				return err
 			}
 			if last {
 				return nil
 			}
 		}
+	}
+}
+
+// leave tells a member that nobody waits for its answer any more. It may not get there.
+func (c *Courier) leave(to, reply string) {
+	_ = c.conn.PublishRequest(to, reply, c.seal("left", to, reply, nil))
+}
+
+// isLeft ends a request that nobody waits for, if that is what a message says.
+func (c *Courier) isLeft(msg *nats.Msg) bool {
+	if len(msg.Data) != nonceBytes+c.aead.Overhead() { // a request has more
+		return false
+	}
+	if _, ok := c.open("left", msg.Subject, msg.Reply, msg.Data); !ok {
+		return false
+	}
+	c.served(msg.Reply)
+	return true
+}
+
+// served lets go of a request.
+func (c *Courier) served(reply string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if cancel := c.serving[reply]; cancel != nil {
+		cancel()
+		delete(c.serving, reply)
 	}
 }
 
@@ -201,10 +231,14 @@ func route(what, to, reply string) []byte { return []byte(what + "\x00" + to + "
 type Serve func(ctx context.Context, request []byte, send func(part []byte) error) (last []byte, err error)
 
 // Listen serves what others send to a member, each request once, until stop is called,
-// which returns when those under way are answered. When ctx ends, they are broken off.
+// which returns when those under way are answered. They are broken off when ctx ends, and when nobody
+// waits for the answer any more.
 func (c *Courier) Listen(ctx context.Context, member string, serve Serve) (stop func(), err error) {
 	var underWay sync.WaitGroup
 	sub, err := c.conn.Subscribe(subject+member, func(msg *nats.Msg) {
+		if c.isLeft(msg) {
+			return
+		}
 		request, err := c.openRequest(msg)
 		if err != nil {
 			c.logger.Warn("cluster: a request was not served", "error", err)
@@ -219,8 +253,13 @@ func (c *Courier) Listen(ctx context.Context, member string, serve Serve) (stop 
 			_ = c.answer(msg.Reply, 0, notServed, nil) // without it, its sender waits
 			return
 		}
+		ctx, cancel := context.WithCancel(ctx)
+		c.mu.Lock()
+		c.serving[msg.Reply] = cancel
+		c.mu.Unlock()
 		underWay.Go(func() {
 			defer func() { <-c.places }()
+			defer c.served(msg.Reply)
 			c.serve(ctx, msg.Reply, request, serve)
 		})
 	})

@@ -80,6 +80,45 @@ func TestARequestIsAnsweredInItsParts(t *testing.T) {
 	}
 }
 
+// Else what was begun for somebody who has gone would go on, and be in the way of the next one.
+func TestARequestEndsWhenNobodyWaitsForItsAnswer(t *testing.T) {
+	url := natstest.Server(t, t.TempDir()).ClientURL()
+	here, there := courier(t, connect(t, url), "s"), courier(t, connect(t, url), "s")
+	begun, ended := make(chan struct{}), make(chan error)
+	listens(t, there, func(ctx context.Context, _ []byte, send func([]byte) error) ([]byte, error) {
+		if err := send([]byte("begun")); err != nil {
+			return nil, err
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(10 * time.Second):
+		}
+		ended <- ctx.Err()
+		return nil, ctx.Err()
+	})
+	gone := errors.New("the client has gone")
+	for what, ask := range map[string]func(context.Context) error{
+		"who leaves": func(ctx context.Context) error {
+			ctx, leave := context.WithCancelCause(ctx)
+			go func() {
+				<-begun
+				leave(gone)
+			}()
+			return here.Ask(ctx, "leader", []byte("x"), func([]byte) error { begun <- struct{}{}; return nil })
+		},
+		"who takes no more": func(ctx context.Context) error {
+			return here.Ask(ctx, "leader", []byte("x"), func([]byte) error { return gone })
+		},
+	} {
+		if err := ask(t.Context()); !errors.Is(err, gone) {
+			t.Errorf("%s is told %v", what, err)
+		}
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("for %s it goes on", what)
+		}
+	}
+}
+
 // Whoever can publish to the servers can still not ask, answer, or ask again.
 func TestOnlyMembersAreListenedTo(t *testing.T) {
 	url := natstest.Server(t, t.TempDir()).ClientURL()
