@@ -46,7 +46,7 @@ func (s *Service) CreateAPIKey(ctx context.Context, in CreateAPIKey) (APIKeyMade
 	if err != nil {
 		return APIKeyMade{}, err
 	}
-	s.show(ctx, done)
+	s.show(ctx, done.Event.Position)
 	return APIKeyMade{Receipt: receipt(done), ID: id, Key: key, Scopes: in.Scopes}, nil
 }
 
@@ -73,9 +73,9 @@ func (s *Service) RevokeAPIKey(ctx context.Context, in RevokeAPIKey) (APIKeyRevo
 	if err != nil && !isNothingToDo(err) {
 		return APIKeyRevoked{}, err
 	}
-	revoked := APIKeyRevoked{Receipt: receipt(done), Revoked: true}
+	revoked := APIKeyRevoked{Receipt: s.receiptOf(done), Revoked: true}
+	s.show(ctx, revoked.Position) // from now on it opens nothing, wherever it is tried
 	if d, ok := done.Event.Data.(events.APIKeyRevoked); ok {
-		s.show(ctx, done) // from now on it opens nothing, wherever it is tried
 		revoked.ID = d.APIKey
 	}
 	return revoked, nil

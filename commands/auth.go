@@ -178,7 +178,7 @@ func (s *Service) Refresh(ctx context.Context, in Refresh) (LoggedIn, error) {
 	if _, ended := done.Event.Data.(events.SessionEnded); ended {
 		// The answer is an error and carries no position: who asks next is to see the end
 		// of the session all the same.
-		s.show(ctx, done)
+		s.show(ctx, done.Event.Position)
 		return LoggedIn{}, ErrRefresh
 	}
 	return s.loggedIn(done, me, session, key)
@@ -200,7 +200,7 @@ func (s *Service) LogOut(ctx context.Context, _ Nothing) (LoggedOut, error) {
 	if err != nil && !isNothingToDo(err) {
 		return LoggedOut{}, err
 	}
-	return LoggedOut{Receipt: receipt(done), LoggedOut: true}, nil
+	return LoggedOut{Receipt: s.receiptOf(done), LoggedOut: true}, nil
 }
 
 // refreshToken is the token that an event gave a session. It can be worked out again,

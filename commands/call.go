@@ -154,7 +154,7 @@ func (s *Service) Heartbeat(ctx context.Context, in CallID) (CallAnswer, error) 
 
 func (s *Service) callAnswer(ctx context.Context, done Done, id string) (CallAnswer, error) {
 	call, err := s.callNow(ctx, id)
-	return CallAnswer{Receipt: receipt(done), Call: callView(call)}, err
+	return CallAnswer{Receipt: s.receiptOf(done), Call: callView(call)}, err
 }
 
 func (s *Service) callNow(ctx context.Context, id string) (call ledger.Call, err error) {

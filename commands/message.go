@@ -75,7 +75,7 @@ type Marked struct {
 func (s *Service) MarkDelivered(ctx context.Context, in MessageID) (Marked, error) {
 	to := ledger.CallerOf(ctx).Actor.ID
 	done, err := s.ask(ctx, "delivered/"+to+"/"+in.ID, nil, ledger.MarkDelivered(in.ID, to))
-	return marked(done, 1, err)
+	return s.marked(done, 1, err)
 }
 
 // MarkRead asks to mark messages of the caller's as read.
@@ -98,20 +98,20 @@ func (s *Service) MarkRead(ctx context.Context, in MarkRead) (Marked, error) {
 	if read, ok := done.Event.Data.(events.MessagesRead); ok {
 		n = len(read.Messages)
 	}
-	return marked(done, n, err)
+	return s.marked(done, n, err)
 }
 
 // DeleteMessage takes a message of the caller's out of sight.
 func (s *Service) DeleteMessage(ctx context.Context, in MessageID) (Marked, error) {
 	by := ledger.CallerOf(ctx).Actor.ID
 	done, err := s.ask(ctx, "deleted/"+by+"/"+in.ID, nil, ledger.DeleteMessage(in.ID, by))
-	return marked(done, 1, err)
+	return s.marked(done, 1, err)
 }
 
 // marked answers a mark. What was marked already is as well as marked.
-func marked(done Done, n int, err error) (Marked, error) {
+func (s *Service) marked(done Done, n int, err error) (Marked, error) {
 	if isNothingToDo(err) {
-		return Marked{}, nil
+		return Marked{Receipt: s.receiptOf(done)}, nil
 	}
 	if err != nil {
 		return Marked{}, err

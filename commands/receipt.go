@@ -10,17 +10,23 @@ import (
 // part of the answer's body: http puts it into headers, and remembers it so that the
 // next read of the caller, and of all whom the event is about, sees this write.
 type Receipt struct {
-	Position uint64 `json:"-"` // the event's place in the log; 0 if there was nothing to do
+	Position uint64 `json:"-"` // the event's place in the log; the log's end if all was so already
 	Replayed bool   `json:"-"` // the event was there already: this is the first answer again
 
 	users []string // whom the event is about
 }
 
-// receipt is what goes with the answer of a command; nothing if there was nothing to do.
-func receipt(d Done) Receipt {
+// receiptOf is receipt, also where there was nothing to do: what was so already may be so by an
+// event that its caller was never told of, and is to see.
+func (s *Service) receiptOf(d Done) Receipt {
 	if d.Event.Data == nil {
-		return Receipt{}
+		return Receipt{Position: s.Writer.Last()}
 	}
+	return receipt(d)
+}
+
+// receipt is what goes with the answer of a command.
+func receipt(d Done) Receipt {
 	r := Receipt{Position: d.Event.Position, Replayed: d.Replayed}
 	for _, subject := range d.Event.Data.Subjects() {
 		if strings.HasPrefix(subject, userPrefix) {

@@ -114,13 +114,13 @@ func isNothingToDo(err error) bool {
 // showMax is how long an answer waits for the views, which take milliseconds as a rule.
 const showMax = 3 * time.Second
 
-// show waits until the views show an event: whoever gets the answer may come in with
+// show waits until the views are at a position: whoever gets the answer may come in with
 // something that only the views know. If they do not in time, the answer goes out.
-func (s *Service) show(ctx context.Context, done Done) {
+func (s *Service) show(ctx context.Context, position uint64) {
 	ctx, cancel := context.WithTimeout(ctx, showMax)
 	defer cancel()
-	if err := s.Wait(ctx, done.Event.Position); err != nil {
-		s.Logger.WarnContext(ctx, "the views are behind an answer", "position", done.Event.Position, "error", err)
+	if err := s.Wait(ctx, position); err != nil {
+		s.Logger.WarnContext(ctx, "the views are behind an answer", "position", position, "error", err)
 	}
 }
 

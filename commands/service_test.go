@@ -88,6 +88,7 @@ type office struct {
 	t     *testing.T
 	clerk *clerk
 	vault *openBook
+	shown uint64 // the furthest position that was waited for
 }
 
 func newOffice(t *testing.T) *office {
@@ -95,7 +96,10 @@ func newOffice(t *testing.T) *office {
 	o := &office{t: t, clerk: &clerk{state: ledgertest.NewState(), left: 1000}, vault: &openBook{}}
 	o.Service = NewService(Parts{Writer: o.clerk, Vault: o.vault, Tokens: token{}, Presence: away{},
 		Clock: TestClock(morning), Logger: slog.New(slog.DiscardHandler),
-		Wait: func(context.Context, uint64) error { return nil }})
+		Wait: func(_ context.Context, position uint64) error {
+			o.shown = max(o.shown, position)
+			return nil
+		}})
 	if err := o.Seed(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -188,6 +192,39 @@ func TestATimerThatCouldNotBeAskedForIsNotTakenForDone(t *testing.T) {
 		o.clerk.left = 1
 		if err := timers.do(t.Context(), due, morning); err != nil {
 			t.Errorf("a call that is not there is told as %v", err)
+		}
+	}
+}
+
+// The event that made it so may be one whose answer got lost: nobody was told its position.
+func TestWhatWasSoAlreadyIsShownAsWell(t *testing.T) {
+	o := newOffice(t)
+	ann, bob := o.signsUp("ann@example.com"), o.signsUp("bob@example.com")
+	key, err := o.CreateAPIKey(t.Context(), CreateAPIKey{Name: "gifts", Scopes: []string{ledger.ScopeDeduct}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, does := range map[string]func() (Receipt, error){
+		"a block": func() (Receipt, error) {
+			blocked, err := o.Block(as(t, ann), UserID{bob.User.ID})
+			return blocked.Receipt, err
+		},
+		"a key's end": func() (Receipt, error) {
+			revoked, err := o.RevokeAPIKey(t.Context(), RevokeAPIKey{Key: key.Key})
+			return revoked.Receipt, err
+		},
+	} {
+		if _, err := does(); err != nil {
+			t.Fatal(err)
+		}
+		last := o.clerk.last
+		o.shown = 0
+		got, err := does()
+		if err != nil || got.Position != last || o.clerk.last != last {
+			t.Errorf("%s again is at %d, not %d: %v", what, got.Position, last, err)
+		}
+		if what == "a key's end" && o.shown != last {
+			t.Errorf("the views that open with the key are at %d, not %d", o.shown, last)
 		}
 	}
 }
