@@ -30,6 +30,12 @@ const (
 	underWayMax = 4096
 	partsMax    = 1024 // of one answer that wait to be taken
 
+	endMax   = 5 * time.Second // in which an answer's end is tried to be sent
+	endPause = 100 * time.Millisecond
+	// quietMax is for how long somebody who waits as long as it takes does so without a part, once
+	// his connection was lost, and the answer's end perhaps with it.
+	quietMax = 30 * time.Second
+
 	drainMax  = time.Second // for the servers to know that a member listens no more
 	drainLook = 5 * time.Millisecond
 
@@ -57,6 +63,7 @@ type Courier struct {
 	aead   cipher.AEAD
 	logger *slog.Logger
 	now    func() time.Time // by the wall clock
+	quiet  time.Duration    // quietMax, but for tests
 	inbox  string
 	sub    *nats.Subscription
 	places chan struct{}
@@ -77,7 +84,7 @@ func NewCourier(conn *nats.Conn, shared string, logger *slog.Logger) (*Courier, 
 		return nil, fmt.Errorf("make the courier's key: %w", err)
 	}
 	c := &Courier{
-		conn: conn, aead: aead, logger: logger, now: time.Now, inbox: nats.NewInbox(),
+		conn: conn, aead: aead, logger: logger, now: time.Now, quiet: quietMax, inbox: nats.NewInbox(),
 		places: make(chan struct{}, underWayMax), waiting: map[string]chan *nats.Msg{},
 		serving: map[string]context.CancelFunc{}, heard: map[[nonceBytes]byte]time.Time{},
 	}
@@ -123,22 +130,37 @@ func (c *Courier) Ask(ctx context.Context, member string, request []byte, part f
 		delete(c.waiting, reply)
 		c.mu.Unlock()
 	}()
+	heard, links := time.Now(), c.conn.Stats().Reconnects
 	if err := c.conn.PublishRequest(to, reply, frame); err != nil {
 		return fmt.Errorf("%w: %w", ErrNotDelivered, err)
 	}
-	for number := uint32(0); ; number++ {
+	var look <-chan time.Time
+	if _, bounded := ctx.Deadline(); !bounded {
+		ticker := time.NewTicker(c.quiet / 10)
+		defer ticker.Stop()
+		look = ticker.C
+	}
+	for number := uint32(0); ; {
 		select {
 		case <-ctx.Done():
 			c.leave(to, reply)
 			return fmt.Errorf("%w: %w", ErrNoAnswer, context.Cause(ctx))
+		case <-look:
+			if c.conn.Stats().Reconnects != links && time.Since(heard) > c.quiet {
+				c.leave(to, reply)
+				return fmt.Errorf("%w: the connection was lost meanwhile", ErrNoAnswer)
+			}
 		case msg := <-parts:
+			heard = time.Now()
 			if number == 0 && len(msg.Data) == 0 && msg.Header.Get("Status") == "503" {
 				return ErrNotDelivered // nobody listens there
 			}
 			last, body, err := c.openPart(reply, number, msg.Data)
 			if err != nil {
+				c.leave(to, reply)
 				return err
 			}
+			number++
 			if err := part(body); err != nil {
 				c.leave(to, reply)
 				return err
@@ -299,8 +321,22 @@ func (c *Courier) serve(ctx context.Context, reply string, request []byte, serve
 	if err != nil {
 		state, last = brokenOff, nil
 	}
-	if err := errors.Join(err, c.answer(reply, number, state, last)); err != nil {
+	if err := errors.Join(err, c.end(reply, number, state, last)); err != nil {
 		c.logger.WarnContext(ctx, "cluster: a request was not answered", "error", err)
+	}
+}
+
+// end sends an answer's last part. One that has others before it is sent until the servers have it:
+// somebody may wait for it as long as it takes.
+func (c *Courier) end(reply string, number uint32, state byte, part []byte) error {
+	for until := time.Now().Add(endMax); ; time.Sleep(endPause) {
+		err := c.answer(reply, number, state, part)
+		if err == nil && number > 0 {
+			err = c.conn.FlushTimeout(time.Second)
+		}
+		if err == nil || errors.Is(err, nats.ErrMaxPayload) || c.conn.IsClosed() || time.Now().After(until) {
+			return err
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -116,6 +117,47 @@ func TestARequestEndsWhenNobodyWaitsForItsAnswer(t *testing.T) {
 		if err := <-ended; !errors.Is(err, context.Canceled) {
 			t.Errorf("for %s it goes on", what)
 		}
+	}
+}
+
+// Who asks may wait as long as it takes, and would do so for ever.
+func TestAnAnswerWhoseEndIsLostWithAConnectionIsBroken(t *testing.T) {
+	url := natstest.Server(t, t.TempDir()).ClientURL()
+	for what, lose := range map[string]func(here, there *natstest.Proxy){
+		"the one who asks":    func(here, _ *natstest.Proxy) { here.Cut() },
+		"the one who answers": func(_, there *natstest.Proxy) { there.Cut() },
+	} {
+		t.Run(what, func(t *testing.T) {
+			toHere, toThere := natstest.NewProxy(t, url), natstest.NewProxy(t, url)
+			here, there := courier(t, connect(t, toHere.URL()), "s"), courier(t, connect(t, toThere.URL()), "s")
+			here.quiet = 500 * time.Millisecond
+			begun := make(chan struct{})
+			begins := sync.OnceFunc(func() { close(begun) })
+			listens(t, there, func(_ context.Context, _ []byte, send func([]byte) error) ([]byte, error) {
+				if err := send([]byte("begun")); err != nil {
+					return nil, err
+				}
+				<-begun
+				for here.conn.IsConnected() && there.conn.IsConnected() {
+					time.Sleep(time.Millisecond)
+				}
+				return nil, errors.Join(send([]byte("more")), errors.New("it cannot go on"))
+			})
+			told := make(chan error, 1)
+			go func() {
+				told <- here.Ask(t.Context(), "leader", []byte("x"), func([]byte) error { begins(); return nil })
+			}()
+			<-begun
+			lose(toHere, toThere)
+			select {
+			case err := <-told:
+				if !errors.Is(err, ErrNoAnswer) {
+					t.Errorf("it is told %v", err)
+				}
+			case <-time.After(20 * time.Second):
+				t.Error("it is told nothing")
+			}
+		})
 	}
 }
 
