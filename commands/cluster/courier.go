@@ -70,8 +70,8 @@ type Courier struct {
 
 	mu      sync.Mutex
 	waiting map[string]chan *nats.Msg
-	serving map[string]context.CancelFunc  // for others, by where the answer goes
-	heard   map[[nonceBytes]byte]time.Time // requests that were served, as long as they could come again
+	serving map[string]context.CancelCauseFunc // for others, by where the answer goes
+	heard   map[[nonceBytes]byte]time.Time     // requests that were served, as long as they could come again
 	swept   time.Time
 }
 
@@ -86,7 +86,7 @@ func NewCourier(conn *nats.Conn, shared string, logger *slog.Logger) (*Courier, 
 	c := &Courier{
 		conn: conn, aead: aead, logger: logger, now: time.Now, quiet: quietMax, inbox: nats.NewInbox(),
 		places: make(chan struct{}, underWayMax), waiting: map[string]chan *nats.Msg{},
-		serving: map[string]context.CancelFunc{}, heard: map[[nonceBytes]byte]time.Time{},
+		serving: map[string]context.CancelCauseFunc{}, heard: map[[nonceBytes]byte]time.Time{},
 	}
 	if c.sub, err = conn.Subscribe(c.inbox+".*", c.receive); err != nil {
 		return nil, fmt.Errorf("listen for answers: %w", err)
@@ -194,7 +194,7 @@ func (c *Courier) served(reply string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if cancel := c.serving[reply]; cancel != nil {
-		cancel()
+		cancel(errLeft)
 		delete(c.serving, reply)
 	}
 }
@@ -275,7 +275,7 @@ func (c *Courier) Listen(ctx context.Context, member string, serve Serve) (stop 
 			_ = c.answer(msg.Reply, 0, notServed, nil) // without it, its sender waits
 			return
 		}
-		ctx, cancel := context.WithCancel(ctx)
+		ctx, cancel := context.WithCancelCause(ctx)
 		c.mu.Lock()
 		c.serving[msg.Reply] = cancel
 		c.mu.Unlock()
@@ -314,9 +314,13 @@ func (c *Courier) serve(ctx context.Context, reply string, request []byte, serve
 		number++
 		return c.answer(reply, number-1, moreParts, part)
 	})
+	cut := context.Cause(ctx)
+	if errors.Is(cut, errLeft) {
+		return
+	}
 	state := byte(lastPart)
 	if err == nil {
-		err = context.Cause(ctx) // what came of it meanwhile is not to be believed
+		err = cut // what came of it then is not to be believed
 	}
 	if err != nil {
 		state, last = brokenOff, nil
@@ -348,6 +352,7 @@ func (c *Courier) answer(reply string, number uint32, state byte, part []byte) e
 }
 
 var (
+	errLeft      = errors.New("nobody waits for the answer any more")
 	errNoMembers = errors.New("it is no member's")
 	errAgain     = errors.New("it was served already")
 )
