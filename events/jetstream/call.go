@@ -35,18 +35,19 @@ func (e *apiError) Error() string {
 	return fmt.Sprintf("%s (%d)", e.Description, e.ErrCode)
 }
 
-func isNotFound(err error) bool {
+func isRefused(err error, code int) bool {
 	var refused *apiError
-	return errors.As(err, &refused) &&
-		(refused.ErrCode == codeNoMessage || refused.ErrCode == codeStreamNotFound)
+	return errors.As(err, &refused) && refused.ErrCode == code
 }
 
 // passing tells whether an error may be gone at the next try: no answer, no leader,
-// no connection. A refusal stays.
-func passing(err error) bool {
+// no connection. A refusal stays, but for that of a cluster's server that has just begun
+// to lead, and does not know yet that the stream is there.
+func (l *Log) passing(err error) bool {
 	var refused *apiError
 	if errors.As(err, &refused) {
-		return refused.Code >= 500 || refused.Code == 408
+		return refused.Code >= 500 || refused.Code == 408 ||
+			refused.ErrCode == codeStreamNotFound && l.there && l.server == nil
 	}
 	return !errors.Is(err, ErrClosed) && !errors.Is(err, nats.ErrConnectionClosed)
 }
@@ -99,7 +100,7 @@ func (l *Log) patiently(ctx context.Context, try func(context.Context) error) er
 		once, cancel := context.WithTimeout(ctx, min(l.opts.AppendTimeout, l.opts.ReadTimeout/2))
 		err := try(once)
 		cancel()
-		if err == nil || !passing(err) {
+		if err == nil || !l.passing(err) {
 			return err
 		}
 		if !pause.wait(ctx) {

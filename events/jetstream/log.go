@@ -62,6 +62,7 @@ type Log struct {
 	server *embedded // nil with URL
 	conn   *nats.Conn
 	opts   Options
+	there  bool // the stream is, as its servers have said; nobody changes it once the log is open
 
 	appending sync.Mutex // one append at a time: pipelined ones get round the fence
 	draft     draft      // guarded by appending

@@ -307,3 +307,50 @@ func TestTwoWritersBeatEachOtherAndLoseNothing(t *testing.T) {
 		t.Errorf("%d events are in; 60 or more were acknowledged", len(all))
 	}
 }
+
+// One of a cluster that has just begun to lead may not know yet which streams there are.
+func TestAServerThatDoesNotKnowTheStreamYetIsAskedAgain(t *testing.T) {
+	for verb, read := range map[string]func(*Log) error{
+		"STREAM.INFO": func(l *Log) error {
+			_, err := l.Last(t.Context())
+			return err
+		},
+		"STREAM.MSG.GET": func(l *Log) error {
+			if _, err := l.Read(t.Context(), 1); !errors.Is(err, ErrNotFound) {
+				return err
+			}
+			return nil
+		},
+	} {
+		t.Run(verb, func(t *testing.T) {
+			s := natstest.Server(t, t.TempDir())
+			o := patient(t)
+			o.URL, o.Replicas = s.ClientURL(), 1
+			l, conn := open(t, o), connected(t, s)
+			request(t, conn, "STREAM.DELETE."+streamName, nil)
+			asked, err := conn.SubscribeSync("$JS.API." + verb + "." + streamName)
+			if err == nil {
+				err = conn.Flush()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			answered := make(chan error, 1)
+			go func() { answered <- read(l) }()
+			for n := range 2 {
+				if _, err := asked.NextMsg(l.opts.ReadTimeout); err != nil {
+					t.Fatalf("it was asked %d times: %v, %v", n, err, <-answered)
+				}
+			}
+			select {
+			case err := <-answered:
+				t.Fatalf("what the server does not know is answered with %v", err)
+			default:
+			}
+			makeStream(t, conn, "CREATE", settings(1))
+			if err := <-answered; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}

@@ -43,7 +43,7 @@ func (l *Log) body(ctx context.Context, position uint64) ([]byte, error) {
 		return l.call(ctx, "STREAM.MSG.GET."+streamName, request, &answer)
 	})
 	switch {
-	case isNotFound(err):
+	case isRefused(err, codeNoMessage):
 		return nil, fmt.Errorf("read event %d: %w", position, ErrNotFound)
 	case err != nil:
 		return nil, fmt.Errorf("read event %d: %w", position, err)

@@ -51,11 +51,12 @@ func settings(replicas int) server.StreamConfig {
 func (l *Log) ensureStream(ctx context.Context) error {
 	want := settings(l.opts.Replicas)
 	got, err := l.streamConfig(ctx, "INFO", nil)
-	if isNotFound(err) {
+	if isRefused(err, codeStreamNotFound) {
 		got, err = l.streamConfig(ctx, "CREATE", want)
 	}
-	var refused *apiError
-	if errors.As(err, &refused) && refused.ErrCode == codeStreamExists {
+	exists := isRefused(err, codeStreamExists)
+	l.there = err == nil || exists
+	if exists {
 		got, err = l.streamConfig(ctx, "INFO", nil) // another node was faster
 	}
 	if err != nil {
