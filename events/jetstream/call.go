@@ -94,8 +94,10 @@ func (l *Log) orClosed(err error) error {
 }
 
 // patiently tries until it works, is refused, or ctx ends. A single try may take a
-// part of the time only, since the server asked may be gone and another one there.
+// part of the time only, since the server asked may be gone and another one there. The
+// error is the last try's; one that ctx has cut off knows less than the one before it.
 func (l *Log) patiently(ctx context.Context, try func(context.Context) error) error {
+	var failed error
 	for pause := newPause(); ; {
 		once, cancel := context.WithTimeout(ctx, min(l.opts.AppendTimeout, l.opts.ReadTimeout/2))
 		err := try(once)
@@ -103,8 +105,11 @@ func (l *Log) patiently(ctx context.Context, try func(context.Context) error) er
 		if err == nil || !l.passing(err) {
 			return err
 		}
+		if failed == nil || ctx.Err() == nil {
+			failed = err
+		}
 		if !pause.wait(ctx) {
-			return errors.Join(context.Cause(ctx), err)
+			return errors.Join(context.Cause(ctx), failed)
 		}
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"truebond/events"
 	"truebond/events/jetstream/natstest"
@@ -201,4 +203,23 @@ func TestTheLogOutlivesTheServerThatLeadsIt(t *testing.T) {
 	failsWith(t, <-followed, errEnough)
 	same(t, seen, all)
 	holds(t, l, all)
+}
+
+// Else it depends on chance whether a log is told to be too short, or not to answer.
+func TestATryThatIsCutOffHidesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &Log{opts: Options{AppendTimeout: time.Second, ReadTimeout: 10 * time.Second}}
+		ctx, cancel := context.WithTimeout(t.Context(), l.opts.ReadTimeout)
+		defer cancel()
+		begun := time.Now()
+		err := l.patiently(ctx, func(ctx context.Context) error {
+			if time.Since(begun) < l.opts.ReadTimeout-l.opts.AppendTimeout/2 {
+				return errOld
+			}
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		failsWith(t, err, errOld)
+		failsWith(t, err, context.DeadlineExceeded)
+	})
 }

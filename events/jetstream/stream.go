@@ -168,10 +168,11 @@ func (l *Log) stateFrom(ctx context.Context, known uint64) (streamState, error) 
 	ctx, cancel := l.reading(ctx)
 	defer cancel()
 	err := l.patiently(ctx, func(ctx context.Context) error {
-		answer = streamInfo{}
-		if err := l.call(ctx, "STREAM.INFO."+streamName, nil, &answer); err != nil {
+		var info streamInfo
+		if err := l.call(ctx, "STREAM.INFO."+streamName, nil, &info); err != nil {
 			return err
 		}
+		answer = info
 		if l.server == nil && answer.old(l.opts.Replicas, known) {
 			return errOld
 		}
