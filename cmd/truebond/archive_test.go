@@ -56,14 +56,7 @@ func (w *world) grows() {
 		made := w.operate("/api/operator/api-keys", map[string]any{"name": name, "scopes": []string{"credits:deduct"}}).is(201)
 		position = made.header.Get("Ledger-Position")
 	}
-	for {
-		a := w.ask("GET", "/api/audit/checkpoint", "", nil, "Ledger-Position", position)
-		if a.get("code") != "tree_building" { // the server has just started
-			a.is(200)
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	w.checkpoint("Ledger-Position", position)
 }
 
 // archives brings the archive up to now, and tells where it is.
@@ -299,13 +292,18 @@ func TestALogIsArchivedAsItGrowsAndTheServerIsKilled(t *testing.T) {
 		server := spawn(t, data, "--archive", store, "--archive-every", "20ms")
 		callers := l.run(server.url, 16)
 		time.Sleep(time.Duration(200+rand.IntN(500)) * time.Millisecond) //nolint:gosec // any moment will do
+		// On a busy machine, too, there is something to archive.
+		if !l.awaitMore(50) {
+			t.Fatalf("nothing is acknowledged any more; the server says\n%s", server.hasSaid())
+		}
+		told := visit(t, data).archivesAll()
 		server.kill()
 		callers.Wait()
 		said := truebond(t, "", "verify", "--archive", store)
 		said.ends(t, exitDone, "The archive is sound")
 		size := numberIn(t, `sound: (\d+) events`, said.out)
-		if size < grown {
-			t.Errorf("the archive had %d events and has %d", grown, size)
+		if size < told || size < grown {
+			t.Errorf("the archive had %d events, was said to have %d, and has %d", grown, told, size)
 		}
 		grown = size
 	}
@@ -313,10 +311,30 @@ func TestALogIsArchivedAsItGrowsAndTheServerIsKilled(t *testing.T) {
 	restored := newData(t, data)
 	truebond(t, "", "restore", "--from", store, "--data", restored).ends(t, exitDone, "")
 	same(t, bodies(t, embeddedIn(restored)), log, grown)
-	if grown < 100 || len(log)-grown > len(log)/2 {
-		t.Errorf("of %d events %d are archived", len(log), grown)
+	if grown < 100 {
+		t.Errorf("of %d events %d are archived; that shows nothing", len(log), grown)
 	}
 	t.Logf("%d kills, %d events, %d archived", rounds, len(log), grown)
+}
+
+// archivesAll waits until the server says that all is archived that its log has now, and tells
+// how much it says.
+func (w *world) archivesAll() (told int) {
+	w.t.Helper()
+	number := func(name string) (n int) {
+		if _, err := fmt.Sscan(w.metric(name), &n); err != nil {
+			w.t.Fatal(err)
+		}
+		return n
+	}
+	last := number("truebond_log_position")
+	for end := time.Now().Add(time.Minute); told < last; told = number("truebond_archive_position") {
+		if time.Now().After(end) {
+			w.t.Fatalf("of %d events only %d are archived in a minute", last, told)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return told
 }
 
 func numberIn(t *testing.T, pattern, text string) (n int) {

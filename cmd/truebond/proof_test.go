@@ -34,11 +34,23 @@ func (w *world) witness() witness {
 // sees is the log as of the last checkpoint.
 func (v witness) sees(headers ...string) tlog.Tree {
 	v.w.t.Helper()
-	a := v.w.ask("GET", "/api/audit/checkpoint", "", nil, headers...).is(200)
+	a := v.w.checkpoint(headers...)
 	if got := a.header.Get("Content-Type"); got != "text/plain; charset=utf-8" {
 		v.w.t.Errorf("a checkpoint is %s", got)
 	}
 	return v.opens(string(a.body))
+}
+
+// checkpoint waits for a checkpoint. A server that has just started, or a busy one, tells that there is
+// none yet.
+func (w *world) checkpoint(headers ...string) answer {
+	w.t.Helper()
+	for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		a := w.ask("GET", "/api/audit/checkpoint", "", nil, headers...)
+		if a.get("code") != "tree_building" || time.Now().After(end) {
+			return a.is(200)
+		}
+	}
 }
 
 func (v witness) opens(signed string) tlog.Tree {

@@ -57,12 +57,13 @@ func recordHistory(t *testing.T) []porcupine.Operation {
 	}
 	proxy := natstest.NewProxy(t, server.url)
 	r := &recorder{t: t, begun: time.Now(), url: "http://" + proxy.Addr(), load: newLoad(t),
-		client: &nethttp.Client{Timeout: time.Second, Transport: &nethttp.Transport{MaxIdleConnsPerHost: historyCallers}}}
+		client: &nethttp.Client{Transport: &nethttp.Transport{MaxIdleConnsPerHost: historyCallers}}}
 	t.Cleanup(r.client.CloseIdleConnections)
 	r.prepare(visit(t, o.data))
 	r.up.Store(true)
 	r.begin()
 
+	r.client.Timeout = time.Second // from now on answers get lost
 	end := time.Now().Add(historyTime)
 	var callers sync.WaitGroup
 	for caller := range historyCallers {

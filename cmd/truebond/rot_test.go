@@ -68,7 +68,7 @@ func laySoundFolder(t *testing.T) *soundFolder {
 		if f.last, err = strconv.Atoi(w.position()); err != nil {
 			t.Fatal(err)
 		}
-		write(t, f.kept, w.ask("GET", "/api/audit/checkpoint", "", nil, "Ledger-Position", w.position()).is(200).body)
+		write(t, f.kept, w.checkpoint("Ledger-Position", w.position()).body)
 		f.show(w, func(what string, a answer) { f.shown[what] = string(a.is(200).body) })
 		f.killed = storeFiles(t, f.data)
 	})

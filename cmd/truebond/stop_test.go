@@ -15,6 +15,9 @@ func TestAServerThatIsToldToStopAnswersWhatItHasTaken(t *testing.T) {
 		server := spawn(t, data)
 		callers := l.run(server.url, 16)
 		time.Sleep(300 * time.Millisecond)
+		if !l.awaitMore(10) { // on a busy machine, too, there is something to lose
+			t.Fatalf("nothing is acknowledged any more; the server says\n%s", server.hasSaid())
+		}
 		if err := server.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 			t.Fatal(err)
 		}

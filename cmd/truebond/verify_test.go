@@ -40,8 +40,7 @@ func lay(t *testing.T) laid {
 		v, finance := w.witness(), w.staff("finance")
 		l.key = v.key
 		keep := func(name string) {
-			a := w.ask("GET", "/api/audit/checkpoint", "", nil, "Ledger-Position", w.position()).is(200)
-			write(t, name, a.body)
+			write(t, name, w.checkpoint("Ledger-Position", w.position()).body)
 		}
 		keep(l.early)
 		l.earlyN = int(v.sees().N)
