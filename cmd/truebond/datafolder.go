@@ -59,10 +59,11 @@ func openDataFolder(path string) (dataFolder, error) {
 	return d, nil
 }
 
-// A look whether the folder is served holds it for a moment, too.
+// A look whether the folder is served holds it for a moment, too; on a busy machine for a longer one.
 const (
 	lockTries = 5
 	lockPause = 20 * time.Millisecond
+	lookMax   = 10 * time.Second
 )
 
 // lock keeps a second server off the folder, until it is unlocked or the process ends.
@@ -71,14 +72,17 @@ func (d dataFolder) lock() (unlock func() error, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock the data folder: %w", err)
 	}
-	for range lockTries {
+	end := time.Now().Add(lookMax)
+	for tries := 1; ; tries++ {
 		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) //nolint:gosec // it fits
 		if err == nil {
 			return f.Close, nil
 		}
+		if tries >= lockTries && d.isServed() || time.Now().After(end) {
+			return nil, errors.Join(fmt.Errorf("another server holds the data folder %s", d.path), f.Close())
+		}
 		time.Sleep(lockPause)
 	}
-	return nil, errors.Join(fmt.Errorf("another server holds the data folder %s", d.path), f.Close())
 }
 
 // isServed tells whether a server holds the folder. A copy of a served folder has its note, too, which

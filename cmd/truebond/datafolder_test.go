@@ -8,7 +8,9 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 )
 
 func emptyFolder(t *testing.T) dataFolder {
@@ -81,6 +83,27 @@ func TestTwoThatStartAtOnceHaveOneSecret(t *testing.T) {
 	left, err := os.ReadDir(data.path)
 	if err != nil || len(left) != 1 {
 		t.Errorf("the folder holds %v (%v)", left, err)
+	}
+}
+
+// Whoever looks may be interrupted in the midst of it, on a machine that is busy with others.
+func TestALookAtAFolderKeepsNoServerOff(t *testing.T) {
+	data := emptyFolder(t)
+	look, err := os.Create(data.join(lockFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer look.Close()
+	if err := syscall.Flock(int(look.Fd()), syscall.LOCK_SH); err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(3*lockTries*lockPause, func() { _ = look.Close() })
+	unlock, err := data.lock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unlock(); err != nil {
+		t.Error(err)
 	}
 }
 
