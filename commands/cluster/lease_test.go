@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
 	"truebond/events/jetstream/natstest"
@@ -270,5 +271,27 @@ func TestAWriteThatIsSentTwiceCountsOnce(t *testing.T) {
 	}
 	if text, err := Note(t.Context(), conn, "twice"); err != nil || len(text) != 0 {
 		t.Errorf("a note that was taken away is %q: %v", text, err)
+	}
+}
+
+// A note may say that a restore is under way: taken for none, it would have a server lead.
+func TestANoteOfABucketThatAServerDoesNotKnowYetIsReadAllTheSame(t *testing.T) {
+	url := natstest.Server(t, t.TempDir(), func(o *server.Options) { o.JetStream = false }).ClientURL()
+	conn := connect(t, url)
+	answers := []string{`{"error":{"code":404,"err_code":10059,"description":"stream not found"}}`,
+		`{"error":{"code":404,"err_code":10059,"description":"stream not found"}}`,
+		`{"message":{"seq":3,"data":"YmVndW4="}}`}
+	_, err := conn.Subscribe("$JS.API.STREAM.MSG.GET.KV_"+bucket, func(msg *nats.Msg) {
+		_ = msg.Respond([]byte(answers[0]))
+		answers = answers[min(1, len(answers)-1):]
+	})
+	if err == nil {
+		err = conn.Flush()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text, err := Note(bounded(t, time.Minute), conn, "restoring"); err != nil || string(text) != "begun" {
+		t.Errorf("the note is %q: %v", text, err)
 	}
 }

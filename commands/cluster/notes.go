@@ -17,6 +17,9 @@ const NoteMax = 512 << 10
 const (
 	codeNoMessage = 10037
 	codeNoStream  = 10059
+	// noStreamMax is how often it is said that there is no bucket before that is believed: a
+	// server that has just begun to lead may not know yet of one that is there.
+	noStreamMax = 4
 )
 
 // Note reads what is kept beside the lease under a name, as the servers' leader knows it;
@@ -55,13 +58,20 @@ func (e entry) readLast(ctx context.Context) (value []byte, revision uint64, err
 		} `json:"message"`
 	}
 	var got last
+	unknown := 0
 	_, err = askagain.Request(ctx, e.conn, &nats.Msg{Subject: "$JS.API.STREAM.MSG.GET.KV_" + e.bucket, Data: body},
 		func(answer *nats.Msg) error {
 			got = last{}
 			if err := json.Unmarshal(answer.Data, &got); err != nil {
 				return fmt.Errorf("read the answer %q: %w", answer.Data, err)
 			}
-			if got.Error != nil && got.Error.Code >= 500 {
+			if got.Error == nil {
+				return nil
+			}
+			if got.Error.ErrCode == codeNoStream {
+				unknown++
+			}
+			if got.Error.Code >= 500 || got.Error.ErrCode == codeNoStream && unknown < noStreamMax {
 				return got.failed()
 			}
 			return nil
