@@ -75,17 +75,11 @@ const (
 	batchBytesMax = 16 << 20
 )
 
-// loop decides until ctx ends and all who waited by then are answered.
-func (w *Writer) loop(ctx context.Context) error {
-	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+// loop decides until ctx ends and all who waited by then are answered, or until term ends.
+func (w *Writer) loop(ctx, term context.Context) error {
+	work, cancel := context.WithCancel(term)
 	defer cancel()
-	defer context.AfterFunc(ctx, func() {
-		if errors.Is(context.Cause(ctx), ErrDeposed) {
-			cancel()
-			return
-		}
-		time.AfterFunc(w.work, cancel)
-	})()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(w.work, cancel) })()
 	l := &loop{Writer: w, next: &batch{}, appended: make(chan error, 1), fetching: map[ledger.Ref][]*waiting{}}
 	l.survey(work)
 	always := make(chan struct{})

@@ -21,8 +21,8 @@ type Decider interface {
 var ErrNoLeader = ledger.Refuse("no_leader", "The server that decides is changing. What was asked may be done "+
 	"all the same: the same request with the same Idempotency-Key tells.")
 
-// ErrDeposed is the cause with which to end the context of a Writer that may not decide
-// any more: it answers nobody then, since it cannot know what another has decided.
+// ErrDeposed is the cause with which to end the term of a Writer that may not decide any
+// more: it answers nobody then, since it cannot know what another has decided.
 var ErrDeposed = errors.New("another process decides now")
 
 // A Seat is where the writer of the present term sits. A writer runs once, and a process

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"truebond/events"
 	"truebond/ledger"
@@ -68,7 +69,7 @@ func TestADeposedWriterAnswersNobody(t *testing.T) {
 		seat.Take(w)
 		ctx, depose := context.WithCancelCause(context.Background())
 		ended := make(chan error, 1)
-		go func() { ended <- w.Run(ctx) }()
+		go func() { ended <- w.Run(ctx, ctx) }()
 		if _, err := seat.Do(t.Context(), block("k1", "bob")); err != nil {
 			t.Fatal(err)
 		}
@@ -96,6 +97,42 @@ func TestADeposedWriterAnswersNobody(t *testing.T) {
 		seat.Leave()
 		if _, err := seat.Do(t.Context(), block("k4", "dora")); !errors.Is(err, ErrNoLeader) || seat.Last() != last {
 			t.Errorf("a seat that was left says %v", err)
+		}
+	})
+}
+
+// What it works on for those who wait may be something that does not come, and another decides by then.
+func TestAWriterIsDeposedAlsoWhileItStops(t *testing.T) {
+	atDesk(t, func(t *testing.T, d *desk) {
+		var seat Seat
+		seat.Take(d.Writer)
+		term, depose := context.WithCancelCause(t.Context())
+		ctx, stop := context.WithCancel(term)
+		ended := make(chan error, 1)
+		go func() { ended <- d.Run(ctx, term) }()
+		synctest.Wait()
+		d.shelf.fetch = func(ctx context.Context, _ string, _ []string) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		told := make(chan error, 1)
+		go func() {
+			_, err := seat.Do(context.WithoutCancel(ctx), block("k1", "bob"))
+			told <- err
+		}()
+		synctest.Wait()
+		stop()
+		synctest.Wait()
+		began := time.Now()
+		depose(ErrDeposed)
+		if err := <-ended; err == nil {
+			t.Error("the writer says that all were answered")
+		}
+		if took := time.Since(began); took > 0 {
+			t.Errorf("it works on for %v", took)
+		}
+		if err := <-told; !errors.Is(err, ErrNoLeader) {
+			t.Errorf("who waits is told %v", err)
 		}
 	})
 }

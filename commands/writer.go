@@ -122,7 +122,7 @@ type Writer struct {
 	stopped chan struct{} // closed when Run has ended
 	last    atomic.Uint64 // the last position that is in the log for certain
 	looks   atomic.Uint64
-	deposed atomic.Bool // Run ended with ErrDeposed
+	deposed atomic.Bool // Run ended, and its term with ErrDeposed
 	behind  atomic.Bool // the stored documents are too far behind the log to catch up with
 	warm    atomic.Bool // see Warm
 
@@ -350,12 +350,12 @@ func (w *Writer) UnderWay() int {
 }
 
 // Run reads what the stored documents lack, then decides commands until ctx ends and
-// those who wait by then are answered; when its cause is ErrDeposed, it stops at once and
-// answers nobody. An error says why it cannot go on, or that some were not answered. Run
-// it once. Commands that come before it wait for it.
-func (w *Writer) Run(ctx context.Context) error {
+// those who wait by then are answered. When term ends, it stops at once and answers nobody,
+// also while it answers the last. ctx ends with term. An error says why it cannot go on, or
+// that some were not answered. Run it once. Commands that come before it wait for it.
+func (w *Writer) Run(ctx, term context.Context) error {
 	defer w.SendAway()
-	defer func() { w.deposed.Store(errors.Is(context.Cause(ctx), ErrDeposed)) }()
+	defer func() { w.deposed.Store(errors.Is(context.Cause(term), ErrDeposed)) }()
 	err := w.catchUp(ctx)
 	if err != nil && ctx.Err() != nil {
 		return nil // stopped before it began
@@ -363,7 +363,7 @@ func (w *Writer) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return w.loop(ctx)
+	return w.loop(ctx, term)
 }
 
 // SendAway ends the wait of all who are left, with ErrStopping, and lets nobody in any more. Run does so

@@ -91,7 +91,7 @@ func TestAStopAnswersThoseWhoWait(t *testing.T) {
 		d.log.before = gate.pass
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
-		go func() { ended <- d.Run(ctx) }()
+		go func() { ended <- d.Run(ctx, t.Context()) }()
 		a, b := d.ask(block("a", "bob")), d.ask(block("b", "cid"))
 		stop()
 		synctest.Wait()
@@ -123,7 +123,7 @@ func TestAStopDoesNotWaitForEverForALogThatHangs(t *testing.T) {
 				hang(d, over)
 				ctx, stop := context.WithCancel(t.Context())
 				ended := make(chan error, 1)
-				go func() { ended <- d.Run(ctx) }()
+				go func() { ended <- d.Run(ctx, t.Context()) }()
 				synctest.Wait()
 				a := d.ask(block("a", "bob"))
 				stop()

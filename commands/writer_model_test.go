@@ -122,7 +122,7 @@ func (m *model) start(i int) {
 	s.w = NewWriter(faultyLog{m.log, m.faults}, stored, m.codec, m.faults.now, m.limits,
 		slog.New(slog.DiscardHandler))
 	s.w.pause = time.Millisecond
-	go func() { s.ended <- s.w.Run(ctx) }()
+	go func() { s.ended <- s.w.Run(ctx, context.Background()) }()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.seats[i] = s

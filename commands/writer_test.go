@@ -269,7 +269,7 @@ func TestALogThatCannotBeReadEndsTheWriter(t *testing.T) {
 		atDesk(t, func(t *testing.T, d *desk) {
 			waits := d.ask(block("k1", "bob"))
 			d.Writer.log = unreadable{d.log, broken}
-			if err := d.Run(t.Context()); !errors.Is(err, broken) {
+			if err := d.Run(t.Context(), t.Context()); !errors.Is(err, broken) {
 				t.Errorf("the writer ended with %v", err)
 			}
 			waits.refused(ErrStopping)
@@ -283,7 +283,7 @@ func TestALogThatTakesNothingAnyMoreEndsTheWriter(t *testing.T) {
 		atDesk(t, func(t *testing.T, d *desk) {
 			waits := d.ask(block("k1", "bob"))
 			d.log.before = func(int) error { return fmt.Errorf("append: %w", broken) }
-			if err := d.Run(t.Context()); !errors.Is(err, broken) {
+			if err := d.Run(t.Context(), t.Context()); !errors.Is(err, broken) {
 				t.Errorf("the writer ended with %v", err)
 			}
 			waits.refused(ErrStopping)

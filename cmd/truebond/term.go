@@ -123,7 +123,7 @@ func (t *term) begin(ctx context.Context, failures <-chan error) error {
 			t.writer.SendAway()
 			return err
 		}
-		return t.writer.Run(ctx)
+		return t.writer.Run(ctx, t.work.ctx)
 	})
 	if err := unlessFailed(ctx, failures, t.do.Seed, t.repeatErasures, t.finishErasures); err != nil {
 		return err
