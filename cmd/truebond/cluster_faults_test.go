@@ -123,9 +123,6 @@ func (s *stage) killNATS(*testing.T) {
 	s.recovers()
 }
 
-// hangMongo has others wait for answers to what the primary has taken in, and confirmed so far as
-// its kernel does: nothing is left to be sent again that would show that it is gone.
-// mongoFailsOver waits until all goes on without a primary that is gone.
 func (s *stage) cut(t *testing.T, sending, hearing bool) {
 	n := s.leader(s.nodes...)
 	rest := without(s.hosts, n.host)
@@ -151,8 +148,6 @@ func (s *stage) cut(t *testing.T, sending, hearing bool) {
 	s.goesOn()
 }
 
-// cutSide parts the leader, its NATS server and MongoDB's primary, who reach each other, from all
-// the rest. People and Redis are reached from both sides.
 // recovers waits until all NATS servers have all, and somebody leads.
 func (s *stage) recovers() {
 	s.t.Helper()
@@ -164,10 +159,6 @@ func (s *stage) cutOff(t *testing.T)     { s.cut(t, true, true) }
 func (s *stage) cutSending(t *testing.T) { s.cut(t, true, false) }
 func (s *stage) cutHearing(t *testing.T) { s.cut(t, false, true) }
 
-// loseRedis has a server hear nothing of Redis for a while, as all others do.
-// Limits are counted by who leads. Without Redis, people would be sent away: one who has it leads.
-// loseRedisEverywhere leaves the lease where it is: nobody would do better.
-// loseMongoAtLeader has all but the leader reach MongoDB.
 func (s *stage) stopLeader(t *testing.T) {
 	n := s.leader(s.nodes...)
 	n.signal(syscall.SIGTERM)

@@ -26,6 +26,8 @@ func (s *stage) cutMongo(t *testing.T) {
 	s.peopleGoOn()
 }
 
+// hangMongo has others wait for answers to what the primary has taken in, and confirmed so far as
+// its kernel does: nothing is left to be sent again that would show that it is gone.
 func (s *stage) hangMongo(t *testing.T) {
 	leads := s.mongo.Primary()
 	s.mongo.Freeze(leads)
@@ -39,6 +41,7 @@ func (s *stage) hangMongo(t *testing.T) {
 	s.peopleGoOn()
 }
 
+// mongoFailsOver waits until all goes on without a primary that is gone.
 func (s *stage) mongoFailsOver(gone int) {
 	s.t.Helper()
 	s.notes.add("mongod %d is gone", gone+1)
@@ -47,6 +50,8 @@ func (s *stage) mongoFailsOver(gone int) {
 	s.notes.add("people's commands go on")
 }
 
+// cutSide parts the leader, its NATS server and MongoDB's primary, who reach each other, from all
+// the rest. People and Redis are reached from both sides.
 func (s *stage) cutSide(t *testing.T) {
 	n, leads := s.leader(s.nodes...), s.mongo.Primary()
 	side := []*host{n.host, s.apart[leads]}
@@ -71,6 +76,7 @@ func (s *stage) cutSide(t *testing.T) {
 	s.peopleGoOn()
 }
 
+// loseRedis has a server hear nothing of Redis for a while, as all others do.
 func (s *stage) loseRedis(n *node, goOn func()) {
 	way := s.redis[slices.Index(s.nodes, n)]
 	way.Freeze()
@@ -83,6 +89,7 @@ func (s *stage) loseRedis(n *node, goOn func()) {
 	s.peopleGoOn()
 }
 
+// Limits are counted by who leads. Without Redis, people would be sent away: one who has it leads.
 func (s *stage) loseRedisAtLeader(*testing.T) {
 	n := s.leader(s.nodes...)
 	s.loseRedis(n, func() {
@@ -91,6 +98,7 @@ func (s *stage) loseRedisAtLeader(*testing.T) {
 	})
 }
 
+// loseRedisEverywhere leaves the lease where it is: nobody would do better.
 func (s *stage) loseRedisEverywhere(t *testing.T) {
 	n := s.leader(s.nodes...)
 	for _, way := range s.redis {
@@ -110,6 +118,7 @@ func (s *stage) loseRedisEverywhere(t *testing.T) {
 	}
 }
 
+// loseMongoAtLeader has all but the leader reach MongoDB.
 func (s *stage) loseMongoAtLeader(t *testing.T) {
 	n := s.leader(s.nodes...)
 	reach(t, []*host{n.host}, s.apart, false)
