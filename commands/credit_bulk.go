@@ -95,7 +95,8 @@ func (s *Service) DeductMany(ctx context.Context, in DeductMany) ([]DeductedItem
 	for i, o := range outcomes {
 		if o.Err != nil {
 			results[i].Err = o.Err
-			if !errors.As(o.Err, new(*ledger.Refusal)) {
+			// What is wrapped around a refusal is for the log.
+			if !errors.As(o.Err, new(*ledger.Refusal)) || errors.Unwrap(o.Err) != nil {
 				s.Logger.ErrorContext(ctx, "a charge of many failed", "key", all[i].Key, "error", o.Err)
 			}
 			continue

@@ -3,7 +3,9 @@ package commands
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -225,6 +227,46 @@ func TestWhatWasSoAlreadyIsShownAsWell(t *testing.T) {
 		}
 		if what == "a key's end" && o.shown != last {
 			t.Errorf("the views that open with the key are at %d, not %d", o.shown, last)
+		}
+	}
+}
+
+// A failing clerk does not get at what was charged before.
+type failingClerk struct {
+	*clerk
+	err error
+}
+
+func (c failingClerk) DoAll(_ context.Context, all []Command) ([]Outcome, error) {
+	outcomes := make([]Outcome, len(all))
+	for i := range outcomes {
+		outcomes[i].Err = c.err
+	}
+	return outcomes, nil
+}
+
+// Each charge of many is answered by itself: no other place tells what the store has said.
+func TestWhyAChargeOfManyCannotBeToldIsLogged(t *testing.T) {
+	broken := errors.New("input/output error")
+	for _, tried := range []struct {
+		err  error
+		logs bool
+	}{
+		{fmt.Errorf("read the first event: %w", ledger.Unavailable(t.Context(), broken)), true},
+		{broken, true},
+		{ledger.ErrUnavailable, false}, // once for all who lack a document, where that was read
+		{ErrKeyReused, false},
+	} {
+		o := newOffice(t)
+		var said strings.Builder
+		o.Logger, o.Writer = slog.New(slog.NewTextHandler(&said, nil)), failingClerk{o.clerk, tried.err}
+		o.HashRequest = func(string, []byte) []byte { return nil }
+		got, err := o.DeductMany(t.Context(), DeductMany{Items: []DeductItem{{UserID: "usr_1", Credits: 1}}})
+		if err != nil || !errors.Is(got[0].Err, tried.err) {
+			t.Errorf("it is answered with %+v and %v", got, err)
+		}
+		if logs := strings.Contains(said.String(), "a charge of many failed"); logs != tried.logs {
+			t.Errorf("of %v the log says %q", tried.err, said.String())
 		}
 	}
 }
