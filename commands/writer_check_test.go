@@ -115,7 +115,7 @@ func (m *model) checkRefusals(state *ledgertest.State, position uint64) {
 	}
 }
 
-// isWriters tells the writer's own refusals, after which nothing has happened.
+// isWriters tells the writer's own refusals, which rest on no document.
 func isWriters(err error) bool {
 	for _, own := range []error{ErrOverloaded, ErrKeyReused, ErrKeyBusy, ledger.ErrUnavailable} {
 		if errors.Is(err, own) {
@@ -135,7 +135,7 @@ func (m *model) checkAnswers(records []events.Record) {
 	mayHaveHappened := map[*wish]bool{} // some were asked for again after a refusal
 	for _, a := range m.asked {
 		var refused *ledger.Refusal
-		if !errors.As(a.err, &refused) || errors.Is(a.err, ErrStopping) {
+		if !errors.As(a.err, &refused) || errors.Is(a.err, ErrStopping) || errors.Is(a.err, ledger.ErrUnavailable) {
 			mayHaveHappened[a.wish] = true
 		}
 	}
