@@ -49,8 +49,7 @@ func (s *server) lead(ctx context.Context) error {
 	}
 	s.leading(false)
 	stopMax := drainTime
-	yields := errors.Is(err, errMisses)
-	if yields {
+	if errors.Is(err, errMisses) {
 		stopMax = 2 * yieldMax
 		defer time.AfterFunc(yieldMax, func() { cut(commands.ErrDeposed) }).Stop()
 	}
@@ -59,18 +58,26 @@ func (s *server) lead(ctx context.Context) error {
 	stopped := t.work.stopAll(stopping)
 	s.writer.Leave()
 	s.projector.take(nil)
+	return s.afterTerm(ctx, err, stopped)
+}
+
+// afterTerm is what comes of a term that ended with failed, some of whose works may not have stopped.
+// An error is the server's end.
+func (s *server) afterTerm(ctx context.Context, failed, stopped error) error {
 	switch {
+	// What has not stopped waits for what is missed: MongoDB's driver for its answer to an abort. That
+	// is no failure of the server either when it loses the lease, or is stopped, at the same time.
+	case errors.Is(failed, errMisses):
+		s.logger.WarnContext(ctx, "this server leaves the lease to another", "why", failed, "left", stopped)
+		return nil
 	case ctx.Err() != nil: // what fails while it ends is no failure of the server
 		s.logger.InfoContext(ctx, "this server does not lead any more", "why", context.Cause(ctx))
 		return stopped
-	case yields: // what has not stopped waits for what is missed: MongoDB's driver for its answer to an abort
-		s.logger.WarnContext(ctx, "this server leaves the lease to another", "why", err, "left", stopped)
-		return nil
-	case err != nil && s.mayPass(err):
-		s.logger.WarnContext(ctx, "this server cannot lead now; it or another tries again", "error", err)
+	case failed != nil && s.mayPass(failed):
+		s.logger.WarnContext(ctx, "this server cannot lead now; it or another tries again", "error", failed)
 		return stopped
 	}
-	return errors.Join(err, stopped)
+	return errors.Join(failed, stopped)
 }
 
 // mayPass tells whether an error is a reason to lead later, and not to end the server.
