@@ -120,6 +120,49 @@ func TestARequestEndsWhenNobodyWaitsForItsAnswer(t *testing.T) {
 	}
 }
 
+func TestARequestIsNotEndedByWhoIsNoMember(t *testing.T) {
+	url := natstest.Server(t, t.TempDir()).ClientURL()
+	here, there := courier(t, connect(t, url), "s"), courier(t, connect(t, url), "s")
+	outsider := courier(t, connect(t, url), "another secret")
+	heard, err := outsider.conn.SubscribeSync(subject + "leader")
+	if err == nil {
+		err = outsider.conn.Flush()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked, next := make(chan context.Context), make(chan struct{})
+	listens(t, there, func(ctx context.Context, request []byte, _ func([]byte) error) ([]byte, error) {
+		if string(request) == "first" {
+			asked <- ctx
+			<-next
+		}
+		return nil, nil
+	})
+	ask := func(what string) error {
+		return here.Ask(bounded(t, time.Minute), "leader", []byte(what), func([]byte) error { return nil })
+	}
+	first := make(chan error, 1)
+	go func() { first <- ask("first") }()
+	msg, err := heard.NextMsg(time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	underWay := <-asked
+	outsider.leave(msg.Subject, msg.Reply)
+	// What comes behind that is taken behind it.
+	if err := errors.Join(outsider.conn.Flush(), ask("second")); err != nil {
+		t.Fatal(err)
+	}
+	if underWay.Err() != nil {
+		t.Error("it is ended")
+	}
+	close(next)
+	if err := <-first; err != nil {
+		t.Errorf("who asked is told %v", err)
+	}
+}
+
 // Who asks may wait as long as it takes, and would do so for ever.
 func TestAnAnswerWhoseEndIsLostWithAConnectionIsBroken(t *testing.T) {
 	url := natstest.Server(t, t.TempDir()).ClientURL()
@@ -138,7 +181,7 @@ func TestAnAnswerWhoseEndIsLostWithAConnectionIsBroken(t *testing.T) {
 					return nil, err
 				}
 				<-begun
-				for here.conn.IsConnected() && there.conn.IsConnected() {
+				for !wasCut(here.conn) && !wasCut(there.conn) {
 					time.Sleep(time.Millisecond)
 				}
 				return nil, errors.Join(send([]byte("more")), errors.New("it cannot go on"))
@@ -160,6 +203,9 @@ func TestAnAnswerWhoseEndIsLostWithAConnectionIsBroken(t *testing.T) {
 		})
 	}
 }
+
+// wasCut is true also when nobody has looked while it was.
+func wasCut(conn *nats.Conn) bool { return !conn.IsConnected() || conn.Stats().Reconnects > 0 }
 
 // Whoever can publish to the servers can still not ask, answer, or ask again.
 func TestOnlyMembersAreListenedTo(t *testing.T) {
