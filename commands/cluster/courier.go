@@ -32,9 +32,9 @@ const (
 
 	endMax   = 5 * time.Second // in which an answer's end is tried to be sent
 	endPause = 100 * time.Millisecond
-	// quietMax is for how long somebody who waits as long as it takes does so without a part, once
-	// his connection was lost, and the answer's end perhaps with it.
-	quietMax = 30 * time.Second
+	// wonderEvery is how often somebody who waits as long as it takes asks whether that is in vain:
+	// an answer's end may be lost with a connection, his own or one between the servers.
+	wonderEvery = 10 * time.Second
 
 	drainMax  = time.Second // for the servers to know that a member listens no more
 	drainLook = 5 * time.Millisecond
@@ -63,7 +63,7 @@ type Courier struct {
 	aead   cipher.AEAD
 	logger *slog.Logger
 	now    func() time.Time // by the wall clock
-	quiet  time.Duration    // quietMax, but for tests
+	wonder time.Duration    // wonderEvery, but for tests
 	inbox  string
 	sub    *nats.Subscription
 	places chan struct{}
@@ -84,7 +84,7 @@ func NewCourier(conn *nats.Conn, shared string, logger *slog.Logger) (*Courier, 
 		return nil, fmt.Errorf("make the courier's key: %w", err)
 	}
 	c := &Courier{
-		conn: conn, aead: aead, logger: logger, now: time.Now, quiet: quietMax, inbox: nats.NewInbox(),
+		conn: conn, aead: aead, logger: logger, now: time.Now, wonder: wonderEvery, inbox: nats.NewInbox(),
 		places: make(chan struct{}, underWayMax), waiting: map[string]chan *nats.Msg{},
 		serving: map[string]context.CancelCauseFunc{}, heard: map[[nonceBytes]byte]time.Time{},
 	}
@@ -130,30 +130,30 @@ func (c *Courier) Ask(ctx context.Context, member string, request []byte, part f
 		delete(c.waiting, reply)
 		c.mu.Unlock()
 	}()
-	heard, links := time.Now(), c.conn.Stats().Reconnects
 	if err := c.conn.PublishRequest(to, reply, frame); err != nil {
 		return fmt.Errorf("%w: %w", ErrNotDelivered, err)
 	}
-	var look <-chan time.Time
+	var wonder <-chan time.Time
 	if _, bounded := ctx.Deadline(); !bounded {
-		ticker := time.NewTicker(c.quiet / 10)
+		ticker := time.NewTicker(c.wonder)
 		defer ticker.Stop()
-		look = ticker.C
+		wonder = ticker.C
 	}
+	wondered := false
 	for number := uint32(0); ; {
 		select {
 		case <-ctx.Done():
 			c.leave(to, reply)
 			return fmt.Errorf("%w: %w", ErrNoAnswer, context.Cause(ctx))
-		case <-look:
-			if c.conn.Stats().Reconnects != links && time.Since(heard) > c.quiet {
-				c.leave(to, reply)
-				return fmt.Errorf("%w: the connection was lost meanwhile", ErrNoAnswer)
-			}
+		case <-wonder:
+			wondered = true
+			c.about("still", to, reply)
 		case msg := <-parts:
-			heard = time.Now()
-			if number == 0 && len(msg.Data) == 0 && msg.Header.Get("Status") == "503" {
-				return ErrNotDelivered // nobody listens there
+			if len(msg.Data) == 0 && msg.Header.Get("Status") == "503" { // nobody listens there
+				if number == 0 && !wondered {
+					return ErrNotDelivered
+				}
+				continue // any more; what was taken before that is answered
 			}
 			last, body, err := c.openPart(reply, number, msg.Data)
 			if err != nil {
@@ -172,20 +172,33 @@ func (c *Courier) Ask(ctx context.Context, member string, request []byte, part f
 	}
 }
 
-// leave tells a member that nobody waits for its answer any more. It may not get there.
-func (c *Courier) leave(to, reply string) {
-	_ = c.conn.PublishRequest(to, reply, c.seal("left", to, reply, nil))
+// leave tells a member that nobody waits for its answer any more.
+func (c *Courier) leave(to, reply string) { c.about("left", to, reply) }
+
+// about tells a member something about a request that it has. It may not get there.
+func (c *Courier) about(what, to, reply string) {
+	_ = c.conn.PublishRequest(to, reply, c.seal(what, to, reply, nil))
 }
 
-// isLeft ends a request that nobody waits for, if that is what a message says.
-func (c *Courier) isLeft(msg *nats.Msg) bool {
+// isAbout does what a message says that is about an earlier request. One that nobody waits for is
+// ended; who waits in vain is told so.
+func (c *Courier) isAbout(msg *nats.Msg) bool {
 	if len(msg.Data) != nonceBytes+c.aead.Overhead() { // a request has more
 		return false
 	}
-	if _, ok := c.open("left", msg.Subject, msg.Reply, msg.Data); !ok {
+	if _, ok := c.open("left", msg.Subject, msg.Reply, msg.Data); ok {
+		c.served(msg.Reply)
+		return true
+	}
+	if _, ok := c.open("still", msg.Subject, msg.Reply, msg.Data); !ok {
 		return false
 	}
-	c.served(msg.Reply)
+	c.mu.Lock()
+	_, serves := c.serving[msg.Reply]
+	c.mu.Unlock()
+	if !serves {
+		_ = c.answer(msg.Reply, 0, brokenOff, nil)
+	}
 	return true
 }
 
@@ -258,7 +271,7 @@ type Serve func(ctx context.Context, request []byte, send func(part []byte) erro
 func (c *Courier) Listen(ctx context.Context, member string, serve Serve) (stop func(), err error) {
 	var underWay sync.WaitGroup
 	sub, err := c.conn.Subscribe(subject+member, func(msg *nats.Msg) {
-		if c.isLeft(msg) {
+		if c.isAbout(msg) {
 			return
 		}
 		request, err := c.openRequest(msg)
