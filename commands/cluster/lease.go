@@ -33,6 +33,7 @@ const (
 	renewEvery = time.Second
 	renewMax   = time.Second            // for one renewal to be answered
 	lookEvery  = 250 * time.Millisecond // by those who do not hold it
+	behind     = time.Second            // others may take it before who misses something
 	retryAfter = 100 * time.Millisecond // a renewal that failed
 	leaveMax   = 2 * time.Second        // to give the lease up
 )
@@ -205,11 +206,19 @@ func (l *Lease) see(holder Member, revision uint64) {
 	l.changed = make(chan struct{})
 }
 
-// free tells whether the entry may be replaced.
+// free tells whether the entry may be replaced. Who misses something would be asked to leave it again,
+// or not even come to lead.
 func (l *Lease) free() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.holder.ID == "" || l.holder.ID == l.me.ID || time.Since(l.since) >= waited
+	var wait time.Duration
+	if l.holder.ID != "" && l.holder.ID != l.me.ID {
+		wait = waited
+	}
+	if len(l.me.Misses) > 0 {
+		wait += behind
+	}
+	return time.Since(l.since) >= wait
 }
 
 // write replaces the entry that was last seen, and no other. If that is ours, the lease

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -110,6 +111,27 @@ func TestOneLeadsAndAnotherWhenItGivesUp(t *testing.T) {
 	if first.lease.Sure() {
 		t.Error("who gave the lease up is still sure of it")
 	}
+}
+
+func TestWhoMissesSomethingLetsOthersTakeTheLeaseFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for holder, wait := range map[string]time.Duration{"": 0, "me": 0, "another": waited} {
+			l := &Lease{me: Member{ID: "me"}, holder: Member{ID: holder}, since: time.Now()}
+			free := func(yes bool) {
+				t.Helper()
+				if l.free() != yes {
+					t.Errorf("after %v the lease of %q is free: %v", time.Since(l.since), holder, !yes)
+				}
+			}
+			free(wait == 0)
+			time.Sleep(wait)
+			free(true)
+			l.me.Misses = []string{"MongoDB"}
+			free(false)
+			time.Sleep(behind)
+			free(true)
+		}
+	})
 }
 
 func TestWhoCannotRenewStopsBeforeAnotherLeads(t *testing.T) {
