@@ -50,10 +50,10 @@ func (s *server) askToYield(ctx context.Context, leader string) {
 	}
 }
 
-// yield ends the term, if this process misses something at this moment.
+// yield ends the term, if this process misses something at this moment, and somebody still asks.
 func (t *term) yield(ctx context.Context) {
 	missing := t.misses(ctx)
-	if len(missing) == 0 {
+	if len(missing) == 0 || ctx.Err() != nil {
 		return
 	}
 	select {

@@ -5,9 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	goredis "github.com/redis/go-redis/v9"
 
 	"truebond/commands/cluster"
+	"truebond/projections"
 )
 
 // The driver of a MongoDB that is silent ends in its own time, also when the lease is lost meanwhile.
@@ -24,5 +30,36 @@ func TestALeaderThatLeavesItsLeaseGoesOnServing(t *testing.T) {
 	}
 	if err := s.afterTerm(ctx, nil, stopped); !errors.Is(err, stopped) {
 		t.Errorf("what does not stop is told as %v", err)
+	}
+}
+
+// silence is a store that does not answer.
+type silence struct{ projections.Store }
+
+func (silence) Ping(ctx context.Context) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// An answer that nobody waits for any more is not missed.
+func TestALeaderLeavesItsLeaseToWhoStillAsks(t *testing.T) {
+	client := goredis.NewClient(&goredis.Options{Addr: miniredis.RunT(t).Addr()})
+	defer client.Close() //nolint:errcheck // it goes with its server
+	failures := make(chan error, 1)
+	leads := &term{server: &server{redis: client, store: silence{}}, failures: failures}
+	asked, leave := context.WithCancel(t.Context())
+	time.AfterFunc(reachMax/4, leave)
+	leads.yield(asked)
+	if len(failures) > 0 {
+		t.Errorf("nobody asks any more, and it ends with %v", <-failures)
+	}
+	leads.yield(t.Context())
+	select {
+	case err := <-failures:
+		if !errors.Is(err, errMisses) || !strings.Contains(err.Error(), "MongoDB") || strings.Contains(err.Error(), "Redis") {
+			t.Errorf("it ends with %v", err)
+		}
+	default:
+		t.Error("it goes on")
 	}
 }
