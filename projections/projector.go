@@ -156,7 +156,7 @@ func (p *Projector) Run(ctx context.Context) error {
 // When much comes at once, views are left alone for a while and then catch up; so they are
 // hardly more than that behind, as long as they are able to follow at all.
 const (
-	gatherBelow = 500                   // events at once are few; a transaction costs as much as folding some hundred
+	gatherBelow = 100                   // events at once are few; a transaction costs as much as folding them
 	gatherMax   = 50 * time.Millisecond // for so long the next few are gathered
 	restMax     = time.Second           // for so long many are
 )
