@@ -56,7 +56,7 @@ func (r *Reader) Stored(ctx context.Context, folds ...events.Folding) (uint64, e
 	for _, f := range folds {
 		t, ok := tables[f.Name]
 		if !ok || t.Version != f.Version {
-			return 0, fmt.Errorf("view %s in version %d: %w: %w", f.Name, f.Version, ledger.ErrUnavailable, ErrNotBuilt)
+			return 0, fmt.Errorf("view %s in version %d: %w", f.Name, f.Version, ledger.Unavailable(ctx, ErrNotBuilt))
 		}
 		least = min(least, t.Position)
 	}
@@ -114,7 +114,7 @@ func (r *Reader) lookUp(ctx context.Context, view string) (string, error) {
 	}
 	t, ok := tables[view]
 	if !ok {
-		return "", fmt.Errorf("view %s: %w: %w", view, ledger.ErrUnavailable, ErrNotBuilt)
+		return "", fmt.Errorf("view %s: %w", view, ledger.Unavailable(ctx, ErrNotBuilt))
 	}
 	return t.Name, nil
 }

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/alicebob/miniredis/v2"
 	goredis "github.com/redis/go-redis/v9"
@@ -34,9 +33,13 @@ func TestALeaderThatLeavesItsLeaseGoesOnServing(t *testing.T) {
 }
 
 // silence is a store that does not answer.
-type silence struct{ projections.Store }
+type silence struct {
+	projections.Store
+	asked func()
+}
 
-func (silence) Ping(ctx context.Context) error {
+func (s silence) Ping(ctx context.Context) error {
+	s.asked()
 	<-ctx.Done()
 	return ctx.Err()
 }
@@ -46,9 +49,8 @@ func TestALeaderLeavesItsLeaseToWhoStillAsks(t *testing.T) {
 	client := goredis.NewClient(&goredis.Options{Addr: miniredis.RunT(t).Addr()})
 	defer client.Close() //nolint:errcheck // it goes with its server
 	failures := make(chan error, 1)
-	leads := &term{server: &server{redis: client, store: silence{}}, failures: failures}
 	asked, leave := context.WithCancel(t.Context())
-	time.AfterFunc(reachMax/4, leave)
+	leads := &term{server: &server{redis: client, store: silence{asked: leave}}, failures: failures}
 	leads.yield(asked)
 	if len(failures) > 0 {
 		t.Errorf("nobody asks any more, and it ends with %v", <-failures)
