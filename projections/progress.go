@@ -29,6 +29,10 @@ func newProgress() progress {
 func (s *progress) rest(ctx context.Context, most time.Duration) {
 	s.mu.Lock()
 	awaited := s.wanted > s.front
+	select {
+	case <-s.hurry: // it is known, or of somebody who has got what he waited for
+	default:
+	}
 	s.mu.Unlock()
 	if awaited {
 		return

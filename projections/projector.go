@@ -15,6 +15,8 @@ import (
 type Log interface {
 	// Last is the position of the last event; 0 if there is none.
 	Last(ctx context.Context) (uint64, error)
+	// Known is as much of that as is known without asking.
+	Known() uint64
 	// Follow reads what comes after a position, in order, and waits for more until ctx
 	// ends or yield fails. It yields what is at hand, at most max at once. What passes,
 	// such as a lost connection, it bears by itself: any other error is there to stay,
@@ -159,6 +161,7 @@ const (
 	gatherBelow = 100                   // events at once are few; a transaction costs as much as folding them
 	gatherMax   = 50 * time.Millisecond // for so long the next few are gathered
 	restMax     = time.Second           // for so long many are
+	nearMax     = 10_000                // events behind the log: views that are further behind do not rest
 )
 
 // serve folds the log into the live tables until something fails or the tables change.
@@ -185,16 +188,19 @@ func (p *Projector) serve(ctx context.Context) (moved bool, err error) {
 	defer feed.stop()
 	p.state.serve(true)
 	defer p.state.serve(false)
-	for caughtUp := true; ; {
+	for goal := uint64(0); ; { // the views do not rest before they are there
 		select {
 		case records := <-feed.batches:
 			few := len(records) < gatherBelow
-			if caughtUp && !few {
-				p.state.rest(ctx, restMax)
+			if !few && front.position >= goal {
+				if p.log.Known() <= front.position+nearMax {
+					p.state.rest(ctx, restMax)
+				}
+				goal = p.log.Known()
 			}
 			err = p.fold(ctx, front, records)
 			p.state.advance(front.position, front.written)
-			if caughtUp = few; few && err == nil {
+			if few && err == nil {
 				p.state.rest(ctx, gatherMax)
 			}
 		case err = <-feed.ended:

@@ -43,7 +43,9 @@ type decodingLog struct {
 	bodies [][]byte
 }
 
-func (l *decodingLog) Last(context.Context) (uint64, error) { return uint64(len(l.bodies)), nil }
+func (l *decodingLog) Last(context.Context) (uint64, error) { return l.Known(), nil }
+
+func (l *decodingLog) Known() uint64 { return uint64(len(l.bodies)) }
 
 func (l *decodingLog) Follow(
 	ctx context.Context, after uint64, most int, yield func([]events.Record) error,

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"pgregory.net/rapid"
@@ -224,6 +225,31 @@ func TestWaitingEndsWithItsContext(t *testing.T) {
 	if err := p.Wait(t.Context(), 1); err != nil || p.Position() != 1 {
 		t.Fatalf("Wait says %v at %d", err, p.Position())
 	}
+}
+
+func TestViewsAreLeftAloneForAWhileWheneverManyEventsCome(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		p, stop := w.running(projections.BatchEvents(1000))
+		for range 3 {
+			w.happens(3000)
+			began := time.Now()
+			if w.caughtUp(p); time.Since(began) > 0 {
+				t.Fatalf("somebody waited for the views, and they rested for %v", time.Since(began))
+			}
+			w.happens(1500)
+			time.Sleep(500 * time.Millisecond)
+			if p.Position() > w.log.last()-1500 {
+				t.Fatalf("the views went on to %d of %d while many events came", p.Position(), w.log.last())
+			}
+			w.happens(1500)
+			time.Sleep(time.Second)
+			if p.Position() != w.log.last() {
+				t.Fatalf("the views are at %d of %d when they have rested", p.Position(), w.log.last())
+			}
+		}
+		stop()
+	})
 }
 
 // runs prepares and runs a projector that ends by itself.

@@ -118,14 +118,15 @@ func someViews() []projections.View {
 // happens appends random events.
 func (w *world) happens(n int) {
 	users := []string{"usr_a", "usr_b", "usr_c"}
-	for range n {
+	happened := make([]events.Payload, n)
+	for i := range happened {
 		from, to := users[rand.IntN(len(users))], users[rand.IntN(len(users))]
+		happened[i] = events.UserUnblocked{User: from, Blocked: to}
 		if rand.IntN(2) == 0 {
-			w.log.append(events.UserBlocked{User: from, Blocked: to})
-		} else {
-			w.log.append(events.UserUnblocked{User: from, Blocked: to})
+			happened[i] = events.UserBlocked{User: from, Blocked: to}
 		}
 	}
+	w.log.append(happened...)
 }
 
 func (w *world) projector(options ...projections.Option) *projections.Projector {
@@ -220,17 +221,20 @@ type memoryLog struct {
 
 func newMemoryLog() *memoryLog { return &memoryLog{grown: make(chan struct{})} }
 
-func (l *memoryLog) append(data events.Payload) {
+// append lets readers see all of it at once.
+func (l *memoryLog) append(happened ...events.Payload) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	position := uint64(len(l.records) + 1)
-	at := time.UnixMilli(int64(position)).UTC()
-	e := events.Event{Position: position, Key: fmt.Sprint("key/", position), Time: at, Effective: at, Data: data}
-	body, err := json.Marshal(e)
-	if err != nil {
-		panic(err)
+	for _, data := range happened {
+		position := uint64(len(l.records) + 1)
+		at := time.UnixMilli(int64(position)).UTC()
+		e := events.Event{Position: position, Key: fmt.Sprint("key/", position), Time: at, Effective: at, Data: data}
+		body, err := json.Marshal(e)
+		if err != nil {
+			panic(err)
+		}
+		l.records = append(l.records, events.Record{Event: e, Body: body})
 	}
-	l.records = append(l.records, events.Record{Event: e, Body: body})
 	close(l.grown)
 	l.grown = make(chan struct{})
 }
@@ -252,6 +256,8 @@ func (l *memoryLog) history() []events.Event {
 }
 
 func (l *memoryLog) Last(context.Context) (uint64, error) { return l.last(), nil }
+
+func (l *memoryLog) Known() uint64 { return l.last() }
 
 func (l *memoryLog) Follow(
 	ctx context.Context, after uint64, most int, yield func([]events.Record) error,

@@ -35,6 +35,7 @@ func TestWhoWaitsForTheViewsLearnsThatItTookTooLong(t *testing.T) {
 type noLog struct{}
 
 func (noLog) Last(context.Context) (uint64, error) { return 0, nil }
+func (noLog) Known() uint64                        { return 0 }
 
 func (noLog) Follow(ctx context.Context, _ uint64, _ int, _ func([]events.Record) error) error {
 	<-ctx.Done()

@@ -205,6 +205,10 @@ func (l *Log) Last(ctx context.Context) (uint64, error) {
 	return state.LastSeq, err
 }
 
+// Known is the position of an event that the log has had, as this process has heard: that of
+// the last one while it alone appends. It asks nobody.
+func (l *Log) Known() uint64 { return l.known.Load() }
+
 // Ping fails when the log can be neither read nor written.
 func (l *Log) Ping(ctx context.Context) error {
 	if err := l.healthy(); err != nil {
