@@ -13,7 +13,7 @@ import (
 
 // Payments makes payment intents outside. See commands/stripe.
 type Payments interface {
-	// CreateIntent makes an intent; the same key makes the same one.
+	// CreateIntent makes an intent; the same key and amount make the same one.
 	CreateIntent(ctx context.Context, key string, amountMinor int64, currency events.Asset) (
 		intent, clientSecret string, err error)
 	CancelIntent(ctx context.Context, key, intent string) error

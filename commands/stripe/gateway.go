@@ -41,7 +41,9 @@ func NewGateway(secretKey, address string) *Gateway {
 	})}
 }
 
-// CreateIntent asks Stripe for a payment intent. The same key gives the same intent.
+// CreateIntent asks Stripe for a payment intent. The same key and amount give the same intent. For
+// another amount, as when prices have changed since an attempt that failed, Stripe would refuse
+// the key for a day.
 func (g *Gateway) CreateIntent(ctx context.Context, key string, amountMinor int64, currency events.Asset) (
 	intent, clientSecret string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeoutMax)
@@ -52,7 +54,7 @@ func (g *Gateway) CreateIntent(ctx context.Context, key string, amountMinor int6
 		AutomaticPaymentMethods: &stripego.PaymentIntentAutomaticPaymentMethodsParams{Enabled: stripego.Bool(true)},
 	}
 	params.Context = ctx
-	params.SetIdempotencyKey("intent/" + key)
+	params.SetIdempotencyKey(fmt.Sprintf("intent/%s/%d%s", key, amountMinor, currency))
 	made, err := g.api.PaymentIntents.New(params)
 	if err != nil {
 		return "", "", fmt.Errorf("make a payment intent: %w", away(err))

@@ -111,7 +111,7 @@ func TestAnIntentIsMadeOnceForAKey(t *testing.T) {
 		t.Errorf("the same key made %q after %q: %v", again, intent, err)
 	}
 	for key, form := range server.intents {
-		if key != "intent/api/user/usr_1/k1" || form.Get("amount") != "5000" || form.Get("currency") != "inr" ||
+		if key != "intent/api/user/usr_1/k1/5000INR" || form.Get("amount") != "5000" || form.Get("currency") != "inr" ||
 			form.Get("automatic_payment_methods[enabled]") != "true" || len(form) != 3 {
 			t.Errorf("under %q Stripe was asked for %v", key, form)
 		}
@@ -120,6 +120,21 @@ func TestAnIntentIsMadeOnceForAKey(t *testing.T) {
 		if r.Header.Get("Authorization") != "Bearer "+secretKey || r.Header.Get("Stripe-Version") == "" {
 			t.Errorf("Stripe was asked with %v", r.Header)
 		}
+	}
+}
+
+func TestAKeyMakesAnotherIntentAtAnotherPrice(t *testing.T) {
+	gateway := stripe.NewGateway(secretKey, newStripeServer(t).URL)
+	made := map[string]bool{}
+	for _, price := range []struct {
+		amount   int64
+		currency events.Asset
+	}{{5000, events.INR}, {6000, events.INR}, {5000, events.USD}} {
+		intent, _, err := gateway.CreateIntent(t.Context(), "k1", price.amount, price.currency)
+		if err != nil || made[intent] {
+			t.Errorf("at %d %s Stripe made %q: %v", price.amount, price.currency, intent, err)
+		}
+		made[intent] = true
 	}
 }
 
@@ -134,7 +149,7 @@ func TestAStripeThatCannotForAMomentIsAskedAgainWithTheSameKey(t *testing.T) {
 		t.Errorf("Stripe was asked %d times", len(server.asked))
 	}
 	for _, r := range server.asked {
-		if key := r.Header.Get("Idempotency-Key"); key != "intent/k1" {
+		if key := r.Header.Get("Idempotency-Key"); key != "intent/k1/60USD" {
 			t.Errorf("Stripe was asked under the key %q", key)
 		}
 	}
