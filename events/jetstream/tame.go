@@ -2,12 +2,13 @@ package jetstream
 
 import (
 	"encoding/binary"
+	"hash"
 	"os"
 	"path/filepath"
 	"strconv"
 )
 
-// tame puts a mark that an event was removed where one is damaged, so that the server takes the
+// tame puts a mark that an event was removed where some are damaged, so that the server takes the
 // rest of a log that is to be mended: what stands behind an event that is lost is not lost itself.
 func (b blocks) tame() error {
 	numbers, err := b.numbers()
@@ -42,27 +43,36 @@ func (b blocks) tameBlock(number int) error {
 			next, at = position+1, at+length
 			continue
 		}
-		end := at + recordHead + recordHash
-		for ; end < len(block); end++ {
-			if end+12 <= len(block) && binary.LittleEndian.Uint64(block[end+4:]) == next+1 {
-				if length, _ := soundRecord(block[end:], h); length > 0 {
-					break
-				}
-			}
-		}
+		end, after := nextSound(block, at+recordHead+recordHash, next, h)
 		if end >= len(block) { // nothing sound follows
 			block = block[:at]
 			break
 		}
 		mark := block[at:end]
-		binary.LittleEndian.PutUint32(mark, uint32(len(mark))) //nolint:gosec // a block has 8 MB
-		binary.LittleEndian.PutUint64(mark[4:], next|1<<63)
+		binary.LittleEndian.PutUint32(mark, uint32(len(mark)))   //nolint:gosec // a block has 8 MB
+		binary.LittleEndian.PutUint64(mark[4:], (after-1)|1<<63) // and the server sees that those before it are missing
 		binary.LittleEndian.PutUint16(mark[20:], 0)
 		h.Reset()
 		_, _ = h.Write(mark[4:20])
 		_, _ = h.Write(mark[recordHead : len(mark)-recordHash])
 		copy(mark[len(mark)-recordHash:], h.Sum(nil))
-		next, at = next+1, end
+		next, at = after, end
 	}
 	return os.WriteFile(damage.File, block, 0o600)
+}
+
+// nextSound is where in a block the first sound record of an event behind a position stands, and which
+// event that is. One sector of a disk holds several events, so it need not be the very next.
+func nextSound(block []byte, from int, behind uint64, h hash.Hash) (at int, position uint64) {
+	for at = from; at+recordHead+recordHash <= len(block); at++ {
+		position = binary.LittleEndian.Uint64(block[at+4:])
+		// A block has fewer events than bytes; what says otherwise need not be hashed.
+		if position <= behind || position-behind > uint64(len(block)) {
+			continue
+		}
+		if length, _ := soundRecord(block[at:], h); length > 0 {
+			return at, position
+		}
+	}
+	return len(block), behind
 }
