@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -77,7 +78,33 @@ func Resume(ctx context.Context, store Store, log Log, logger *slog.Logger) (*Ke
 			return nil, fmt.Errorf("compare the archive in %s: %w", store, err)
 		}
 	}
+	if err := k.compareReplaced(ctx); err != nil {
+		return nil, fmt.Errorf("compare the archive in %s: %w", store, err)
+	}
 	return k, k.goOn(newest)
+}
+
+// compareReplaced fails with ErrOther when what the last segment has replaced is not its beginning: a
+// copy of the log has gone its own way, and is archived in the same place. What is replaced goes, so
+// this is looked at before. Of several the longest will do, since each keeper removes its own.
+func (k *Keeper) compareReplaced(ctx context.Context) error {
+	for _, text := range k.archive.superseded {
+		n, ok := parseName(text)
+		if !ok || n.first != k.open.First {
+			continue
+		}
+		replaced, err := k.archive.get(ctx, n)
+		switch {
+		case errors.Is(err, ErrDamaged), errors.Is(err, fs.ErrNotExist): // nothing is lost with it
+			return nil
+		case err != nil:
+			return err
+		case !slices.EqualFunc(replaced.Bodies, k.open.Bodies[:len(replaced.Bodies)], bytes.Equal):
+			return fmt.Errorf("%w: two logs were archived there, and have other events in %s", ErrOther, text)
+		}
+		return nil
+	}
+	return nil
 }
 
 // goOn takes up the last segment.
