@@ -118,11 +118,15 @@ func (r *restore) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if state == restoreWhole { // one before was cut off at its very end
+	if state == restoreWhole {
+		fmt.Fprintln(r.out, "A restore before was cut off at its very end: this completes it, and does no other.")
 		return r.place()
 	}
 	if err := r.open(ctx, store, s); err != nil {
 		return err
+	}
+	if end := r.restorer.Archive.Last(); until.Position > end {
+		return fmt.Errorf("there is no position %d in the archive: it ends at %d", until.Position, end)
 	}
 	if r.nats != "" {
 		return r.intoCluster(ctx, until)
@@ -133,7 +137,13 @@ func (r *restore) run(ctx context.Context) (err error) {
 		}
 		return r.repair(ctx)
 	}
-	return r.intoFolder(ctx, until, archive.Damage{})
+	found := r.restorer.Absent()
+	if r.until == "" {
+		if err := r.tellLoss(found); err != nil {
+			return err
+		}
+	}
+	return r.intoFolder(ctx, until, found)
 }
 
 // openArchivePlace opens an archive that is there already.
@@ -280,10 +290,10 @@ func (r *restore) prepare(done archive.Restored) error {
 		}
 	}
 	fmt.Fprintf(r.out, "Restored and read back: %s.\n", eventsIn(done.Last))
-	if !whole {
-		fmt.Fprintf(r.out, "%s signed: whoever keeps a checkpoint of more than %d will see that the log "+
+	if end := r.restorer.Archive.Last(); done.Last < end {
+		fmt.Fprintf(r.out, "The archive has %s: whoever keeps a checkpoint of more than %d will see that the log "+
 			"was set back.\nFrom here on it is another log, and needs an archive of its own.\n",
-			counted(r.signed.Size, "event was", "events were"), done.Last)
+			eventsIn(end), done.Last)
 	}
 	if len(done.Erased) > 0 {
 		fmt.Fprintf(r.out, "%s again when the server starts.\n", counted(len(done.Erased),

@@ -63,6 +63,8 @@ func TestALogIsRepairedOrMadeAnew(t *testing.T) {
 		"a restore that is cut off":           aRestoreThatIsCutOff,
 		"an archive is held to its signature": anArchiveIsHeldToItsSignature,
 		"a log that is gone":                  aLogThatIsGone,
+		"a folder that is gone":               aFolderThatIsGone,
+		"a log that is set back is another":   aLogThatIsSetBackIsCalledAnother,
 		"what a newer program wrote is kept":  whatANewerProgramWroteIsKept,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -94,8 +96,10 @@ func (k *keeper) restore(data string, more ...string) said {
 }
 
 func aDamagedLogIsRepaired(t *testing.T, k *keeper, before [][]byte, _ int) {
-	damage(t, k.data, before[4])
-	k.restore(k.data).ends(t, exitDone, "from event 5 on")
+	for _, body := range before[4:7] { // as one sector of a disk that is bad
+		damage(t, k.data, body)
+	}
+	k.restore(k.data).ends(t, exitDone, "3 events are damaged, from event 5 on")
 	same(t, bodies(t, embeddedIn(k.data)), before, len(before))
 	if _, err := os.Stat(filepath.Join(k.data, logFolder+".damaged-1")); err != nil {
 		t.Errorf("the damaged log is not there any more: %v", err)
@@ -157,7 +161,17 @@ func appendNewer(t *testing.T, log *jetstream.Log, last uint64) {
 }
 
 func aLogThatIsGone(t *testing.T, k *keeper, before [][]byte, archived int) {
-	if err := os.RemoveAll(filepath.Join(k.data, logFolder, "jetstream")); err != nil {
+	isGone(t, k, "jetstream", before, archived)
+}
+
+func aFolderThatIsGone(t *testing.T, k *keeper, before [][]byte, archived int) {
+	isGone(t, k, "", before, archived)
+}
+
+// isGone demands that a log is restored whose folder is gone, or some of it, and that what the archive
+// lacks of it is told.
+func isGone(t *testing.T, k *keeper, what string, before [][]byte, archived int) {
+	if err := os.RemoveAll(filepath.Join(k.data, logFolder, what)); err != nil {
 		t.Fatal(err)
 	}
 	k.restore(k.data).ends(t, exitFailed, eventsFrom(uint64(archived+1), uint64(len(before)))+" cannot be kept")
@@ -209,7 +223,7 @@ func aRestoreThatIsCutOff(t *testing.T, k *keeper, before [][]byte, archived int
 		t.Fatal(err)
 	}
 	refuses("before the log is where it belongs")
-	k.restore(folder.path).ends(t, exitDone, "The log is in")
+	k.restore(folder.path, "--until", "3").ends(t, exitDone, "completes it, and does no other")
 	same(t, bodies(t, embeddedIn(folder.path)), before, archived)
 }
 
@@ -224,6 +238,20 @@ func anArchiveIsHeldToItsSignature(t *testing.T, k *keeper, _ [][]byte, _ int) {
 	k.restore(restored, "--until", "yesterday").ends(t, exitMisused, "--until")
 	k.restore(restored).ends(t, exitDone, "")
 	other.restore(restored, "--unsigned").ends(t, exitFailed, "no event is the same")
+}
+
+func aLogThatIsSetBackIsCalledAnother(t *testing.T, k *keeper, before [][]byte, archived int) {
+	signed, err := filepath.Glob(filepath.Join(k.archive, "log", "*.checkpoint"))
+	if err != nil || len(signed) != 1 {
+		t.Fatalf("there are the checkpoints %v: %v", signed, err)
+	}
+	if err := os.Remove(signed[0]); err != nil { // as an archive has none that ends before the first was signed
+		t.Fatal(err)
+	}
+	data := newData(t, k.data)
+	k.restore(data, "--unsigned", "--until", fmt.Sprint(archived+1)).ends(t, exitFailed, "it ends at "+fmt.Sprint(archived))
+	k.restore(data, "--unsigned", "--until", "3").ends(t, exitDone, "it is another log, and needs an archive of its own")
+	same(t, bodies(t, embeddedIn(data)), before, 3)
 }
 
 // erasure is a log in which somebody was erased, its archive, and the vault from before.

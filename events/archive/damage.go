@@ -57,6 +57,27 @@ func (r *Restorer) Inspect(ctx context.Context, log BodyLog) (Damage, error) {
 	return in.Damage, nil
 }
 
+// Absent is what there is to tell when there is no log at all.
+func (r *Restorer) Absent() Damage {
+	d := Damage{Bad: r.Archive.Last(), First: 1, Why: errBehind, Sound: r.Archive.Last()}
+	d.lose(r.Checkpoints, nil)
+	return d
+}
+
+// lose counts what is lost of a log that was once as long as it ends or checkpoints say, and tells why.
+func (d *Damage) lose(checkpoints []merkle.Checkpoint, why error) {
+	known := d.Last
+	for _, c := range checkpoints {
+		known = max(known, c.Size)
+	}
+	if known <= d.Sound {
+		return
+	}
+	if d.Lost, d.Cause = known-d.Sound, why; why == nil {
+		d.Cause = fmt.Errorf("a checkpoint was signed for %d events, and the log ends at %d", known, d.Last)
+	}
+}
+
 type inspection struct {
 	*Restorer
 	Damage
@@ -156,15 +177,6 @@ func (in *inspection) lookBeyond(ctx context.Context) error {
 		in.Sound = proved
 		broken = errors.New("the event before them is damaged, and no checkpoint vouches for them")
 	}
-	known := in.last // how long the log once was, as far as anybody knows
-	for _, c := range in.Checkpoints {
-		known = max(known, c.Size)
-	}
-	if known > in.Sound {
-		in.Lost, in.Cause = known-in.Sound, broken
-		if broken == nil {
-			in.Cause = fmt.Errorf("a checkpoint was signed for %d events, and the log ends at %d", known, in.last)
-		}
-	}
+	in.lose(in.Checkpoints, broken)
 	return nil
 }

@@ -85,12 +85,12 @@ func (r *Restorer) Restore(ctx context.Context, to NewLog, until Until, found Da
 	return w.done, nil
 }
 
-// checker checks against all checkpoints. When a damaged log was inspected, and its loss
-// has been told of, those of what is lost are left out.
+// checker checks against all checkpoints. When it was found what is lost, which has been told
+// of, those of that are left out.
 func (r *Restorer) checker(found Damage) (*merkle.Checker, error) {
 	var due []merkle.Checkpoint
 	for _, c := range r.Checkpoints {
-		if found.log == nil || c.Size <= found.Sound {
+		if found.Sound == 0 || c.Size <= found.Sound {
 			due = append(due, c)
 		}
 	}
