@@ -44,7 +44,10 @@ func startEmbedded(ctx context.Context, o Options, logger *slog.Logger) (*embedd
 	if o.Damaged {
 		look = written.tame
 	}
-	if err := look(); err != nil {
+	if err = look(); err == nil {
+		err = written.sync()
+	}
+	if err != nil {
 		return nil, errors.Join(err, e.stop())
 	}
 	noises := &serverNoises{logger: logger}
