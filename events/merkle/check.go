@@ -51,13 +51,20 @@ func (c *Checker) AddLeaf(leaf Hash) error {
 func (c *Checker) compare() error {
 	for len(c.due) > 0 && c.due[0].Size == c.tree.Size() {
 		if root := c.tree.Root(); root != c.due[0].Root {
-			return fmt.Errorf("%w: of the events %d to %d one was changed, dropped or swapped "+
-				"(the root of %d events is %v, and %v was signed)",
-				ErrRoot, c.good+1, c.due[0].Size, c.due[0].Size, root, c.due[0].Root)
+			return fmt.Errorf("%w: %s (the root of %d events is %v, and %v was signed)",
+				ErrRoot, c.between(), c.due[0].Size, root, c.due[0].Root)
 		}
 		c.good, c.due = c.due[0].Size, c.due[1:]
 	}
 	return nil
+}
+
+// between tells where the event is for which the next checkpoint is wrong.
+func (c *Checker) between() string {
+	if size := c.due[0].Size; size > c.good {
+		return fmt.Sprintf("of the events %d to %d one was changed, dropped or swapped", c.good+1, size)
+	}
+	return "the same number of other events was signed, too"
 }
 
 // Done ends the check. Its error wraps ErrShort when a checkpoint covers more events

@@ -247,6 +247,11 @@ func TestACheckerFindsWhatWasDone(t *testing.T) {
 	if err := check(with(func(l [][]byte) [][]byte { l[17] = []byte("x"); return l }), kept...); err != nil {
 		t.Errorf("what was never signed cannot be told: %v", err)
 	}
+	other := Checkpoint{Size: 8, Root: LeafHash([]byte("x"))}
+	err := check(leaves, kept[1], other, kept[2])
+	if !errors.Is(err, ErrRoot) || !strings.Contains(err.Error(), "the same number of other events was signed") {
+		t.Errorf("two checkpoints of as many events, and not of the same: %v", err)
+	}
 	if _, err := NewChecker(kept[2], kept[1]); err == nil {
 		t.Error("checkpoints out of order are taken")
 	}
