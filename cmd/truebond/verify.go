@@ -221,8 +221,14 @@ func readWhole(ctx context.Context, log *jetstream.Log, against []keptCheckpoint
 
 const batchVerify = 1000 // events at a time
 
-// newChecker makes a checker of kept checkpoints, and puts them in the order of their sizes.
+// newChecker makes a checker of kept checkpoints, and puts them in the order of their sizes. It refuses
+// those of several logs: no log is true to them, and yet nobody has changed one.
 func newChecker(against []keptCheckpoint) (*merkle.Checker, error) {
+	for _, c := range against {
+		if first := against[0]; c.Origin != first.Origin {
+			return nil, fmt.Errorf("the checkpoint %s is of the log %s, and %s is of %s", c.from, c.Origin, first.from, first.Origin)
+		}
+	}
 	slices.SortStableFunc(against, func(a, b keptCheckpoint) int { return cmp.Compare(a.Size, b.Size) })
 	list := make([]merkle.Checkpoint, len(against))
 	for i, c := range against {

@@ -15,6 +15,7 @@ import (
 
 	"truebond/events"
 	"truebond/events/jetstream"
+	"truebond/events/merkle"
 )
 
 // A laid log is a data folder that a server has written and left, and what a checker has
@@ -186,6 +187,9 @@ func aSoundLogIsVerified(t *testing.T, l laid) {
 	fresh.verifies(exitDone, sound, "--checkpoint", l.kept, "--checkpoint", l.early, "--key", l.key)
 	l.verifies(exitFailed, []string{"not a verifier key"}, "--checkpoint", l.kept, "--key", "mine")
 	l.verifies(exitFailed, []string{"no such file"}, "--checkpoint", "nowhere")
+	foreign := filepath.Join(t.TempDir(), "foreign")
+	write(t, foreign, []byte(merkle.Checkpoint{Origin: "truebond/another", Size: 3}.Text()+"\n"))
+	l.verifies(exitFailed, []string{foreign + " is of truebond/another"}, "--checkpoint", foreign)
 	l.verifies(exitMisused, []string{"one argument too many"}, "extra")
 	t.Run("while a server runs", func(t *testing.T) {
 		serveFrom(t, options{data: l.data, listen: "127.0.0.1:0", testClock: true})
