@@ -279,6 +279,30 @@ func TestAServerServesWhileItsArchiveCannotBeReached(t *testing.T) {
 	}
 }
 
+// As when the disk of the archive is not mounted any more, and its folder is empty.
+func TestAnArchiveThatIsGoneForAWhileHasNoGap(t *testing.T) {
+	t.Parallel() // it mostly waits
+	k := newKeeper(t)
+	segments, aside := filepath.Join(k.archive, "log"), filepath.Join(t.TempDir(), "aside")
+	k.serves("serve", k.data, func(w *world) {
+		w.grows()
+		w.archives()
+		if err := os.Rename(segments, aside); err != nil {
+			t.Fatal(err)
+		}
+		w.grows()
+		w.operate("/api/operator/archive", nil).is(503).says("code", "archive_failing")
+		if left, err := os.ReadDir(k.archive); err != nil || len(left) > 0 {
+			t.Errorf("it has put %v: %v", left, err)
+		}
+		if err := os.Rename(aside, segments); err != nil {
+			t.Fatal(err)
+		}
+		w.archives()
+	})
+	truebond(t, "", "verify", "--archive", k.archive).ends(t, exitDone, "sound")
+}
+
 func TestALogIsArchivedAsItGrowsAndTheServerIsKilled(t *testing.T) {
 	t.Parallel()
 	rounds := 4

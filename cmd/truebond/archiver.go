@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -105,10 +106,11 @@ func (a *archiver) round(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if signed := a.signed(); signed != nil {
-		err = k.KeepSigned(ctx, signed)
-	} else {
-		err = k.Keep(ctx, a.durable())
+	err = a.keep(ctx, k)
+	if errors.Is(err, archive.ErrGone) {
+		if k, err = a.resumeAnew(ctx, err); err == nil {
+			err = a.keep(ctx, k)
+		}
 	}
 	if err != nil {
 		return err
@@ -116,6 +118,28 @@ func (a *archiver) round(ctx context.Context) error {
 	a.failing.Store(false)
 	a.upToDate.Store(time.Now().Unix())
 	return nil
+}
+
+func (a *archiver) keep(ctx context.Context, k *archive.Keeper) error {
+	if signed := a.signed(); signed != nil {
+		return k.KeepSigned(ctx, signed)
+	}
+	return k.Keep(ctx, a.durable())
+}
+
+// resumeAnew goes on with what another server has made of the archive. When nothing is there any more, its
+// disk is perhaps not mounted: all of the log would go to another one.
+func (a *archiver) resumeAnew(ctx context.Context, gone error) (*archive.Keeper, error) {
+	a.starting.Lock()
+	defer a.starting.Unlock()
+	k, err := archive.Resume(ctx, a.store, a.log, a.logger)
+	if err == nil && k.Position() == 0 {
+		err = fmt.Errorf("%w: nothing is in %s; the server archives into an empty place only after its start", gone, a.store)
+	}
+	if err == nil {
+		a.keeper.Store(k)
+	}
+	return k, err
 }
 
 func (a *archiver) position() uint64 {

@@ -226,7 +226,8 @@ const batchVerify = 1000 // events at a time
 func newChecker(against []keptCheckpoint) (*merkle.Checker, error) {
 	for _, c := range against {
 		if first := against[0]; c.Origin != first.Origin {
-			return nil, fmt.Errorf("the checkpoint %s is of the log %s, and %s is of %s", c.from, c.Origin, first.from, first.Origin)
+			return nil, fmt.Errorf("the checkpoint %s is of the log %s, and %s is of %s",
+				c.from, c.Origin, first.from, first.Origin)
 		}
 	}
 	slices.SortStableFunc(against, func(a, b keptCheckpoint) int { return cmp.Compare(a.Size, b.Size) })

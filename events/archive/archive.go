@@ -38,6 +38,9 @@ var (
 	ErrOther = errors.New("the archive is of another log, or the log was changed")
 	// ErrAhead says that the archive has events which the log has not.
 	ErrAhead = errors.New("the archive has more than the log: the log has lost events, or is another one")
+	// ErrGone says that what was put last is not there any more: another keeper has replaced it, or
+	// somebody has taken it away.
+	ErrGone = errors.New("the archive is not what it was")
 )
 
 // An Archive is what a store had when it was looked at.

@@ -40,6 +40,7 @@ type Keeper struct {
 	openBytes int
 	eventsMax int      // of a segment
 	kept      string   // the name under which an open segment is there; empty if it is not
+	end       string   // the name of the last segment that is there; empty if none is
 	stale     []string // what goes when the open segment is there in full
 
 	position atomic.Uint64
@@ -118,7 +119,7 @@ func (k *Keeper) goOn(newest name) error {
 		k.tree.add(body)
 		k.openBytes += len(body)
 	}
-	k.kept = newest.text
+	k.kept, k.end = newest.text, newest.text
 	for _, text := range k.archive.superseded { // a crash has left them
 		if n, ok := parseName(text); !ok || n.first == newest.first {
 			k.stale = append(k.stale, text)
@@ -152,10 +153,13 @@ func compareWith(ctx context.Context, log Log, s Segment) error {
 func (k *Keeper) Position() uint64 { return k.position.Load() }
 
 // Keep archives all events up to a position, which are in the log for certain. It may be
-// asked again after an error, and goes on where it was.
+// asked again after an error, and goes on where it was; after ErrGone, another keeper has to.
 func (k *Keeper) Keep(ctx context.Context, upTo uint64) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if err := k.goesOn(ctx); err != nil {
+		return err
+	}
 	return k.keep(ctx, upTo)
 }
 
@@ -167,6 +171,9 @@ func (k *Keeper) KeepSigned(ctx context.Context, signed []byte) error {
 	defer k.mu.Unlock()
 	c, err := merkle.ParseCheckpoint(signed)
 	if err != nil {
+		return err
+	}
+	if err := k.goesOn(ctx); err != nil {
 		return err
 	}
 	if c.Size < k.tree.tree.Size() || c.Size <= k.archive.signed {
@@ -188,6 +195,19 @@ func (k *Keeper) KeepSigned(ctx context.Context, signed []byte) error {
 	k.archive.checkpoint, k.archive.signed = name, c.Size
 	k.sweep(ctx)
 	return nil
+}
+
+// goesOn fails with ErrGone when the archive does not end with what was put last: what came next would
+// stand behind a gap.
+func (k *Keeper) goesOn(ctx context.Context) error {
+	if k.end == "" {
+		return nil
+	}
+	names, err := k.archive.store.List(ctx, k.end)
+	if err == nil && len(names) == 0 {
+		err = fmt.Errorf("%w: %s", ErrGone, k.end)
+	}
+	return err
 }
 
 func (k *Keeper) keep(ctx context.Context, upTo uint64) error {
@@ -240,7 +260,7 @@ func (k *Keeper) write(ctx context.Context) error {
 		if k.kept != "" {
 			k.stale = append(k.stale, k.kept)
 		}
-		k.kept = n.text
+		k.kept, k.end = n.text, n.text
 		k.position.Store(n.last)
 	}
 	k.sweep(ctx)

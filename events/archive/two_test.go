@@ -13,7 +13,7 @@ import (
 func TestKeepersByTurnsHarmNothing(t *testing.T) {
 	const events = 120
 	log := newLog(t, "one", events)
-	for seed := range uint64(10) {
+	for seed := range uint64(5) {
 		dice := rand.New(rand.NewPCG(seed, 1))
 		store := newStore(t)
 		var keepers [3]*Keeper
@@ -39,6 +39,10 @@ func TestKeepersByTurnsHarmNothing(t *testing.T) {
 			size := now - min(now, dice.IntN(4)) // each has a tree of its own
 			_, signed := log.checkpoint(size)
 			err := keepers[i].KeepSigned(t.Context(), signed)
+			if errors.Is(err, ErrGone) {
+				keepers[i] = nil
+				continue
+			}
 			if err != nil && !errors.Is(err, errFaulty) && !errors.Is(err, fs.ErrNotExist) {
 				t.Fatalf("%d: %v", seed, err)
 			}
@@ -60,8 +64,8 @@ func TestKeepersByTurnsHarmNothing(t *testing.T) {
 func TestACopyOfTheLogTakesNothingFromItsArchive(t *testing.T) {
 	log := newLog(t, "one", 40)
 	copied := forked(t, log, 12, 40)
-	store := kept(t, log.until(12), 100)
-	original, copys := resume(t, store, log, 100), resume(t, store, copied, 100)
+	store := kept(t, log.until(12), 12)
+	original, copys := resume(t, store, log, 12), resume(t, store, copied, 12)
 	_, signed := log.checkpoint(25)
 	if err := original.KeepSigned(t.Context(), signed); err != nil {
 		t.Fatal(err)
@@ -79,6 +83,43 @@ func TestACopyOfTheLogTakesNothingFromItsArchive(t *testing.T) {
 		}
 		if after := listed(t, store); !slices.Equal(before, after) {
 			t.Errorf("there was %v, and is %v", before, after)
+		}
+	}
+}
+
+func TestNothingIsArchivedBehindWhatIsGone(t *testing.T) {
+	log := newLog(t, "one", 40)
+	for _, size := range []int{10, 14} { // the last segment is open, or full
+		store := newStore(t)
+		k := resume(t, store, log, 7)
+		if err := k.Keep(t.Context(), uint64(size)); err != nil {
+			t.Fatal(err)
+		}
+		before := map[string][]byte{}
+		for _, name := range listed(t, store) {
+			content, err := store.Get(t.Context(), name)
+			if err := errors.Join(err, store.Delete(t.Context(), name)); err != nil {
+				t.Fatal(err)
+			}
+			before[name] = content
+		}
+		_, signed := log.checkpoint(size)
+		if err := k.KeepSigned(t.Context(), signed); !errors.Is(err, ErrGone) {
+			t.Errorf("without more events it says %v", err)
+		}
+		if err := k.Keep(t.Context(), 40); !errors.Is(err, ErrGone) || len(listed(t, store)) > 0 {
+			t.Errorf("it puts %v: %v", listed(t, store), err)
+		}
+		for name, content := range before {
+			if err := store.PutIfAbsent(t.Context(), name, content); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := k.Keep(t.Context(), 40); err != nil {
+			t.Errorf("when all is there again it says %v", err)
+		}
+		if bodies, err := read(t.Context(), store); err != nil || len(bodies) != 40 || !isPrefix(bodies, log) {
+			t.Errorf("%d events are read: %v", len(bodies), err)
 		}
 	}
 }
