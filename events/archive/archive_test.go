@@ -360,10 +360,14 @@ func forked(t *testing.T, log *memoryLog, at, size int) *memoryLog {
 
 func TestACheckpointOfOtherEventsIsNotArchived(t *testing.T) {
 	log := newLog(t, "one", 40)
-	k := resume(t, newStore(t), log, 7)
+	store := newStore(t)
+	k := resume(t, store, log, 7)
 	_, signed := newLog(t, "other", 30).checkpoint(30)
-	if err := k.KeepSigned(t.Context(), signed); !errors.Is(err, ErrOther) {
-		t.Errorf("it says %v", err)
+	if err := k.KeepSigned(t.Context(), signed); !errors.Is(err, ErrOther) || k.Position() != 28 {
+		t.Errorf("it is at %d, and says %v", k.Position(), err)
+	}
+	if n := len(listed(t, store)); n != 4 {
+		t.Errorf("%d objects are there, and not the four full segments alone", n)
 	}
 	_, signed = log.checkpoint(35)
 	if err := k.KeepSigned(t.Context(), signed); err != nil || k.Position() != 35 {

@@ -160,7 +160,7 @@ func (k *Keeper) Keep(ctx context.Context, upTo uint64) error {
 	if err := k.goesOn(ctx); err != nil {
 		return err
 	}
-	return k.keep(ctx, upTo)
+	return k.keep(ctx, upTo, func() error { return nil })
 }
 
 // KeepSigned archives all events that a checkpoint of the log covers, and then the
@@ -179,11 +179,14 @@ func (k *Keeper) KeepSigned(ctx context.Context, signed []byte) error {
 	if c.Size < k.tree.tree.Size() || c.Size <= k.archive.signed {
 		return nil
 	}
-	if err := k.keep(ctx, c.Size); err != nil {
+	err = k.keep(ctx, c.Size, func() error {
+		if root := k.tree.tree.Root(); root != c.Root {
+			return fmt.Errorf("%w: the root of %d archived events is %v, and %v was signed", ErrOther, c.Size, root, c.Root)
+		}
+		return nil
+	})
+	if err != nil {
 		return err
-	}
-	if root := k.tree.tree.Root(); root != c.Root {
-		return fmt.Errorf("%w: the root of %d archived events is %v, and %v was signed", ErrOther, c.Size, root, c.Root)
 	}
 	name := nameCheckpoint(c.Size, signed)
 	if err := k.put(ctx, name, signed); err != nil {
@@ -210,9 +213,16 @@ func (k *Keeper) goesOn(ctx context.Context) error {
 	return err
 }
 
-func (k *Keeper) keep(ctx context.Context, upTo uint64) error {
+// keep archives events up to a position. The last of them, in a segment that is not full, are put there
+// when check finds them right.
+func (k *Keeper) keep(ctx context.Context, upTo uint64, check func() error) error {
 	for {
 		size := k.tree.tree.Size()
+		if size >= upTo {
+			if err := check(); err != nil {
+				return err
+			}
+		}
 		if k.isFull() || size >= upTo {
 			if err := k.write(ctx); err != nil {
 				return err
