@@ -233,6 +233,30 @@ func TestALogIsArchivedToABucketAndRestoredFromIt(t *testing.T) {
 	same(t, bodies(t, embeddedIn(restored)), before, len(before))
 }
 
+// Else it would be taken for an empty one, and nobody would notice that the log has lost events.
+func TestTheFolderOfAnArchiveMayBeALink(t *testing.T) {
+	t.Parallel()
+	k := newKeeper(t)
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(k.archive, link); err != nil {
+		t.Fatal(err)
+	}
+	k.archive = link
+	k.serves("serve", k.data, func(w *world) {
+		w.grows()
+		w.archives()
+		w.grows()
+		w.archives()
+	})
+	_, err := startServer(t.Context(), options{data: t.TempDir(), listen: "127.0.0.1:0", archive: link})
+	if err == nil || !strings.Contains(err.Error(), "the archive has more than the log") {
+		t.Errorf("an empty log beside it: %v", err)
+	}
+	truebond(t, "", "verify", "--archive", link).ends(t, exitDone, "sound")
+	restored := newData(t, k.data)
+	k.restore(restored).ends(t, exitDone, "Restored and read back")
+}
+
 func TestAnArchiveOfAnotherLogKeepsAServerFromServing(t *testing.T) {
 	t.Parallel()
 	k := newKeeper(t)

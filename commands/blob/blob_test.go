@@ -309,3 +309,22 @@ func TestAListingThatStopsHalfwayIsNotWaitedForForEver(t *testing.T) {
 		t.Error("it is still waited for")
 	}
 }
+
+func TestAFolderMayBeALink(t *testing.T) {
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(t.TempDir(), link); err != nil {
+		t.Fatal(err)
+	}
+	store, err := OpenFolder(link)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := store.PutIfAbsent(t.Context(), "log/1", []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	for prefix, want := range map[string]int{"": 1, "log/": 1, "log/1": 1, "log/2": 0, "l": 1, "other/": 0} {
+		if names, err := store.List(t.Context(), prefix); err != nil || len(names) != want {
+			t.Errorf("%q lists %v: %v", prefix, names, err)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,6 +19,9 @@ type Folder struct{ path string }
 
 // stagedPrefix begins the names of files that are being written. No object's name does.
 const stagedPrefix = ".put-"
+
+// aFolder behind a path has a link to a folder walked through: it would be taken for an empty one.
+const aFolder = string(filepath.Separator)
 
 // stagedMax is how old such a file must be to be a crash's and nobody's work.
 const stagedMax = time.Hour
@@ -33,7 +37,7 @@ func OpenFolder(path string) (*Folder, error) {
 		return nil, fmt.Errorf("open the folder %s: %w", path, err)
 	}
 	f := &Folder{path}
-	err = filepath.WalkDir(path, func(at string, entry fs.DirEntry, err error) error {
+	err = filepath.WalkDir(path+aFolder, func(at string, entry fs.DirEntry, err error) error {
 		if err != nil || !strings.HasPrefix(entry.Name(), stagedPrefix) {
 			return err
 		}
@@ -146,12 +150,15 @@ func readBounded(r io.Reader) ([]byte, error) {
 	return content, err
 }
 
-// List names files.
+// List names files. It looks into no folder in which there can be none.
 func (f *Folder) List(_ context.Context, prefix string) ([]string, error) {
+	if _, err := os.Stat(f.path); err != nil {
+		return nil, fmt.Errorf("list %s: %w", f.path, err)
+	}
 	var names []string
-	err := filepath.WalkDir(f.path, func(at string, entry fs.DirEntry, err error) error {
-		if errors.Is(err, fs.ErrNotExist) && at != f.path {
-			return nil // somebody has just removed it
+	err := filepath.WalkDir(f.at(path.Dir(prefix))+aFolder, func(at string, entry fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // or somebody has just removed it
 		}
 		if err != nil || !entry.Type().IsRegular() {
 			return err
