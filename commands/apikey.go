@@ -24,7 +24,7 @@ func (in CreateAPIKey) Validate() error {
 	return validation.ValidateStruct(&in,
 		validation.Field(&in.Name, validation.Required, validation.RuneLength(1, ledger.APIKeyNameMax)),
 		validation.Field(&in.Scopes, validation.Required, validation.Length(1, 10),
-			validation.Each(validation.In(ledger.ScopeDeduct, ledger.ScopeOperator))),
+			validation.Each(oneOf(ledger.ScopeDeduct, ledger.ScopeOperator))),
 	)
 }
 

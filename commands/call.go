@@ -25,7 +25,7 @@ type InitiateCall struct {
 func (in InitiateCall) Validate() error {
 	return validation.ValidateStruct(&in,
 		validation.Field(&in.To, validation.Required, validation.Length(1, idMax)),
-		validation.Field(&in.Kind, validation.Required, validation.In(events.AudioCall, events.VideoCall)),
+		validation.Field(&in.Kind, validation.Required, oneOf(events.AudioCall, events.VideoCall)),
 	)
 }
 

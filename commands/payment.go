@@ -31,13 +31,9 @@ type Purchase struct {
 }
 
 func (in Purchase) Validate() error {
-	currencies := make([]any, len(events.Currencies))
-	for i, c := range events.Currencies {
-		currencies[i] = c
-	}
 	return validation.ValidateStruct(&in,
 		validation.Field(&in.Package, validation.Required, validation.Length(1, ledger.PackageNameMax)),
-		validation.Field(&in.Currency, validation.In(currencies...)),
+		validation.Field(&in.Currency, oneOf(events.Currencies...)),
 	)
 }
 

@@ -45,3 +45,12 @@ func isGoodPassword(value any) error {
 	}
 	return nil
 }
+
+// oneOf demands one of these values, and names them to who sends another.
+func oneOf[T ~string](values ...T) validation.Rule {
+	allowed, names := make([]any, len(values)), make([]string, len(values))
+	for i, v := range values {
+		allowed[i], names[i] = v, string(v)
+	}
+	return validation.In(allowed...).Error("must be one of " + strings.Join(names, ", "))
+}

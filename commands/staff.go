@@ -21,7 +21,7 @@ func (in CreateStaff) Validate() error {
 		validation.Field(&in.Email, emailRules...),
 		validation.Field(&in.Name, validation.RuneLength(1, 100)),
 		validation.Field(&in.Password, passwordRules...),
-		validation.Field(&in.Role, validation.Required, validation.In(ledger.RoleAdmin, ledger.RoleFinance)),
+		validation.Field(&in.Role, validation.Required, oneOf(ledger.RoleAdmin, ledger.RoleFinance)),
 	)
 }
 
