@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -45,7 +46,7 @@ shown again. The key is all that goes to standard output.`,
 	}
 	to.flags(cmd)
 	cmd.Flags().StringVar(&name, "name", "", "what the key is for")
-	cmd.Flags().StringSliceVar(&scopes, "scope", nil, "what it may do, such as credits:deduct (may be repeated)")
+	cmd.Flags().StringSliceVar(&scopes, "scope", nil, "what it may do: credits:deduct, operator (may be repeated)")
 	return cmd
 }
 
@@ -57,7 +58,7 @@ func apikeyRevokeCommand() *cobra.Command {
 		Example: `  truebond apikey revoke < key.txt`,
 		Args:    exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			key, err := io.ReadAll(io.LimitReader(cmd.InOrStdin(), 1024))
+			key, err := interruptible(cmd.Context(), func() (string, error) { return readKey(cmd.InOrStdin()) })
 			if err != nil {
 				return err
 			}
@@ -65,7 +66,7 @@ func apikeyRevokeCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			in := map[string]any{"key": strings.TrimSpace(string(key))}
+			in := map[string]any{"key": key}
 			if err := server.call(cmd.Context(), http.MethodPost, "/api/operator/api-keys/revoke", in, nil); err != nil {
 				return err
 			}
@@ -75,4 +76,19 @@ func apikeyRevokeCommand() *cobra.Command {
 	}
 	to.flags(cmd)
 	return cmd
+}
+
+const keyBytesMax = 1024 // far more than a key has
+
+// readKey reads a key that stands alone on standard input.
+func readKey(in io.Reader) (string, error) {
+	text, err := io.ReadAll(io.LimitReader(in, keyBytesMax))
+	if err != nil {
+		return "", fmt.Errorf("read the key: %w", err)
+	}
+	key := strings.TrimSpace(string(text))
+	if key == "" {
+		return "", errors.New("there is no key on standard input")
+	}
+	return key, nil
 }

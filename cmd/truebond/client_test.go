@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -143,6 +146,43 @@ func TestAKeyIsAllThatGoesToStandardOutput(t *testing.T) {
 	}
 }
 
+func TestARevocationWithoutAKeyAsksNobody(t *testing.T) {
+	data, _, requests := serving(t, saying(200, `{}`))
+	truebond(t, " \n", "apikey", "revoke", "--data", data.path).ends(t, exitFailed, "there is no key on standard input")
+	if len(*requests) != 0 {
+		t.Errorf("the server heard %v", *requests)
+	}
+	truebond(t, "tb_1\n", "apikey", "revoke", "--data", data.path).ends(t, exitDone, "useless")
+	if s := fmt.Sprint(onlyOne(t, requests).body); s != "map[key:tb_1]" {
+		t.Errorf("it asked for %s", s)
+	}
+}
+
+func TestWhoIsWaitedForCanBreakOff(t *testing.T) {
+	data, _, requests := serving(t, saying(200, `{}`))
+	nobodyTypes, typing := io.Pipe()
+	t.Cleanup(func() { typing.Close() }) //nolint:errcheck // it never fails
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, line := range []string{
+		"apikey revoke --data " + data.path,
+		"admin create --email e@example.com --role admin --data " + data.path,
+		"trigger charge.updated --object - --data " + data.path,
+	} {
+		var out bytes.Buffer
+		if code := run(ctx, strings.Fields(line), nobodyTypes, &out, &out); code != exitFailed ||
+			out.String() != "truebond: stopped before it was done\n" {
+			t.Errorf("%s ended with %d: %s", line, code, &out)
+		}
+	}
+	if err := confirm(ctx, nobodyTypes, io.Discard, "usr_1"); !errors.Is(err, context.Canceled) {
+		t.Errorf("the confirmation ended with %v", err)
+	}
+	if len(*requests) != 0 {
+		t.Errorf("the server heard %v", *requests)
+	}
+}
+
 func TestErasingNamesThePersonAndTheReason(t *testing.T) {
 	data, _, requests := serving(t, saying(200, `{}`))
 	truebond(t, "", "erase", "usr_1", "--data", data.path, "--reason", "a letter").ends(t, exitDone, "usr_1 is erased")
@@ -205,6 +245,8 @@ func TestARefusalIsOneClearLine(t *testing.T) {
 		{`{"status":422,"code":"validation","title":"Unprocessable","detail":"Two fields are wrong.",` +
 			`"errors":[{"pointer":"#/email","detail":"is taken"},{"pointer":"/role","detail":"is unknown"}]}`,
 			"Two fields are wrong. /email: is taken /role: is unknown (validation, 422)"},
+		{`{"status":404,"code":"unknown_user","detail":"There is none.",` +
+			`"errors":[{"pointer":"#/user_id","detail":"There is none."}]}`, "There is none. (unknown_user, 422)"},
 		{`<html>`, "Unprocessable Entity (422)"},
 		{`{"detail":"a\u001b[2Jb\nc"}`, "a [2Jb c (422)"},
 	} {

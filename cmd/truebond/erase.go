@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -29,7 +30,7 @@ On a terminal you are asked to confirm. It works while the server runs and while
 		RunE: func(cmd *cobra.Command, args []string) error {
 			user := args[0]
 			if !yes && isTerminal(cmd.InOrStdin()) {
-				if err := confirm(cmd.InOrStdin(), cmd.ErrOrStderr(), user); err != nil {
+				if err := confirm(cmd.Context(), cmd.InOrStdin(), cmd.ErrOrStderr(), user); err != nil {
 					return err
 				}
 			}
@@ -52,9 +53,9 @@ On a terminal you are asked to confirm. It works while the server runs and while
 }
 
 // confirm has a person type what is about to be destroyed.
-func confirm(in io.Reader, prompt io.Writer, what string) error {
+func confirm(ctx context.Context, in io.Reader, prompt io.Writer, what string) error {
 	fmt.Fprintf(prompt, "This cannot be undone. Type %s to go on: ", what)
-	line, err := bufio.NewReader(in).ReadString('\n')
+	line, err := interruptible(ctx, func() (string, error) { return bufio.NewReader(in).ReadString('\n') })
 	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}

@@ -17,29 +17,14 @@ const passwordBytesMax = 1024 // far more than the server takes; it says what is
 func readPassword(ctx context.Context, in io.Reader, prompt io.Writer) (string, error) {
 	lines := bufio.NewReader(io.LimitReader(in, 2*passwordBytesMax))
 	if !isTerminal(in) {
-		return passwordLine(lines)
+		return interruptible(ctx, func() (string, error) { return passwordLine(lines) })
 	}
 	terminal := in.(*os.File)
 	if err := echo(terminal, false); err != nil {
 		return "", fmt.Errorf("hide the password: %w", err)
 	}
 	defer echo(terminal, true) //nolint:errcheck // nothing is left to do about it
-	type typed struct {
-		password string
-		err      error
-	}
-	// Reading cannot be interrupted, but Ctrl-C must show again what is typed next.
-	done := make(chan typed, 1)
-	go func() {
-		password, err := passwordTwice(lines, prompt)
-		done <- typed{password, err}
-	}()
-	select {
-	case <-ctx.Done():
-		return "", ctx.Err()
-	case t := <-done:
-		return t.password, t.err
-	}
+	return interruptible(ctx, func() (string, error) { return passwordTwice(lines, prompt) })
 }
 
 func passwordTwice(lines *bufio.Reader, prompt io.Writer) (string, error) {

@@ -40,6 +40,9 @@ func (p *problem) Error() string {
 		said = http.StatusText(p.Status)
 	}
 	for _, e := range p.Errors {
+		if e.Detail == p.Detail {
+			continue // it says which field, and nothing else
+		}
 		said += fmt.Sprintf(" %s: %s", strings.TrimPrefix(e.Pointer, "#"), e.Detail)
 	}
 	code := ""

@@ -52,7 +52,7 @@ object that it is about as JSON, by --object.`,
 			if err := e.complete(cmd.Context(), to); err != nil {
 				return err
 			}
-			body, err := e.body(cmd.InOrStdin(), time.Now())
+			body, err := interruptible(cmd.Context(), func() ([]byte, error) { return e.body(cmd.InOrStdin(), time.Now()) })
 			if err != nil {
 				return err
 			}
@@ -88,6 +88,10 @@ func (e *stripeEvent) complete(ctx context.Context, t target) error {
 		e.id = stripe.NewEventID()
 	}
 	switch {
+	case e.object != "" && (e.intent != "" || e.amount != 0 || e.currency != ""):
+		return misused("--object says all: --intent, --amount and --currency are for events without one")
+	case e.amount < 0:
+		return misused("--amount %d is below 0", e.amount)
 	case !e.paid() && e.object == "":
 		return misused("--object is missing: only a %s and a %s can be made up",
 			stripego.EventTypePaymentIntentSucceeded, stripego.EventTypeCheckoutSessionCompleted)
@@ -136,6 +140,9 @@ func (e *stripeEvent) body(stdin io.Reader, now time.Time) ([]byte, error) {
 	decoder.UseNumber()
 	if err := decoder.Decode(&object); err != nil {
 		return nil, fmt.Errorf("read the event's object: %w", err)
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("read the event's object: something follows it")
 	}
 	return stripe.Event(e.id, stripego.EventType(e.kind), object, now)
 }

@@ -88,6 +88,7 @@ func TestAnyOtherEventIsSentWithAnObjectOfYours(t *testing.T) {
 	with(file, "").ends(t, exitDone, "200")
 	with("-", `{"id":"ch_2"}`).ends(t, exitDone, "200")
 	with("-", "[1]").ends(t, exitFailed, "object")
+	with("-", `{"id":"ch_3"} {}`).ends(t, exitFailed, "something follows it")
 	if e := (*took)[0]; e.Type != "charge.refunded" || !strings.Contains(string(e.Data.Raw), "9007199254740993") {
 		t.Errorf("the event is %s: %s", e.Type, e.Data.Raw)
 	}
