@@ -69,6 +69,11 @@ func archiveAlone(ctx context.Context, data string, local options, place string)
 	if err != nil {
 		return done, err
 	}
+	log, release, err := openLogAlone(ctx, data, local) // before the archive's folder is made
+	if err != nil {
+		return done, err
+	}
+	defer func() { err = errors.Join(err, release()) }()
 	store, err := archivePlace(place, s)
 	if err != nil {
 		return done, err
@@ -76,11 +81,6 @@ func archiveAlone(ctx context.Context, data string, local options, place string)
 	if store == nil {
 		return done, misused("no server runs on %s, and there is no bucket: --to says where to", data)
 	}
-	log, release, err := openLogAlone(ctx, data, local)
-	if err != nil {
-		return done, err
-	}
-	defer func() { err = errors.Join(err, release()) }()
 	k, err := archive.Resume(ctx, store, log, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return done, err

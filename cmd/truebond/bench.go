@@ -56,14 +56,19 @@ emptied before and afterwards.`,
   truebond bench --events 10000000`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if b.rounds < 0 {
+				return misused("--rounds %d is below 0", b.rounds)
+			}
 			rows, err := b.run(cmd.Context(), cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}
 			if asJSON {
-				return json.NewEncoder(cmd.OutOrStdout()).Encode(rows)
+				err = json.NewEncoder(cmd.OutOrStdout()).Encode(rows)
+			} else {
+				err = printRows(cmd.OutOrStdout(), rows)
 			}
-			return printRows(cmd.OutOrStdout(), rows)
+			return cmp.Or(err, b.missing())
 		},
 	}
 	cmd.Flags().BoolVar(&b.quick, "quick", false, "fewer cases, within 50 seconds")
@@ -159,6 +164,17 @@ func (b *bench) run(ctx context.Context, notes io.Writer) ([]benchRow, error) {
 	}
 	err = b.projectors(ctx, mongoURL)
 	return b.rows, err
+}
+
+// missing refuses a case that was named and not measured: there is none of that name, or
+// not with these flags.
+func (b *bench) missing() error {
+	for _, name := range b.cases {
+		if !slices.ContainsFunc(b.rows, func(r benchRow) bool { return r.Case == name }) {
+			return misused("--case %s was not measured: with these flags there is no such case", name)
+		}
+	}
+	return nil
 }
 
 // wants tells whether any of these cases is to be measured.

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -25,6 +26,17 @@ func TestGoalsAreRatiosOfFiguresOfOneRun(t *testing.T) {
 		"start to serving, long log / short log: 1.50 (at most 2, and 5000 ms: MISSED)\n"
 	if out.String() != want {
 		t.Errorf("it says\n%s", &out)
+	}
+}
+
+func TestACaseThatThereIsNotIsNamed(t *testing.T) {
+	b := &bench{cases: []string{"writer", "wirter"}, rows: []benchRow{{Case: "writer"}}}
+	var misuse *misuseError
+	if err := b.missing(); !errors.As(err, &misuse) || !strings.Contains(err.Error(), "--case wirter") {
+		t.Errorf("it says %v", err)
+	}
+	if err := (&bench{rows: b.rows}).missing(); err != nil {
+		t.Errorf("without a --case it says %v", err)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"syscall"
 	"text/template"
 
 	"github.com/spf13/cobra"
@@ -33,6 +34,9 @@ The settings in the environment are not used: a demo never touches your servers.
 
 // demo serves throw-away data until ctx ends.
 func demo(ctx context.Context, listen string, out, logs io.Writer) (err error) {
+	if err := validateAddress(listen); err != nil {
+		return err
+	}
 	folder, err := os.MkdirTemp("", "truebond-demo-")
 	if err != nil {
 		return fmt.Errorf("make a folder for the demo: %w", err)
@@ -59,7 +63,7 @@ func demo(ctx context.Context, listen string, out, logs io.Writer) (err error) {
 func taken(address string) bool {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
-		return true
+		return errors.Is(err, syscall.EADDRINUSE)
 	}
 	return l.Close() != nil
 }

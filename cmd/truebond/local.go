@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 const stopTimeout = 30 * time.Second // a view's last batch is written by then
@@ -15,8 +17,31 @@ const stopTimeout = 30 * time.Second // a view's last batch is written by then
 // serverFlags are for subcommands that may have to start a server themselves.
 func serverFlags(cmd *cobra.Command, o *options) {
 	cmd.Flags().StringVar(&o.nats, "nats", "", "URL of the log's cluster, if no server runs")
-	cmd.Flags().IntVar(&o.replicas, "replicas", 3, "copies of the log on that cluster")
+	replicasFlag(cmd.Flags(), &o.replicas)
 }
+
+// A replicaCount is how many copies of a stream a cluster keeps.
+type replicaCount int
+
+const replicasMax = 5 // JetStream's
+
+func replicasFlag(flags *pflag.FlagSet, n *int) {
+	*n = 3
+	flags.Var((*replicaCount)(n), "replicas", "copies of the log on that cluster")
+}
+
+func (n *replicaCount) Set(text string) error {
+	count, err := strconv.Atoi(text)
+	if err != nil || count < 1 || count > replicasMax {
+		return fmt.Errorf("1 to %d are possible", replicasMax)
+	}
+	*n = replicaCount(count)
+	return nil
+}
+
+func (n *replicaCount) String() string { return strconv.Itoa(int(*n)) }
+
+func (*replicaCount) Type() string { return "int" }
 
 // runAgainst runs a subcommand against the server of a data folder. When none runs
 // there, it starts one for as long as the work takes, on a port of this machine only.

@@ -23,6 +23,7 @@ One command starts all of it. Nothing else needs to be installed or set up.`,
   truebond trigger payment_intent.succeeded --intent pi_123
   truebond tail                          read the log
   truebond verify --data ./data          check the log, while no server runs`,
+		Version:           versionLine(),
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
@@ -30,6 +31,7 @@ One command starts all of it. Nothing else needs to be installed or set up.`,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return refuseEmpty(cmd) },
 		RunE:              only,
 	}
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &misuseError{err} })
 	group := func(id, title string, commands ...*cobra.Command) {
 		root.AddGroup(&cobra.Group{ID: id, Title: title})

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"os"
 	"strings"
 	"testing"
 
@@ -58,6 +59,7 @@ func TestEveryCommandTeachesAndStandsInAGroup(t *testing.T) {
 }
 
 func TestAWrongCommandLineIsAMisuseThatNamesTheFault(t *testing.T) {
+	t.Chdir(t.TempDir())
 	for line, fault := range map[string]string{
 		"dance":                          `no subcommand "dance"`,
 		"vershion":                       "did you mean version?",
@@ -72,14 +74,31 @@ func TestAWrongCommandLineIsAMisuseThatNamesTheFault(t *testing.T) {
 		"tail --after -1":                "--after",
 		"tail --server ftp://x":          "--server takes a URL",
 		"tail --server http://x --key y": "over https only",
-		"admin create --email e@x.org --role boss": "--role is admin or finance",
-		"trigger payment_intent.succeeded":         "--intent is missing",
+		"admin create --email e@x.org --role boss":                   "--role is admin or finance",
+		"trigger payment_intent.succeeded":                           "--intent is missing",
+		"trigger payment_intent.succeeded --intent pi_1 --amount -5": "--amount -5",
+		"trigger charge.refunded --object charge.json --amount 5":    "--object says all",
+		"serve --archive-every 0s":                                   "--archive-every 0s is not above 0",
+		"serve --archive-every -1m":                                  "--archive-every -1m0s",
+		"serve --compare-every -1h":                                  "--compare-every -1h0m0s",
+		"serve --replicas 0":                                         "--replicas",
+		"serve --listen 8080":                                        "--listen 8080 is not an address",
+		"serve --trust-proxy 10.0.0.1":                               "--trust-proxy",
+		"demo --listen 8080":                                         "--listen 8080 is not an address",
+		"rebuild --replicas 6":                                       "--replicas",
+		"bench --rounds -1":                                          "--rounds -1",
+		"verify --key x":                                             "--key",
+		"verify --archive x --data y":                                "--data",
+		"verify receipt r.json --key x":                              "--key",
 	} {
 		got := truebond(t, "", strings.Fields(line)...)
 		got.ends(t, exitMisused, fault)
 		if got.out != "" || !strings.Contains(got.errout, "--help`.") {
 			t.Errorf("%s: no way on is shown, or not on standard error: %q %q", line, got.out, got.errout)
 		}
+	}
+	if left, err := os.ReadDir("."); err != nil || len(left) > 0 {
+		t.Errorf("it has made %v: %v", left, err)
 	}
 }
 
@@ -92,5 +111,7 @@ func TestAFlagOfAVariableThatIsNotSetIsNotTakenForAbsent(t *testing.T) {
 }
 
 func TestItSaysItsVersion(t *testing.T) {
-	truebond(t, "", "version").ends(t, exitDone, "truebond ")
+	for _, asked := range []string{"version", "--version"} {
+		truebond(t, "", asked).ends(t, exitDone, "truebond ")
+	}
 }

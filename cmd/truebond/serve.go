@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"time"
 
@@ -25,6 +26,30 @@ type options struct {
 	damaged      bool          // open the log although it is, to mend it
 	settings     *settings     // nil: those of the surroundings
 	logger       *slog.Logger  // nil: silent
+}
+
+// validate refuses switches that cannot work, before anything is made or opened.
+func (o options) validate() error {
+	if err := validateAddress(o.listen); err != nil {
+		return err
+	}
+	switch _, err := o.proxyNetworks(); {
+	case err != nil:
+		return err
+	case o.archiveEvery <= 0:
+		return misused("--archive-every %v is not above 0", o.archiveEvery)
+	case o.compareEvery < 0:
+		return misused("--compare-every %v is below 0", o.compareEvery)
+	}
+	return nil
+}
+
+// validateAddress refuses a --listen that is no address.
+func validateAddress(listen string) error {
+	if _, err := net.ResolveTCPAddr("tcp", listen); err != nil {
+		return misused("--listen %s is not an address like 127.0.0.1:8080: %w", listen, err)
+	}
+	return nil
 }
 
 // proxyNetworks are the proxies whose X-Forwarded-For is believed.
@@ -57,6 +82,9 @@ It stops in good order on SIGTERM and Ctrl-C: what is under way is answered firs
   truebond serve --data ./data --nats nats://n1:4222,nats://n2:4222,nats://n3:4222`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.validate(); err != nil {
+				return err
+			}
 			o.logger = newLogger(cmd.ErrOrStderr(), level)
 			return serve(cmd.Context(), o, func(r *server) error {
 				_, err := fmt.Fprintf(cmd.OutOrStdout(), "TrueBond serves on %s\nCheckpoints of its log are signed by %s\n",
@@ -69,7 +97,7 @@ It stops in good order on SIGTERM and Ctrl-C: what is under way is answered firs
 	flags.StringVar(&o.data, "data", dataDefault, "folder that everything is kept in")
 	flags.StringVar(&o.listen, "listen", "127.0.0.1:8080", "address to serve on; port 0 takes a free one")
 	flags.StringVar(&o.nats, "nats", "", "URL of an outside NATS cluster for the log (sync_interval: always)")
-	flags.IntVar(&o.replicas, "replicas", 3, "copies of the log on that cluster")
+	replicasFlag(flags, &o.replicas)
 	flags.StringSliceVar(&o.proxies, "trust-proxy", nil, "network of proxies whose X-Forwarded-For is believed")
 	flags.StringVar(&o.archive, "archive", "",
 		"folder that an archive of the log is kept in, or bucket, or none (default: the bucket, if one is set)")

@@ -46,6 +46,9 @@ log is held against those. Checkpoints from several times narrow down where a ch
   truebond verify receipt receipt.json --key truebond/1f2e…+0a1b2c3d+AR…`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := v.validate(cmd); err != nil {
+				return err
+			}
 			if v.from != "" {
 				return verifyArchive(cmd.Context(), v, cmd.OutOrStdout())
 			}
@@ -59,6 +62,30 @@ log is held against those. Checkpoints from several times narrow down where a ch
 	serverFlags(cmd, &v.options)
 	cmd.AddCommand(verifyReceiptCommand())
 	return cmd
+}
+
+// validate refuses flags of which nothing would come: who gave them takes more for checked
+// than is.
+func (v verification) validate(cmd *cobra.Command) error {
+	if v.from != "" {
+		for _, name := range []string{"data", "nats"} {
+			if cmd.Flag(name).Changed {
+				return misused("--%s is of a log: with --archive, that alone is checked", name)
+			}
+		}
+	}
+	return validateKey(v.key)
+}
+
+// validateKey refuses a --key that is none. An empty one is none that was given.
+func validateKey(key string) error {
+	if key == "" {
+		return nil
+	}
+	if err := merkle.ValidateKey(key); err != nil {
+		return misused("--key: %w", err)
+	}
+	return nil
 }
 
 // A kept checkpoint is one that a log is held against.

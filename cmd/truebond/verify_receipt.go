@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -30,7 +31,10 @@ The key must come from somewhere you trust: the server prints it when it starts.
 			if err := demand(cmd, "key"); err != nil {
 				return err
 			}
-			text, err := readReceipt(args[0], cmd.InOrStdin())
+			if err := validateKey(key); err != nil {
+				return err
+			}
+			text, err := interruptible(cmd.Context(), func() ([]byte, error) { return readReceipt(args[0], cmd.InOrStdin()) })
 			if err != nil {
 				return err
 			}
@@ -68,6 +72,13 @@ func verifyReceipt(text []byte, key string, out io.Writer) error {
 	var r queries.Receipt
 	if err := json.Unmarshal(text, &r); err != nil {
 		return fmt.Errorf("this is not a receipt: %w", err)
+	}
+	if r.Checkpoint == "" {
+		var p problem
+		if json.Unmarshal(text, &p) == nil && p.Code != "" {
+			return fmt.Errorf("this is not a receipt, but what came in its place: %w", &p)
+		}
+		return errors.New("this is not a receipt: it has no checkpoint")
 	}
 	c, err := merkle.OpenCheckpoint([]byte(r.Checkpoint), key)
 	if err != nil {

@@ -185,7 +185,7 @@ func aSoundLogIsVerified(t *testing.T, l laid) {
 	fresh.without("tree")
 	fresh.without("checkpoint")
 	fresh.verifies(exitDone, sound, "--checkpoint", l.kept, "--checkpoint", l.early, "--key", l.key)
-	l.verifies(exitFailed, []string{"not a verifier key"}, "--checkpoint", l.kept, "--key", "mine")
+	l.verifies(exitMisused, []string{"not a verifier key"}, "--checkpoint", l.kept, "--key", "mine")
 	l.verifies(exitFailed, []string{"no such file"}, "--checkpoint", "nowhere")
 	foreign := filepath.Join(t.TempDir(), "foreign")
 	write(t, foreign, []byte(merkle.Checkpoint{Origin: "truebond/another", Size: 3}.Text()+"\n"))
@@ -361,7 +361,9 @@ func aReceiptIsCheckedWithNothingButTheKey(t *testing.T, l laid) {
 			r["checkpoint"] = strings.Replace(r["checkpoint"].(string), "\n14\n", "\n15\n", 1)
 		}), "not signed by this key"},
 		"no JSON": {[]byte("x"), "not a receipt"},
-		"nothing": {[]byte("{}"), "not a checkpoint"},
+		"nothing": {[]byte("{}"), "not a receipt: it has no checkpoint"},
+		"a refusal": {[]byte(`{"status":401,"code":"invalid_token","detail":"It is not valid."}`),
+			"not a receipt, but what came in its place: the server refused: It is not valid. (invalid_token, 401)"},
 	} {
 		name2 := filepath.Join(t.TempDir(), "r")
 		write(t, name2, c.receipt)
@@ -372,8 +374,13 @@ func aReceiptIsCheckedWithNothingButTheKey(t *testing.T, l laid) {
 	if code, said := runs(t, "verify", "receipt", l.receipt); code != exitMisused || !strings.Contains(said, "--key is missing") {
 		t.Errorf("no key: %d %s", code, said)
 	}
-	other := strings.Replace(l.key, "truebond/", "truebond/0", 1)
-	if code, said := runs(t, "verify", "receipt", l.receipt, "--key", other); code != exitFailed {
-		t.Errorf("another key: %d %s", code, said)
+	mistyped := strings.Replace(l.key, "truebond/", "truebond/0", 1)
+	if code, said := runs(t, "verify", "receipt", l.receipt, "--key", mistyped); code != exitMisused {
+		t.Errorf("a mistyped key: %d %s", code, said)
+	}
+	const others = "truebond/4fc017565f0a4ba9+37d8603b+AUge5LMKf0e2ZWko1BLqNySxmPt12er08zGdV9Od4aQk"
+	if code, said := runs(t, "verify", "receipt", l.receipt, "--key", others); code != exitFailed ||
+		!strings.Contains(said, "not signed by this key") {
+		t.Errorf("another log's key: %d %s", code, said)
 	}
 }

@@ -48,9 +48,9 @@ func (c Checkpoint) Text() string {
 //
 // Errors: ErrCheckpoint, ErrSignature, ErrKey.
 func OpenCheckpoint(signed []byte, verifierKey string) (Checkpoint, error) {
-	verifier, err := note.NewVerifier(strings.TrimSpace(verifierKey))
+	verifier, err := verifierOf(verifierKey)
 	if err != nil {
-		return Checkpoint{}, fmt.Errorf("%w: %q", ErrKey, verifierKey)
+		return Checkpoint{}, err
 	}
 	if len(signed) > CheckpointMax {
 		return Checkpoint{}, fmt.Errorf("%w: it has %d bytes", ErrCheckpoint, len(signed))

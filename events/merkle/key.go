@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 
 	"golang.org/x/mod/sumdb/note"
 )
@@ -17,6 +18,20 @@ const SeedBytes = ed25519.SeedSize
 
 // ErrKey says that a text is not a verifier key.
 var ErrKey = errors.New("this is not a verifier key like name+1234abcd+base64")
+
+// ValidateKey refuses a text that is not a verifier key: ErrKey.
+func ValidateKey(text string) error {
+	_, err := verifierOf(text)
+	return err
+}
+
+func verifierOf(text string) (note.Verifier, error) {
+	verifier, err := note.NewVerifier(strings.TrimSpace(text))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %q", ErrKey, text)
+	}
+	return verifier, nil
+}
 
 // A Signer signs the checkpoints of one log with its Ed25519 key.
 type Signer struct {
