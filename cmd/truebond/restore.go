@@ -125,8 +125,8 @@ func (r *restore) run(ctx context.Context) (err error) {
 	if err := r.open(ctx, store, s); err != nil {
 		return err
 	}
-	if end := r.restorer.Archive.Last(); until.Position > end {
-		return fmt.Errorf("there is no position %d in the archive: it ends at %d", until.Position, end)
+	if err := r.validateUntil(ctx, until); err != nil {
+		return err
 	}
 	if r.nats != "" {
 		return r.intoCluster(ctx, until)
@@ -144,6 +144,26 @@ func (r *restore) run(ctx context.Context) (err error) {
 		}
 	}
 	return r.intoFolder(ctx, until, found)
+}
+
+// validateUntil refuses a moment before the first event: of it, nothing would be restored, and
+// a server would begin another log there.
+func (r *restore) validateUntil(ctx context.Context, until archive.Until) error {
+	if until.Time.IsZero() {
+		return nil
+	}
+	body, err := r.restorer.Archive.Body(ctx, 1)
+	if err != nil {
+		return err
+	}
+	first, err := r.restorer.Codec.Decode(1, body)
+	if err != nil {
+		return err
+	}
+	if until.Time.Before(first.Time) {
+		return misused("--until %s is before the first event, which is of %s", r.until, first.Time.Format(time.RFC3339Nano))
+	}
+	return nil
 }
 
 // openArchivePlace opens an archive that is there already.
