@@ -17,12 +17,12 @@ import (
 // AuditFilter asks for events; all filters that are given must fit.
 type AuditFilter struct {
 	Page
-	Type    string `query:"type"`    // message.sent
-	Actor   string `query:"actor"`   // user/usr_…, app/…, stripe/evt_…, operator, system
-	Subject string `query:"subject"` // whom it is about: usr_…, pi_…, call_…
-	Account string `query:"account"` // one of its moves' accounts
-	From    string `query:"from"`    // not before this time (RFC 3339)
-	Until   string `query:"until"`   // before this time
+	Type    string `query:"type" description:"Such as message.sent."`
+	Actor   string `query:"actor" description:"Who did it: user/usr_…, app/…, stripe/evt_…, operator, system."`
+	Subject string `query:"subject" description:"Whom it is about: usr_…, pi_…, call_…"`
+	Account string `query:"account" description:"One of its moves' accounts, in full."`
+	From    string `query:"from" description:"Not before this time (RFC 3339)."`
+	Until   string `query:"until" description:"Before this time (RFC 3339)."`
 }
 
 func (f AuditFilter) Validate() error {
@@ -156,9 +156,9 @@ func (s *Service) firstAt(ctx context.Context, at time.Time) (position uint64, e
 // JournalFilter asks for entries of the journal.
 type JournalFilter struct {
 	Page
-	Account string `query:"account"` // one of the entry's accounts
-	From    string `query:"from"`    // effective not before this time (RFC 3339)
-	Until   string `query:"until"`   // effective before this time
+	Account string `query:"account" description:"One of the entry's accounts, in full."`
+	From    string `query:"from" description:"Effective not before this time (RFC 3339)."`
+	Until   string `query:"until" description:"Effective before this time (RFC 3339)."`
 }
 
 func (f JournalFilter) Validate() error {

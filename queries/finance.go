@@ -11,7 +11,7 @@ import (
 
 // AsOf asks for the books as they stood at a time.
 type AsOf struct {
-	AsOf string `query:"as_of"` // a date (its end, UTC) or a time (RFC 3339); empty: now
+	AsOf string `query:"as_of" description:"A date: its end, UTC. A time (RFC 3339): what is before it. All if not given."`
 }
 
 // TrialBalance is what each class of accounts holds, by when things happened

@@ -19,8 +19,8 @@ import (
 
 // A Page asks for a stretch of a list.
 type Page struct {
-	Limit  *int   `query:"limit" nullable:"false"` // 1 to 100; 50 if not given
-	Cursor string `query:"cursor"`                 // the page before's next_cursor; empty: the first page
+	Limit  *int   `query:"limit" nullable:"false" minimum:"1" maximum:"100" description:"50 if not given."`
+	Cursor string `query:"cursor" description:"The page before's next_cursor; the first page if not given."`
 }
 
 const (
