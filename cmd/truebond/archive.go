@@ -74,7 +74,7 @@ func archiveAlone(ctx context.Context, data string, local options, place string)
 		return done, err
 	}
 	defer func() { err = errors.Join(err, release()) }()
-	store, err := archivePlace(place, s)
+	store, err := archivePlace(place, dataFolder{data}, s)
 	if err != nil {
 		return done, err
 	}

@@ -185,16 +185,6 @@ func TestALogIsArchivedAndRestoredAndGoesOn(t *testing.T) {
 	same(t, bodies(t, embeddedIn(again)), bodies(t, embeddedIn(restored)), int(position))
 }
 
-func TestAnArchiveOfNothingMakesNoFolder(t *testing.T) {
-	alone(t)
-	to := filepath.Join(t.TempDir(), "archive")
-	truebond(t, "", "archive", "--data", filepath.Join(t.TempDir(), "none"), "--to", to).
-		ends(t, exitFailed, "there is no data folder")
-	if _, err := os.Stat(to); !os.IsNotExist(err) {
-		t.Errorf("the archive's folder is there: %v", err)
-	}
-}
-
 func TestARestoredLogHasTheHeadersThatTheOldOneHad(t *testing.T) {
 	t.Parallel() // it mostly waits
 	k := newKeeper(t)

@@ -28,13 +28,16 @@ const (
 )
 
 // archivePlace opens where an archive is kept; nil if nowhere. What an operator leaves
-// open is the bucket, where there is one.
-func archivePlace(place string, s settings) (blob.Store, error) {
+// open is the bucket, where there is one. In the data folder itself the segments would stand
+// among the log's files, and be set aside with a damaged log that is to be repaired from them.
+func archivePlace(place string, data dataFolder, s settings) (blob.Store, error) {
 	switch {
 	case place == nowhere, place == "" && !s.hasStorage():
 		return nil, nil
 	case place == "", place == inBucket:
 		return s.bucket()
+	case data.is(place):
+		return nil, misused("the archive cannot be kept in the data folder itself: %s", place)
 	}
 	return blob.OpenFolder(place)
 }
@@ -179,7 +182,7 @@ func (a *archiver) metrics() []prometheus.Collector {
 
 // openArchive begins the archive, if one is to be kept. It is part of a server's start.
 func (s *server) openArchive(ctx context.Context) error {
-	store, err := archivePlace(s.archive, s.settings)
+	store, err := archivePlace(s.archive, s.folder, s.settings)
 	if err != nil || store == nil {
 		return err
 	}

@@ -109,6 +109,16 @@ func lockDataFolder(path string) (d dataFolder, unlock func() error, err error) 
 	return d, unlock, err
 }
 
+// is tells whether a path leads to the folder, whatever it is called there.
+func (d dataFolder) is(path string) bool {
+	own, err := os.Stat(d.path)
+	if err != nil {
+		return false
+	}
+	other, err := os.Stat(path)
+	return err == nil && os.SameFile(own, other)
+}
+
 func (d dataFolder) join(name string) string { return filepath.Join(d.path, name) }
 
 // secret reads the secret in a file of the folder. The first time it makes one up, which

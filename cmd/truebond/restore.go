@@ -98,6 +98,9 @@ func (r *restore) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := validateKey(r.key); err != nil {
+		return err
+	}
 	s, err := readSettings()
 	if err != nil {
 		return err
@@ -146,9 +149,13 @@ func (r *restore) run(ctx context.Context) (err error) {
 	return r.intoFolder(ctx, until, found)
 }
 
-// validateUntil refuses a moment before the first event: of it, nothing would be restored, and
-// a server would begin another log there.
+// validateUntil refuses a position that the archive does not have: all would be restored, what is
+// not wanted, too. Of a moment before the first event nothing would be, and a server would begin
+// another log there.
 func (r *restore) validateUntil(ctx context.Context, until archive.Until) error {
+	if last := r.restorer.Archive.Last(); until.Position > last {
+		return misused("--until %d is beyond the archive, which ends at position %d", until.Position, last)
+	}
 	if until.Time.IsZero() {
 		return nil
 	}

@@ -87,6 +87,7 @@ func TestAWrongCommandLineIsAMisuseThatNamesTheFault(t *testing.T) {
 		"demo --listen 8080":                                         "--listen 8080 is not an address",
 		"rebuild --replicas 6":                                       "--replicas",
 		"bench --rounds -1":                                          "--rounds -1",
+		"restore --from x --data y --key z":                          "--key",
 		"verify --key x":                                             "--key",
 		"verify --archive x --data y":                                "--data",
 		"verify receipt r.json --key x":                              "--key",
