@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 )
@@ -84,6 +86,21 @@ func TestWhatIsNoSecretStays(t *testing.T) {
 		line := logged(t, func(l *slog.Logger) { l.Info(plain, "what", plain) })
 		if strings.Count(line, plain) != 2 {
 			t.Errorf("%q became %s", plain, line)
+		}
+	}
+}
+
+func TestAllThatAServerLogsIsJSON(t *testing.T) {
+	t.Parallel()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "serve", "--data", t.TempDir(), "--listen", "127.0.0.1:0")
+	cmd.Env = append(os.Environ(), asProgram+"=1", "REDIS_URL=redis://127.0.0.1:1/0")
+	said, err := cmd.CombinedOutput()
+	if err == nil || !strings.Contains(string(said), "connection pool") {
+		t.Errorf("it ended with %v, and its Redis client has said nothing:\n%s", err, said)
+	}
+	for line := range strings.Lines(string(said)) {
+		if !json.Valid([]byte(line)) && !strings.HasPrefix(line, "truebond: ") {
+			t.Errorf("it logged %s", line)
 		}
 	}
 }

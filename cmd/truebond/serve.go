@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"time"
 
+	goredis "github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
 )
 
@@ -86,6 +87,7 @@ It stops in good order on SIGTERM and Ctrl-C: what is under way is answered firs
 				return err
 			}
 			o.logger = newLogger(cmd.ErrOrStderr(), level)
+			goredis.SetLogger(redisNotes{o.logger})
 			return serve(cmd.Context(), o, func(r *server) error {
 				_, err := fmt.Fprintf(cmd.OutOrStdout(), "TrueBond serves on %s\nCheckpoints of its log are signed by %s\n",
 					r.url(), r.tree.Key())
