@@ -233,30 +233,6 @@ func TestALogIsArchivedToABucketAndRestoredFromIt(t *testing.T) {
 	same(t, bodies(t, embeddedIn(restored)), before, len(before))
 }
 
-// Else it would be taken for an empty one, and nobody would notice that the log has lost events.
-func TestTheFolderOfAnArchiveMayBeALink(t *testing.T) {
-	t.Parallel()
-	k := newKeeper(t)
-	link := filepath.Join(t.TempDir(), "link")
-	if err := os.Symlink(k.archive, link); err != nil {
-		t.Fatal(err)
-	}
-	k.archive = link
-	k.serves("serve", k.data, func(w *world) {
-		w.grows()
-		w.archives()
-		w.grows()
-		w.archives()
-	})
-	_, err := startServer(t.Context(), options{data: t.TempDir(), listen: "127.0.0.1:0", archive: link})
-	if err == nil || !strings.Contains(err.Error(), "the archive has more than the log") {
-		t.Errorf("an empty log beside it: %v", err)
-	}
-	truebond(t, "", "verify", "--archive", link).ends(t, exitDone, "sound")
-	restored := newData(t, k.data)
-	k.restore(restored).ends(t, exitDone, "Restored and read back")
-}
-
 func TestAnArchiveOfAnotherLogKeepsAServerFromServing(t *testing.T) {
 	t.Parallel()
 	k := newKeeper(t)
@@ -285,46 +261,6 @@ func TestAnArchiveOfAnotherLogKeepsAServerFromServing(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "another log") {
 		t.Errorf("another log beside it: %v", err)
 	}
-}
-
-// An archive that cannot be reached is no reason not to serve.
-func TestAServerServesWhileItsArchiveCannotBeReached(t *testing.T) {
-	t.Parallel()
-	w := serveFrom(t, options{data: t.TempDir(), listen: "127.0.0.1:0", archive: inBucket, settings: &settings{
-		CloudStorageProvider: "http://127.0.0.1:1", CloudStorageKey: "k", CloudStorageSecret: "s", CloudStorageBucket: "b"}})
-	w.grows()
-	body := w.ask("GET", "/readyz", "", nil).is(200).body
-	if !strings.Contains(string(body), "behind, and failing") {
-		t.Errorf("readyz says %s", body)
-	}
-	why := w.operate("/api/operator/archive", nil).is(503).says("code", "archive_failing").get("detail")
-	if !strings.Contains(why, "127.0.0.1:1") {
-		t.Errorf("an operator is told %q", why)
-	}
-}
-
-// As when the disk of the archive is not mounted any more, and its folder is empty.
-func TestAnArchiveThatIsGoneForAWhileHasNoGap(t *testing.T) {
-	t.Parallel() // it mostly waits
-	k := newKeeper(t)
-	segments, aside := filepath.Join(k.archive, "log"), filepath.Join(t.TempDir(), "aside")
-	k.serves("serve", k.data, func(w *world) {
-		w.grows()
-		w.archives()
-		if err := os.Rename(segments, aside); err != nil {
-			t.Fatal(err)
-		}
-		w.grows()
-		w.operate("/api/operator/archive", nil).is(503).says("code", "archive_failing")
-		if left, err := os.ReadDir(k.archive); err != nil || len(left) > 0 {
-			t.Errorf("it has put %v: %v", left, err)
-		}
-		if err := os.Rename(aside, segments); err != nil {
-			t.Fatal(err)
-		}
-		w.archives()
-	})
-	truebond(t, "", "verify", "--archive", k.archive).ends(t, exitDone, "sound")
 }
 
 func TestALogIsArchivedAsItGrowsAndTheServerIsKilled(t *testing.T) {
