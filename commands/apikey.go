@@ -14,6 +14,8 @@ import (
 // APIKeyPrefix begins every API key, so that it can be told from an access token.
 const APIKeyPrefix = "tb_"
 
+const apiKeyMax = 256 // bytes in a request; ours have 46
+
 // CreateAPIKey asks for a key for a server of the app's.
 type CreateAPIKey struct {
 	Name   string   `json:"name"`
@@ -50,13 +52,19 @@ func (s *Service) CreateAPIKey(ctx context.Context, in CreateAPIKey) (APIKeyMade
 	return APIKeyMade{Receipt: receipt(done), ID: id, Key: key, Scopes: in.Scopes}, nil
 }
 
-// RevokeAPIKey asks to make a key useless.
+// RevokeAPIKey asks to make a key useless, which is named by its id, or by itself.
 type RevokeAPIKey struct {
-	Key string `json:"key"`
+	ID  string `json:"id,omitempty"`
+	Key string `json:"key,omitempty"`
 }
 
 func (in RevokeAPIKey) Validate() error {
-	return validation.ValidateStruct(&in, validation.Field(&in.Key, validation.Required, validation.Length(1, 256)))
+	return validation.ValidateStruct(&in,
+		validation.Field(&in.ID, validation.Length(1, idMax),
+			validation.Required.When(in.Key == "").Error("is needed, or key"),
+			validation.Empty.When(in.Key != "").Error("must not stand beside key")),
+		validation.Field(&in.Key, validation.Length(1, apiKeyMax)),
+	)
 }
 
 // APIKeyRevoked says that a key is useless from now on.
@@ -68,7 +76,10 @@ type APIKeyRevoked struct {
 
 // RevokeAPIKey makes a key useless, for whoever has it. Again is no harm.
 func (s *Service) RevokeAPIKey(ctx context.Context, in RevokeAPIKey) (APIKeyRevoked, error) {
-	hash := s.Vault.Hash("apikey", in.Key)
+	hash, err := s.apiKeyHash(ctx, in)
+	if err != nil {
+		return APIKeyRevoked{}, err
+	}
 	done, err := s.ask(ctx, "api-key/revoke/"+newID("key"), nil, ledger.RevokeAPIKey(hash))
 	if err != nil && !isNothingToDo(err) {
 		return APIKeyRevoked{}, err
@@ -79,6 +90,14 @@ func (s *Service) RevokeAPIKey(ctx context.Context, in RevokeAPIKey) (APIKeyRevo
 		revoked.ID = d.APIKey
 	}
 	return revoked, nil
+}
+
+// apiKeyHash is the hash of the key that is named; empty if no key has this id.
+func (s *Service) apiKeyHash(ctx context.Context, in RevokeAPIKey) (string, error) {
+	if in.ID != "" {
+		return s.APIKeyHash(ctx, in.ID)
+	}
+	return s.Vault.Hash("apikey", in.Key), nil
 }
 
 // randomToken is 256 random bits that go into a URL.

@@ -37,8 +37,10 @@ type Parts struct {
 	// VerifyWebhook says what a webhook announces, if it is Stripe's.
 	VerifyWebhook func(body []byte, signature string) (ledger.Announcement, error)
 	// Wait returns once the views are at a position.
-	Wait   func(ctx context.Context, position uint64) error
-	Logger *slog.Logger
+	Wait func(ctx context.Context, position uint64) error
+	// APIKeyHash is the hash of the API key with an id; empty if the views have none.
+	APIKeyHash func(ctx context.Context, id string) (string, error)
+	Logger     *slog.Logger
 }
 
 // NewService puts a Service together.

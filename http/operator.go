@@ -33,6 +33,7 @@ func operatorRoutes(do *commands.Service, read *queries.Service, run Operator) [
 	routes := []Route{
 		post("/api/operator/staff", do.CreateStaff, "Make an admin's or finance's account", operator, created, keyless),
 		post("/api/operator/api-keys", do.CreateAPIKey, "Make an API key", operator, created, keyless),
+		get("/api/operator/api-keys", read.APIKeys, "List API keys", operator),
 		post("/api/operator/api-keys/revoke", do.RevokeAPIKey, "Make an API key useless", operator, keyless),
 		post("/api/operator/erase", do.Erase, "Make a person's data unreadable", operator),
 		post("/api/operator/rebuild", o.rebuild, "Build views again", operator, keyless),

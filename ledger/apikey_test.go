@@ -19,6 +19,7 @@ func TestAnAPIKeyIsGoodUntilRevoked(t *testing.T) {
 	}
 	after.when(RevokeAPIKey("hash")).refused(CodeNothingToDo)
 	after.when(RevokeAPIKey("another")).refused(CodeNotFound)
+	after.when(RevokeAPIKey("")).refused(CodeNotFound)
 }
 
 func TestAnAPIKeyHasANameAndScopesThatThereAre(t *testing.T) {

@@ -12,6 +12,7 @@ const (
 	CallsByParty           = "party"
 	CallsActive            = "active"
 	TimersByDue            = "due"
+	APIKeysByID            = "id"
 )
 
 // Catalogue is every view there is: the writer's documents, and those that only
@@ -32,6 +33,7 @@ func Catalogue() []View {
 }
 
 var writersIndexes = map[string][]Index{
+	ledger.APIKeys.Name:  {{Name: APIKeysByID, Fields: []string{"id"}}},
 	ledger.Payments.Name: {{Name: PaymentsByUser, Fields: []string{"user", "position"}}},
 	ledger.Messages.Name: {{Name: MessagesByConversation, Fields: []string{"conversation", "position"}}},
 	ledger.Calls.Name: {

@@ -46,12 +46,3 @@ func (s *Service) Session(ctx context.Context, id string) (user string, roles []
 	}
 	return owner.ID, slices.Clone(owner.Roles), true, nil
 }
-
-// APIKey tells whose an API key is and what it may do.
-func (s *Service) APIKey(ctx context.Context, key string) (id string, scopes []string, ok bool, err error) {
-	k, known, err := s.apiKeys.One(ctx, s.Vault.Hash("apikey", key))
-	if err != nil || !known || k.Revoked {
-		return "", nil, false, err
-	}
-	return k.ID, slices.Clone(k.Scopes), true, nil
-}

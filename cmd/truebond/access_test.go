@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"truebond/ledger"
 )
 
 // Who may use a route, by the name of their credential.
@@ -57,8 +59,8 @@ var access = map[string][]string{
 	"GET /api/audit/receipt/{position}": auditors,
 
 	"POST /api/operator/staff": operators, "POST /api/operator/api-keys": operators,
-	"POST /api/operator/api-keys/revoke": operators,
-	"POST /api/operator/erase":           operators, "POST /api/operator/rebuild": operators,
+	"POST /api/operator/api-keys/revoke": operators, "GET /api/operator/api-keys": operators,
+	"POST /api/operator/erase": operators, "POST /api/operator/rebuild": operators,
 	"POST /api/operator/compare": operators, "POST /api/operator/archive": operators,
 	"GET /api/operator/intents/{id}": operators, "GET /api/operator/tail": operators,
 
@@ -221,5 +223,34 @@ func TestIDsThatNobodyHasAreNoTrouble(t *testing.T) {
 	}
 	if after := w.position(); after != before {
 		t.Errorf("the log has grown from %s to %s", before, after)
+	}
+}
+
+// As a key that has leaked, or whose holder has left and taken it along.
+func TestAKeyThatNobodyHasAtHandIsRevokedByItsID(t *testing.T) {
+	for _, where := range everywhere {
+		t.Run(where.name, func(t *testing.T) {
+			w := begin(t, where)
+			operator := w.apiKey(ledger.ScopeOperator)
+			list := func() answer { return w.ask("GET", "/api/operator/api-keys?limit=2", operator, nil).is(200) }
+			w.apiKey(ledger.ScopeDeduct)
+			leaked := w.operate("/api/operator/api-keys", map[string]any{"name": "leaked",
+				"scopes": []string{ledger.ScopeOperator}}).is(201)
+			id, key := leaked.get("id"), leaked.get("key")
+			first := list().says("data.0.id", id, "data.0.name", "leaked", "data.0.scopes.0", "operator",
+				"data.0.revoked", false, "data.1.name", "an app", "data.2", "", "has_more", true)
+			next := w.ask("GET", "/api/operator/api-keys?limit=2&cursor="+first.get("next_cursor"), operator, nil)
+			next.is(200).says("data.0.name", "an app", "data.1", "", "has_more", false)
+
+			revoke := func(in map[string]any) answer { return w.operate("/api/operator/api-keys/revoke", in) }
+			revoke(map[string]any{}).is(422).says("errors.0.pointer", "#/id")
+			revoke(map[string]any{"id": id, "key": key}).is(422).says("errors.0.pointer", "#/id")
+			revoke(map[string]any{"id": "key_of_nobody"}).is(404)
+			w.ask("GET", "/api/operator/api-keys", key, nil).is(200)
+			revoke(map[string]any{"id": id}).is(200).says("id", id, "revoked", true)
+			revoke(map[string]any{"id": id}).is(200).says("revoked", true)
+			w.ask("GET", "/api/operator/api-keys", key, nil).is(401)
+			list().says("data.0.id", id, "data.0.revoked", true, "data.1.revoked", false)
+		})
 	}
 }

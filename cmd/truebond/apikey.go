@@ -5,13 +5,18 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
+	"text/tabwriter"
 
 	"github.com/spf13/cobra"
+
+	"truebond/queries"
 )
 
 func apikeyCommand() *cobra.Command {
-	return holding("apikey", "Make keys for servers that call the API", apikeyCreateCommand(), apikeyRevokeCommand())
+	return holding("apikey", "Make keys for servers that call the API",
+		apikeyCreateCommand(), apikeyListCommand(), apikeyRevokeCommand())
 }
 
 func apikeyCreateCommand() *cobra.Command {
@@ -50,23 +55,67 @@ shown again. The key is all that goes to standard output.`,
 	return cmd
 }
 
+func apikeyListCommand() *cobra.Command {
+	var to target
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "Show all keys there ever were, the newest first, and what they may do",
+		Args:  exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			server, err := to.connect(cmd.Context())
+			if err != nil {
+				return err
+			}
+			table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+			fmt.Fprintln(table, "id\tname\tscopes\t") //nolint:errcheck // Flush tells
+			for cursor, more := "", true; more; {
+				var page queries.List[queries.APIKey]
+				path := "/api/operator/api-keys?" + url.Values{"limit": {"100"}, "cursor": {cursor}}.Encode()
+				if err := server.call(cmd.Context(), http.MethodGet, path, nil, &page); err != nil {
+					return err
+				}
+				for _, k := range page.Data {
+					state := ""
+					if k.Revoked {
+						state = "revoked"
+					}
+					fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", //nolint:errcheck // Flush tells
+						k.ID, k.Name, strings.Join(k.Scopes, ","), state)
+				}
+				cursor, more = page.NextCursor, page.HasMore
+			}
+			return table.Flush()
+		},
+	}
+	to.flags(cmd)
+	return cmd
+}
+
 func apikeyRevokeCommand() *cobra.Command {
 	var to target
 	cmd := &cobra.Command{
-		Use:     "revoke",
-		Short:   "Make a key useless; it is read from standard input",
-		Example: `  truebond apikey revoke < key.txt`,
-		Args:    exactly(),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			key, err := interruptible(cmd.Context(), func() (string, error) { return readKey(cmd.InOrStdin()) })
-			if err != nil {
-				return err
+		Use:   "revoke [ID]",
+		Short: "Make a key useless; without its id, the key is read from standard input",
+		Example: `  truebond apikey revoke key_019ad1…
+  truebond apikey revoke < key.txt`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			in := map[string]any{}
+			switch len(args) {
+			case 0:
+				key, err := interruptible(cmd.Context(), func() (string, error) { return readKey(cmd.InOrStdin()) })
+				if err != nil {
+					return err
+				}
+				in["key"] = key
+			case 1:
+				in["id"] = args[0]
+			default:
+				return exactly("ID")(cmd, args)
 			}
 			server, err := to.connect(cmd.Context())
 			if err != nil {
 				return err
 			}
-			in := map[string]any{"key": key}
 			if err := server.call(cmd.Context(), http.MethodPost, "/api/operator/api-keys/revoke", in, nil); err != nil {
 				return err
 			}

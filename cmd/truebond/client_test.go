@@ -158,6 +158,22 @@ func TestARevocationWithoutAKeyAsksNobody(t *testing.T) {
 	}
 }
 
+func TestAKeyIsListedAndRevokedByItsID(t *testing.T) {
+	data, _, requests := serving(t, saying(200, `{"data":[{"id":"key_2","name":"gifts","scopes":["credits:deduct"],"revoked":true},
+		{"id":"key_1","name":"ops","scopes":["operator"],"revoked":false}],"has_more":false}`))
+	got := truebond(t, "", "apikey", "list", "--data", data.path)
+	got.ends(t, exitDone, "")
+	if got.out != "id     name   scopes          \nkey_2  gifts  credits:deduct  revoked\nkey_1  ops    operator        \n" {
+		t.Errorf("the list is %q", got.out)
+	}
+	*requests = nil
+	truebond(t, "", "apikey", "revoke", "key_1", "key_2", "--data", data.path).ends(t, exitMisused, "one argument too many")
+	truebond(t, "", "apikey", "revoke", "key_1", "--data", data.path).ends(t, exitDone, "useless")
+	if s := fmt.Sprint(onlyOne(t, requests).body); s != "map[id:key_1]" {
+		t.Errorf("it asked for %s", s)
+	}
+}
+
 func TestWhoIsWaitedForCanBreakOff(t *testing.T) {
 	data, _, requests := serving(t, saying(200, `{}`))
 	nobodyTypes, typing := io.Pipe()

@@ -141,6 +141,16 @@ func (v *views) Keys(ctx context.Context, fold, after string, max int) ([]string
 	return keys, nil
 }
 
+// APIKeyHash is the hash of the API key with an id; empty if there is none.
+func (v *views) APIKeyHash(ctx context.Context, id string) (string, error) {
+	found, err := v.reader.Find(ctx, ledger.APIKeys.Name,
+		projections.Query{Index: projections.APIKeysByID, Equal: []any{id}, Limit: 1})
+	if err != nil || len(found) == 0 {
+		return "", err
+	}
+	return found[0].ID, nil
+}
+
 // DueUntil are timers that are due, the earliest first.
 func (v *views) DueUntil(ctx context.Context, until time.Time, max int) ([]ledger.Timer, error) {
 	return documents[ledger.Timer](ctx, v.reader, ledger.Timers.Name, projections.Query{

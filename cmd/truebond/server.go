@@ -220,7 +220,8 @@ func (s *server) putTogether(ctx context.Context) error {
 	parts := commands.Parts{
 		Writer: s.writer, Vault: s.vault, Tokens: token.New(s.settings.JWTSecret, time.Now),
 		Attempts: redis.NewAttempts(s.redis, loginFailuresMax, loginLock), Presence: redis.NewPresence(s.redis),
-		Clock: s.clock, Logger: s.logger, Wait: s.views.Wait, HashRequest: s.hashRequest,
+		Clock: s.clock, Logger: s.logger, Wait: s.views.Wait, APIKeyHash: s.views.APIKeyHash,
+		HashRequest: s.hashRequest,
 		VerifyWebhook: func(body []byte, signature string) (ledger.Announcement, error) {
 			return stripe.Verify(body, signature, s.settings.StripeWebhookSecret)
 		},
