@@ -87,11 +87,26 @@ func (p *postgresBench) close(ctx context.Context) error {
 	})
 }
 
+const postgresClient = "truebond bench" // what the server knows our connections as
+
+func (p *postgresBench) connect(ctx context.Context) (*pgx.Conn, error) {
+	config, err := pgx.ParseConfig(p.url)
+	if err != nil {
+		return nil, fmt.Errorf("the URL of Postgres: %w", err)
+	}
+	config.RuntimeParams["application_name"] = postgresClient
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("connect to Postgres: %w", err)
+	}
+	return conn, nil
+}
+
 // on lends a connection.
 func (p *postgresBench) on(ctx context.Context, do func(*pgx.Conn) error) error {
-	conn, err := pgx.Connect(ctx, p.url)
+	conn, err := p.connect(ctx)
 	if err != nil {
-		return fmt.Errorf("connect to Postgres: %w", err)
+		return err
 	}
 	if err := errors.Join(do(conn), conn.Close(ctx)); err != nil {
 		return fmt.Errorf("Postgres: %w", err) //nolint:revive,staticcheck // a name
@@ -104,11 +119,12 @@ func (p *postgresBench) on(ctx context.Context, do func(*pgx.Conn) error) error 
 func (p *postgresBench) begin(account func(int64) string, shared bool) func(context.Context, int) (round, error) {
 	return func(_ context.Context, callers int) (round, error) {
 		return func(ctx context.Context, length time.Duration) (m measured, err error) {
+			defer func() { err = errors.Join(err, p.settle(ctx)) }()
 			all := make([]caller, callers)
 			for i := range all {
-				conn, err := pgx.Connect(ctx, p.url)
+				conn, err := p.connect(ctx)
 				if err != nil {
-					return m, fmt.Errorf("connect to Postgres: %w", err)
+					return m, err
 				}
 				defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // it is thrown away
 				all[i] = p.caller(conn, account, shared)
@@ -119,6 +135,24 @@ func (p *postgresBench) begin(account func(int64) string, shared bool) func(cont
 			return together(ctx, all, length)
 		}, nil
 	}
+}
+
+// settle waits until the server has done away with the processes of closed connections, so that the next
+// round does not pay for this one.
+func (p *postgresBench) settle(ctx context.Context) error {
+	const exit = 200 * time.Millisecond // a process takes that long to end once it is on the list no more
+	return p.on(ctx, func(conn *pgx.Conn) error {
+		for others := 1; others > 0; {
+			const count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1 AND pid <> pg_backend_pid()"
+			if err := conn.QueryRow(ctx, count, postgresClient).Scan(&others); err != nil {
+				return err
+			}
+			if !sleep(ctx, exit) {
+				return ctx.Err()
+			}
+		}
+		return nil
+	})
 }
 
 func (p *postgresBench) caller(conn *pgx.Conn, account func(int64) string, shared bool) caller {
