@@ -58,9 +58,10 @@ shown again. The key is all that goes to standard output.`,
 func apikeyListCommand() *cobra.Command {
 	var to target
 	cmd := &cobra.Command{
-		Use:   "list",
-		Short: "Show all keys there ever were, the newest first, and what they may do",
-		Args:  exactly(),
+		Use:     "list",
+		Short:   "Show all keys there ever were, the newest first, and what they may do",
+		Example: `  truebond apikey list`,
+		Args:    exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			server, err := to.connect(cmd.Context())
 			if err != nil {

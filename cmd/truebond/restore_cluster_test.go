@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"go.mongodb.org/mongo-driver/mongo"
@@ -83,7 +84,13 @@ func (r *ruin) refuses(t *testing.T, url, data, says string) {
 	n := r.adds(nil, url, "--archive", nowhere)
 	n.data = data
 	n.start()
-	<-n.ended
+	select {
+	case <-n.ended:
+	case <-time.After(time.Minute):
+		t.Error("the server does not end")
+		n.signal(syscall.SIGKILL)
+		<-n.ended
+	}
 	if !strings.Contains(n.hasSaid(), says) {
 		t.Errorf("the server does not say %q: %s", says, n.hasSaid())
 	}
@@ -131,7 +138,7 @@ func (r *ruin) wholeAndGoesOn(t *testing.T) {
 		ends(t, exitFailed, "stop all servers first")
 	n.world().operate("/api/operator/archive", nil).is(200)
 	r.log = bodies(t, clusterAt(url))
-	n.world().signsUpAs("lost@example.com")
+	n.world().signsUpAs("lost@example.com").get("/api/auth/me").is(200) // now the views know of it
 	n.stops()
 }
 
