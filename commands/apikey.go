@@ -14,7 +14,8 @@ import (
 // APIKeyPrefix begins every API key, so that it can be told from an access token.
 const APIKeyPrefix = "tb_"
 
-const apiKeyMax = 256 // bytes in a request; ours have 46
+// APIKeyMax is how long what is sent as one may be, in bytes. Ours have 46.
+const APIKeyMax = 256
 
 // CreateAPIKey asks for a key for a server of the app's.
 type CreateAPIKey struct {
@@ -63,7 +64,7 @@ func (in RevokeAPIKey) Validate() error {
 		validation.Field(&in.ID, validation.Length(1, idMax),
 			validation.Required.When(in.Key == "").Error("is needed, or key"),
 			validation.Empty.When(in.Key != "").Error("must not stand beside key")),
-		validation.Field(&in.Key, validation.Length(1, apiKeyMax)),
+		validation.Field(&in.Key, validation.Length(1, APIKeyMax)),
 	)
 }
 
@@ -76,9 +77,12 @@ type APIKeyRevoked struct {
 
 // RevokeAPIKey makes a key useless, for whoever has it. Again is no harm.
 func (s *Service) RevokeAPIKey(ctx context.Context, in RevokeAPIKey) (APIKeyRevoked, error) {
-	hash, err := s.apiKeyHash(ctx, in)
-	if err != nil {
-		return APIKeyRevoked{}, err
+	hash := s.Vault.Hash("apikey", in.Key)
+	if in.ID != "" {
+		var err error
+		if hash, err = s.APIKeyHash(ctx, in.ID); err != nil {
+			return APIKeyRevoked{}, err
+		}
 	}
 	done, err := s.ask(ctx, "api-key/revoke/"+newID("key"), nil, ledger.RevokeAPIKey(hash))
 	if err != nil && !isNothingToDo(err) {
@@ -90,14 +94,6 @@ func (s *Service) RevokeAPIKey(ctx context.Context, in RevokeAPIKey) (APIKeyRevo
 		revoked.ID = d.APIKey
 	}
 	return revoked, nil
-}
-
-// apiKeyHash is the hash of the key that is named; empty if no key has this id.
-func (s *Service) apiKeyHash(ctx context.Context, in RevokeAPIKey) (string, error) {
-	if in.ID != "" {
-		return s.APIKeyHash(ctx, in.ID)
-	}
-	return s.Vault.Hash("apikey", in.Key), nil
 }
 
 // randomToken is 256 random bits that go into a URL.

@@ -15,7 +15,6 @@ const (
 	headerAPIKey         = "X-API-Key" //nolint:gosec // The name of a header and no key.
 	headerIdempotencyKey = "Idempotency-Key"
 
-	apiKeyMax  = 256             // bytes
 	tokenYoung = 1 * time.Minute // a session this new may not have reached the views
 )
 
@@ -86,7 +85,7 @@ func (s *Server) identify(ctx context.Context, req *nethttp.Request, caller *led
 }
 
 func (s *Server) identifyApp(ctx context.Context, key string, caller *ledger.Caller) error {
-	if !strings.HasPrefix(key, commands.APIKeyPrefix) || len(key) > apiKeyMax {
+	if !strings.HasPrefix(key, commands.APIKeyPrefix) || len(key) > commands.APIKeyMax {
 		return ledger.Refuse("invalid_token", "The API key is not valid.")
 	}
 	id, scopes, ok, err := s.cfg.APIKeys.APIKey(ctx, key)

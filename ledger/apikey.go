@@ -63,15 +63,11 @@ func CreateAPIKey(k events.APIKeyCreated) Decision {
 	}
 }
 
-// RevokeAPIKey makes the key with this hash useless; no key has an empty one. One that is so already is refused
+// RevokeAPIKey makes the key with this hash useless. One that is so already is refused
 // with `nothing_to_do`.
 func RevokeAPIKey(hash string) Decision {
 	return func(tx *Tx) (events.Payload, []events.Move, error) {
-		var k APIKey
-		if hash != "" {
-			k = Load(tx, APIKeys, hash)
-		}
-		switch {
+		switch k := Load(tx, APIKeys, hash); {
 		case k.ID == "":
 			return nil, nil, notFound("API key")
 		case k.Revoked:

@@ -81,7 +81,7 @@ func apikeyListCommand() *cobra.Command {
 						state = "revoked"
 					}
 					fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", //nolint:errcheck // Flush tells
-						k.ID, k.Name, strings.Join(k.Scopes, ","), state)
+						k.ID, oneLine(k.Name), strings.Join(k.Scopes, ","), state)
 				}
 				cursor, more = page.NextCursor, page.HasMore
 			}

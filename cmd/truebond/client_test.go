@@ -160,10 +160,10 @@ func TestARevocationWithoutAKeyAsksNobody(t *testing.T) {
 
 func TestAKeyIsListedAndRevokedByItsID(t *testing.T) {
 	data, _, requests := serving(t, saying(200, `{"data":[{"id":"key_2","name":"gifts","scopes":["credits:deduct"],"revoked":true},
-		{"id":"key_1","name":"ops","scopes":["operator"],"revoked":false}],"has_more":false}`))
+		{"id":"key_1","name":"o\u001bs","scopes":["operator"],"revoked":false}],"has_more":false}`))
 	got := truebond(t, "", "apikey", "list", "--data", data.path)
 	got.ends(t, exitDone, "")
-	if got.out != "id     name   scopes          \nkey_2  gifts  credits:deduct  revoked\nkey_1  ops    operator        \n" {
+	if got.out != "id     name   scopes          \nkey_2  gifts  credits:deduct  revoked\nkey_1  o s    operator        \n" {
 		t.Errorf("the list is %q", got.out)
 	}
 	*requests = nil

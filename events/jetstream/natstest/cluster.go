@@ -2,7 +2,7 @@
 package natstest
 
 import (
-	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/url"
 	"strconv"
@@ -106,17 +106,22 @@ func awaitLeader(t testing.TB, servers []*server.Server) {
 }
 
 // freeAddresses are loopback addresses that nobody listens at. They are all held
-// until the last one is found, so that they differ.
+// until the last one is found, so that they differ. Their ports are none of those that the
+// system gives to whoever asks for any, so that nobody gets one before its server listens.
 func freeAddresses(t testing.TB, count int) []string {
 	t.Helper()
+	const first, end, triesMax = 20_000, 32_768, 1000
 	var found []string
-	for range count {
-		l, err := net.Listen("tcp", loopback+":0")
+	for range triesMax {
+		l, err := net.Listen("tcp", net.JoinHostPort(loopback, strconv.Itoa(first+rand.IntN(end-first))))
 		if err != nil {
-			t.Fatal(fmt.Errorf("find a free port: %w", err))
+			continue // it is taken
 		}
 		defer func() { _ = l.Close() }()
-		found = append(found, l.Addr().String())
+		if found = append(found, l.Addr().String()); len(found) == count {
+			return found
+		}
 	}
-	return found
+	t.Fatal("there are no free ports")
+	return nil
 }
