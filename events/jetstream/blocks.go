@@ -137,14 +137,20 @@ func (b blocks) end(numbers []int) uint64 {
 	return 0
 }
 
-// check looks at blocks. Behind the durable events, the last block may be half written.
+// check looks at blocks. Behind the durable events, the last block may be half written: as much of it
+// as came with the last append.
 func (b blocks) check(ctx context.Context, numbers []int, last int, durable uint64, rest time.Duration) error {
 	for _, n := range numbers {
 		damage, err := b.damage(n)
 		if err != nil {
 			return err
 		}
-		if damage != nil && (n != last || damage.Position <= durable) {
+		if damage != nil && n == last && damage.Position > durable {
+			if damage, err = b.beforeLastAppend(n, damage); err != nil {
+				return err
+			}
+		}
+		if damage != nil {
 			return damage
 		}
 		select {
@@ -154,6 +160,39 @@ func (b blocks) check(ctx context.Context, numbers []int, last int, durable uint
 		}
 	}
 	return nil
+}
+
+// beforeLastAppend is the damage, if a sound record behind it came with a later append: that began when
+// what was before it was on disk, so no crash has left the damage.
+func (b blocks) beforeLastAppend(number int, damage *Rot) (*Rot, error) {
+	block, err := os.ReadFile(damage.File)
+	if err != nil {
+		return nil, err
+	}
+	h, err := hasher(streamName + "-" + strconv.Itoa(number))
+	if err != nil {
+		return nil, err
+	}
+	for at, position := damage.Offset, damage.Position; ; {
+		if at, position = nextSound(block, at+1, position, h); at >= len(block) {
+			return nil, nil
+		}
+		if firstOfAppend(block[at:], position) > damage.Position {
+			return damage, nil
+		}
+	}
+}
+
+// firstOfAppend is the position of the first event that was appended together with that of a sound record.
+func firstOfAppend(record []byte, position uint64) uint64 {
+	headers, _, _ := bytes.Cut(record, []byte("\r\n\r\n"))
+	_, rest, _ := bytes.Cut(headers, []byte("\r\nNats-Batch-Sequence: "))
+	number, _, _ := bytes.Cut(rest, []byte("\r\n"))
+	inBatch, err := strconv.ParseUint(string(number), 10, 64)
+	if err != nil || inBatch == 0 || inBatch > position {
+		return position // it came alone
+	}
+	return position - inBatch + 1
 }
 
 func (b blocks) numbers() ([]int, error) {

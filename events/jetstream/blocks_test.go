@@ -2,6 +2,7 @@ package jetstream
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -52,5 +53,53 @@ func TestDamageInAFullBlockIsFoundByReadingAll(t *testing.T) {
 	same(t, rest, all[second:second+500])
 	if _, err := l.Read(t.Context(), 99); err != nil {
 		t.Error(err)
+	}
+}
+
+// What a crash has left half written belongs to the last append. What is damaged before it was on disk
+// and acknowledged, also where no checkpoint tells so.
+func TestDamageBeforeTheLastAppendIsNoCrash(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		appends  []int // how many events each has
+		position uint64
+		found    bool
+	}{
+		{"one by one, before the last", []int{1, 1, 1}, 2, true},
+		{"one by one, the last", []int{1, 1, 1}, 3, false},
+		{"a batch before a lone event", []int{30, 1}, 30, true},
+		{"a batch before another", []int{30, 30}, 30, true},
+		{"the first of the last batch", []int{30, 30}, 31, false},
+		{"within the last batch", []int{30, 30}, 50, false},
+		{"the last of the last batch", []int{30, 30}, 60, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			o := patient(t)
+			o.Dir = t.TempDir()
+			l := open(t, o)
+			w := newWriting(t, "a")
+			var all []events.Record
+			for _, n := range c.appends {
+				next := w.next(t, uint64(len(all)), n)
+				appended(t, l, uint64(len(all)), next)
+				all = append(all, next...)
+			}
+			closed(t, l)
+			damage(t, o.Dir, all[c.position-1].Body, false)
+
+			l, err := Open(t.Context(), o)
+			if c.found {
+				failsWith(t, err, ErrRotten)
+				mentions(t, err, fmt.Sprint("event ", c.position))
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer closed(t, l)
+			if last, err := l.Last(t.Context()); err != nil || last != c.position-1 {
+				t.Errorf("the log ends at %d, want %d: %v", last, c.position-1, err)
+			}
+		})
 	}
 }
