@@ -5,15 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"sync"
 
-	"truebond/events"
 	"truebond/ledger"
 )
 
-// ErrNotBuilt says that a view cannot be read yet: none of its tables is live, or none
-// of the version that is asked for. It will be, when it is built.
+// ErrNotBuilt says that a view cannot be read yet: none of its tables is live. It will be, when it
+// is built.
 var ErrNotBuilt = errors.New("the view is not built yet")
 
 // ErrStoreDamaged says that the store's file is not as it was written.
@@ -42,25 +40,6 @@ func (r *Reader) Get(ctx context.Context, view string, ids []string) ([]Document
 // yet. ErrBadQuery: it does not fit the view.
 func (r *Reader) Find(ctx context.Context, view string, q Query) ([]Document, error) {
 	return r.read(ctx, view, func(table string) ([]Document, error) { return r.store.Find(ctx, table, q) })
-}
-
-// Stored is the position up to which the live tables of all these folds are stored for
-// good. Ask for it before reading documents: they are at this position or beyond.
-// ErrNotBuilt: one of them has no live table of its version.
-func (r *Reader) Stored(ctx context.Context, folds ...events.Folding) (uint64, error) {
-	tables, err := r.tables(ctx)
-	if err != nil {
-		return 0, err
-	}
-	least := uint64(math.MaxUint64)
-	for _, f := range folds {
-		t, ok := tables[f.Name]
-		if !ok || t.Version != f.Version {
-			return 0, fmt.Errorf("view %s in version %d: %w", f.Name, f.Version, ledger.Unavailable(ctx, ErrNotBuilt))
-		}
-		least = min(least, t.Position)
-	}
-	return least, nil
 }
 
 // read reads the live table of a view, and looks it up again when it has been replaced.
@@ -108,34 +87,24 @@ func (r *Reader) table(ctx context.Context, view string) (string, error) {
 
 // lookUp is the live table of a view, as the store has it.
 func (r *Reader) lookUp(ctx context.Context, view string) (string, error) {
-	tables, err := r.tables(ctx)
+	tables, err := r.store.Tables(ctx)
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("list the tables: %w", unavailable(ctx, err))
 	}
-	t, ok := tables[view]
-	if !ok {
-		return "", fmt.Errorf("view %s: %w", view, ledger.Unavailable(ctx, ErrNotBuilt))
-	}
-	return t.Name, nil
-}
-
-// tables are the live tables by their views.
-func (r *Reader) tables(ctx context.Context) (map[string]Progress, error) {
-	all, err := r.store.Tables(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("list the tables: %w", unavailable(ctx, err))
-	}
-	live := map[string]Progress{}
-	names := map[string]string{}
-	for _, t := range all {
+	live := map[string]string{}
+	for _, t := range tables {
 		if t.Live {
-			live[t.View], names[t.View] = t, t.Name
+			live[t.View] = t.Name
 		}
 	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.live = names
-	return live, nil
+	r.live = live
+	r.mu.Unlock()
+	table, ok := live[view]
+	if !ok {
+		return "", fmt.Errorf("view %s: %w", view, ledger.Unavailable(ctx, ErrNotBuilt))
+	}
+	return table, nil
 }
 
 // A Found is a document with its JSON read.

@@ -65,7 +65,7 @@ type Courier struct {
 	now    func() time.Time // by the wall clock
 	wonder time.Duration    // wonderEvery, but for tests
 	inbox  string
-	sub    *nats.Subscription
+	sub    *nats.Subscription // to what comes there
 	places chan struct{}
 
 	mu      sync.Mutex
@@ -75,7 +75,8 @@ type Courier struct {
 	swept   time.Time
 }
 
-// NewCourier makes a courier whose key is derived from what the members share.
+// NewCourier makes a courier whose key is derived from what the members share. It hears answers until
+// the connection ends.
 func NewCourier(conn *nats.Conn, shared string, logger *slog.Logger) (*Courier, error) {
 	derived := hmac.New(sha256.New, []byte(shared))
 	derived.Write([]byte("truebond/courier/sealed"))
@@ -93,9 +94,6 @@ func NewCourier(conn *nats.Conn, shared string, logger *slog.Logger) (*Courier, 
 	}
 	return c, c.sub.SetPendingLimits(-1, -1)
 }
-
-// Close hears no more answers.
-func (c *Courier) Close() { _ = c.sub.Unsubscribe() }
 
 // receive hands an answer's part to who waits for it. One that nobody waits for is late.
 func (c *Courier) receive(msg *nats.Msg) {

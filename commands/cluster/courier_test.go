@@ -23,7 +23,6 @@ func courier(t *testing.T, conn *nats.Conn, secret string) *Courier {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(c.Close)
 	return c
 }
 

@@ -57,12 +57,11 @@ type Member struct {
 
 // A Sight is the lease as it was last seen.
 type Sight struct {
-	Holder   Member
-	Revision uint64        // of the entry; it changes with each renewal
-	Mine     bool          // held by this process, for certain
-	Alive    bool          // the holder renewed it not too long ago
-	Age      time.Duration // since it was last seen to change
-	Ahead    time.Duration // how far the wall clock here is ahead of the holder's, some tenths of a second more at most
+	Holder Member
+	Mine   bool          // held by this process, for certain
+	Alive  bool          // the holder renewed it not too long ago
+	Age    time.Duration // since it was last seen to change
+	Ahead  time.Duration // how far the wall clock here is ahead of the holder's, some tenths of a second more at most
 }
 
 // A Lease is held by one process at a time, as long as clocks run at about one speed. It

@@ -50,21 +50,6 @@ func ParseTile(path string) (index uint64, width int, err error) {
 	return index, width, nil
 }
 
-// TilePath is what ParseTile reads.
-func TilePath(index uint64, width int) string {
-	digits := strconv.FormatUint(index, 10)
-	digits = strings.Repeat("0", (3-len(digits)%3)%3) + digits
-	var path strings.Builder
-	for ; len(digits) > 3; digits = digits[3:] {
-		path.WriteString("x" + digits[:3] + "/")
-	}
-	path.WriteString(digits)
-	if width < TileWidth {
-		path.WriteString(".p/" + strconv.Itoa(width))
-	}
-	return path.String()
-}
-
 // HasTile tells whether all of a tile is in a tree of a size.
 func HasTile(size uint64, level int, index uint64, width int) bool {
 	hashes := size >> (TileHeight * level)

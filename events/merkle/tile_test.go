@@ -2,6 +2,8 @@ package merkle
 
 import (
 	"errors"
+	"strconv"
+	"strings"
 	"testing"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -25,7 +27,7 @@ func TestATileHasItsNameAndNoOther(t *testing.T) {
 		if err != nil || index != want.index || width != want.width {
 			t.Errorf("%s: %d, %d, %v", path, index, width, err)
 		}
-		if got := TilePath(index, width); got != path {
+		if got := tilePath(index, width); got != path {
 			t.Errorf("%s is written %s", path, got)
 		}
 	}
@@ -49,7 +51,7 @@ func TestTilesAreThoseOfTlog(t *testing.T) {
 		}
 		index := rapid.Uint64Range(0, tileIndexMax-1).Draw(t, "index")
 		width := rapid.IntRange(1, TileWidth).Draw(t, "width")
-		gotIndex, gotWidth, err := ParseTile(TilePath(index, width))
+		gotIndex, gotWidth, err := ParseTile(tilePath(index, width))
 		if err != nil || gotIndex != index || gotWidth != width {
 			t.Fatalf("%d, %d is read as %d, %d, %v", index, width, gotIndex, gotWidth, err)
 		}
@@ -61,4 +63,19 @@ func TestTilesAreThoseOfTlog(t *testing.T) {
 			}
 		}
 	})
+}
+
+// tilePath is what ParseTile reads.
+func tilePath(index uint64, width int) string {
+	digits := strconv.FormatUint(index, 10)
+	digits = strings.Repeat("0", (3-len(digits)%3)%3) + digits
+	var path strings.Builder
+	for ; len(digits) > 3; digits = digits[3:] {
+		path.WriteString("x" + digits[:3] + "/")
+	}
+	path.WriteString(digits)
+	if width < TileWidth {
+		path.WriteString(".p/" + strconv.Itoa(width))
+	}
+	return path.String()
 }
