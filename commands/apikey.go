@@ -44,7 +44,7 @@ func (s *Service) CreateAPIKey(ctx context.Context, in CreateAPIKey) (APIKeyMade
 	id, key := newID("key"), APIKeyPrefix+randomToken()
 	done, err := s.ask(ctx, "api-key/"+id, nil,
 		ledger.CreateAPIKey(events.APIKeyCreated{
-			APIKey: id, Name: in.Name, Hash: s.Vault.Hash("apikey", key), Scopes: in.Scopes,
+			APIKey: id, Name: in.Name, Hash: s.Vault.Hash(ledger.PurposeAPIKey, key), Scopes: in.Scopes,
 		}))
 	if err != nil {
 		return APIKeyMade{}, err
@@ -77,7 +77,7 @@ type APIKeyRevoked struct {
 
 // RevokeAPIKey makes a key useless, for whoever has it. Again is no harm.
 func (s *Service) RevokeAPIKey(ctx context.Context, in RevokeAPIKey) (APIKeyRevoked, error) {
-	hash := s.Vault.Hash("apikey", in.Key)
+	hash := s.Vault.Hash(ledger.PurposeAPIKey, in.Key)
 	if in.ID != "" {
 		var err error
 		if hash, err = s.APIKeyHash(ctx, in.ID); err != nil {

@@ -74,8 +74,8 @@ func (in LogIn) Validate() error {
 // LogIn starts a session. Unknown addresses and wrong passwords get the same answer in
 // the same time; five failures lock the address that tries for a while, not the owner.
 func (s *Service) LogIn(ctx context.Context, in LogIn) (LoggedIn, error) {
-	emailHash := s.Vault.Hash("email", normalEmail(in.Email))
-	who := emailHash + "/" + s.Vault.Hash("address", Neighbourhood(ledger.CallerOf(ctx).Address))
+	emailHash := s.Vault.Hash(ledger.PurposeEmail, normalEmail(in.Email))
+	who := emailHash + "/" + s.Vault.Hash(ledger.PurposeAddress, Neighbourhood(ledger.CallerOf(ctx).Address))
 	me, err := s.whoShows(ctx, emailHash, who, in.Password)
 	if err != nil {
 		return LoggedIn{}, err
@@ -143,7 +143,7 @@ func (s *Service) Refresh(ctx context.Context, in Refresh) (LoggedIn, error) {
 	if !ok {
 		return LoggedIn{}, ErrRefresh
 	}
-	hash := s.Vault.Hash("refresh", in.RefreshToken)
+	hash := s.Vault.Hash(ledger.PurposeRefresh, in.RefreshToken)
 	var known ledger.Session
 	var user ledger.User
 	if err := s.look(ctx, func(tx *ledger.Tx) {
@@ -206,14 +206,14 @@ func (s *Service) LogOut(ctx context.Context, _ Nothing) (LoggedOut, error) {
 // refreshToken is the token that an event gave a session. It can be worked out again,
 // so that a replayed request is answered as the first one was.
 func (s *Service) refreshToken(session, eventKey string) string {
-	return session + "." + s.Vault.Hash("refresh_token", session+"#"+eventKey)
+	return session + "." + s.Vault.Hash(ledger.PurposeNewRefresh, session+"#"+eventKey)
 }
 
 // newSession is a session as an event under this key starts it, or goes on with it.
 func (s *Service) newSession(session, eventKey string) events.Session {
 	return events.Session{
 		ID:          session,
-		RefreshHash: s.Vault.Hash("refresh", s.refreshToken(session, eventKey)),
+		RefreshHash: s.Vault.Hash(ledger.PurposeRefresh, s.refreshToken(session, eventKey)),
 		ExpiresAt:   time.Now().UTC().Add(refreshTTL).Truncate(time.Millisecond),
 	}
 }

@@ -33,7 +33,7 @@ func (in SignUp) Validate() error {
 func (s *Service) SignUp(ctx context.Context, in SignUp) (LoggedIn, error) {
 	user, session := newID("usr"), newID("ses")
 	email := normalEmail(in.Email)
-	emailHash := s.Vault.Hash("email", email)
+	emailHash := s.Vault.Hash(ledger.PurposeEmail, email)
 	key, request := "signup/"+user, []byte(nil)
 	if caller := ledger.CallerOf(ctx); caller.IdempotencyKey != "" {
 		key, request = "signup/"+emailHash+"/"+caller.IdempotencyKey, caller.Request

@@ -46,7 +46,7 @@ func (s *Service) CreateStaff(ctx context.Context, in CreateStaff) (StaffMember,
 	}
 	seals := s.sealing(ctx, user, key)
 	wish := ledger.NewStaff{
-		User: user, EmailHash: s.Vault.Hash("email", email), Roles: []string{in.Role},
+		User: user, EmailHash: s.Vault.Hash(ledger.PurposeEmail, email), Roles: []string{in.Role},
 		Email: seals.seal("email", email), Name: seals.seal("name", in.Name), Password: seals.seal("password", hash),
 	}
 	if seals.err != nil {

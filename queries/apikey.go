@@ -10,7 +10,7 @@ import (
 
 // APIKey tells whose an API key is and what it may do.
 func (s *Service) APIKey(ctx context.Context, key string) (id string, scopes []string, ok bool, err error) {
-	k, known, err := s.apiKeys.One(ctx, s.Vault.Hash("apikey", key))
+	k, known, err := s.apiKeys.One(ctx, s.Vault.Hash(ledger.PurposeAPIKey, key))
 	if err != nil || !known || k.Revoked {
 		return "", nil, false, err
 	}

@@ -74,7 +74,7 @@ func (s *server) prints() map[string]string {
 		"JWT_SECRET":            fingerprint(s.settings.JWTSecret, "jwt"),
 		"STRIPE_WEBHOOK_SECRET": fingerprint(s.settings.JWTSecret, "webhook/"+s.settings.StripeWebhookSecret),
 		"STRIPE_SECRET_KEY":     fingerprint(s.settings.JWTSecret, "stripe/"+s.settings.StripeSecretKey),
-		"MONGO_URL":             s.vault.Hash("cluster", "vault"), // the vault is where the views are
+		"MONGO_URL":             s.vault.Hash(ledger.PurposeCluster, "vault"), // the vault is where the views are
 	}
 }
 

@@ -291,7 +291,7 @@ func connectionsMax() int {
 }
 
 func (s *server) hashRequest(route string, body []byte) []byte {
-	return s.vault.HashBytes("request", []byte(route), body)
+	return s.vault.HashBytes(ledger.PurposeRequest, []byte(route), body)
 }
 
 // wait waits for the views to be at a position of the log.

@@ -8,16 +8,8 @@ import (
 	"hash"
 )
 
-// What is hashed. The hash of one purpose tells nothing about another's.
-const (
-	ForEmail   = "email"   // an address as it is compared: trimmed, in lower case
-	ForRefresh = "refresh" // a refresh token
-	ForAPIKey  = "apikey"
-	ForRequest = "request" // what was asked under an idempotency key
-)
-
 // Hash is a text's HMAC-SHA256 under the vault's own random key, in base64url. It is the
-// same for ever, after a rotation too.
+// same for ever, after a rotation too. For the purposes see package ledger.
 func (v *Vault) Hash(purpose, text string) string {
 	return base64.RawURLEncoding.EncodeToString(v.HashBytes(purpose, []byte(text)))
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"truebond/events"
+	"truebond/ledger"
 )
 
 func TestARotationChangesTheSecretAndNothingElse(t *testing.T) {
@@ -151,7 +152,7 @@ func full(t *testing.T, v *Vault) content {
 			"hi":    sealed(t, v, "bob", "msg/2", "hi"),
 		},
 		gone: sealed(t, v, "eve", "msg/3", "gone"),
-		hash: v.Hash(ForEmail, "ann@example.com"),
+		hash: v.Hash(ledger.PurposeEmail, "ann@example.com"),
 	}
 	must(t, v.Erase(ctx(t), "eve"))
 	v.cache = newCache()
@@ -165,7 +166,7 @@ func (c content) isStillThereIn(t *testing.T, v *Vault) {
 		isReadAs(t, v, s, text)
 	}
 	isRefused(t, v, c.gone, ErrErased)
-	if hash := v.Hash(ForEmail, "ann@example.com"); hash != c.hash {
+	if hash := v.Hash(ledger.PurposeEmail, "ann@example.com"); hash != c.hash {
 		t.Fatalf("the hash was %s and is %s", c.hash, hash)
 	}
 }

@@ -105,11 +105,11 @@ func TestAKeyThatIsMissingWithoutATombstoneIsNoErasure(t *testing.T) {
 func TestARestartKeepsKeysAndHashes(t *testing.T) {
 	onBothStores(t, func(t *testing.T, h home) {
 		v := opened(t, h, secret)
-		s, hash := sealed(t, v, "ann", "msg/1", "hello"), v.Hash(ForEmail, "ann@example.com")
+		s, hash := sealed(t, v, "ann", "msg/1", "hello"), v.Hash(ledger.PurposeEmail, "ann@example.com")
 		again := opened(t, h, secret)
 		isReadAs(t, again, s, "hello")
 		isReadAs(t, v, sealed(t, again, "ann", "msg/2", "more"), "more")
-		if got := again.Hash(ForEmail, "ann@example.com"); got != hash {
+		if got := again.Hash(ledger.PurposeEmail, "ann@example.com"); got != hash {
 			t.Fatalf("the hash was %s and is %s", hash, got)
 		}
 	})
@@ -148,7 +148,7 @@ func TestAllWhoStartAtOnceShareOneVault(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			hashes[i] = v.Hash(ForEmail, "ann@example.com")
+			hashes[i] = v.Hash(ledger.PurposeEmail, "ann@example.com")
 		})
 		for _, hash := range hashes {
 			if hash != hashes[0] {
@@ -228,17 +228,17 @@ func TestAStoreThatFailsIsNobodysFault(t *testing.T) {
 func TestHashesAreKeyedAndKeptApart(t *testing.T) {
 	v, other := opened(t, onSQLite(t), secret), opened(t, onSQLite(t), secret)
 	hashes := map[string]string{
-		v.Hash(ForEmail, "a"): "", v.Hash(ForRefresh, "a"): "", v.Hash(ForEmail, "A"): "",
-		v.Hash("emai", "la"): "", v.Hash(ForEmail, ""): "", other.Hash(ForEmail, "a"): "",
-		string(v.HashBytes(ForRequest, []byte("ab"), []byte("c"))): "",
-		string(v.HashBytes(ForRequest, []byte("a"), []byte("bc"))): "",
-		string(v.HashBytes(ForRequest, []byte("abc"))):             "",
-		string(v.HashBytes(ForRequest, []byte("abc"), nil)):        "",
+		v.Hash(ledger.PurposeEmail, "a"): "", v.Hash(ledger.PurposeRefresh, "a"): "", v.Hash(ledger.PurposeEmail, "A"): "",
+		v.Hash("emai", "la"): "", v.Hash(ledger.PurposeEmail, ""): "", other.Hash(ledger.PurposeEmail, "a"): "",
+		string(v.HashBytes(ledger.PurposeRequest, []byte("ab"), []byte("c"))): "",
+		string(v.HashBytes(ledger.PurposeRequest, []byte("a"), []byte("bc"))): "",
+		string(v.HashBytes(ledger.PurposeRequest, []byte("abc"))):             "",
+		string(v.HashBytes(ledger.PurposeRequest, []byte("abc"), nil)):        "",
 	}
 	if len(hashes) != 10 {
 		t.Fatalf("only %d of 10 hashes differ", len(hashes))
 	}
-	if n := len(v.HashBytes(ForRequest, []byte("abc"))); n != 32 {
+	if n := len(v.HashBytes(ledger.PurposeRequest, []byte("abc"))); n != 32 {
 		t.Fatalf("a hash has %d bytes", n)
 	}
 }
