@@ -31,8 +31,8 @@ func (s *Service) APIKeys(ctx context.Context, in Page) (List[APIKey], error) {
 		view:  ledger.APIKeys.Name,
 		query: projections.Query{Index: projections.APIKeysByID, Desc: true},
 		after: func(f projections.Found[ledger.APIKey]) []any { return []any{f.Doc.ID} },
-		show: singly(func(k ledger.APIKey) (APIKey, error) {
-			return APIKey{ID: k.ID, Name: k.Name, Scopes: notNil(k.Scopes), Revoked: k.Revoked}, nil
+		show: singly(func(k ledger.APIKey) APIKey {
+			return APIKey{ID: k.ID, Name: k.Name, Scopes: notNil(k.Scopes), Revoked: k.Revoked}
 		}),
 	}.page(ctx, s.Views, in)
 }

@@ -97,12 +97,12 @@ func byPosition(f projections.Found[projections.AuditEntry]) []any {
 	return []any{int64(f.Doc.Position)}
 }
 
-func auditLine(e projections.AuditEntry) (AuditLine, error) {
+func auditLine(e projections.AuditEntry) AuditLine {
 	return AuditLine{
 		Position: e.Position, Key: e.Key, Type: e.Type, Actor: e.Actor, Cause: e.Cause,
 		At: projections.FromMillis(e.At), Effective: projections.FromMillis(e.Effective),
 		Subjects: notNil(e.Subjects), Moves: notNil(e.Moves), Data: withoutBoxes(e.Data),
-	}, nil
+	}
 }
 
 // positionsBetween turns a stretch of time into one of positions, since an event's time
@@ -197,11 +197,11 @@ func (s *Service) Journal(ctx context.Context, in JournalFilter) (List[JournalEn
 	return shown.page(ctx, s.Views, in.Page)
 }
 
-func journalEntry(e projections.AuditEntry) (JournalEntry, error) {
+func journalEntry(e projections.AuditEntry) JournalEntry {
 	return JournalEntry{
 		Position: e.Position, Key: e.Key, Type: e.Type, At: projections.FromMillis(e.At),
 		Effective: projections.FromMillis(e.Effective), Moves: e.Moves,
-	}, nil
+	}
 }
 
 // withoutBoxes leaves out of a payload's JSON what is sealed, and says that it is.

@@ -32,7 +32,7 @@ func (s *Service) CallHistory(ctx context.Context, in Page) (List[Call], error) 
 		view:  ledger.Calls.Name,
 		query: projections.Query{Index: projections.CallsByParty, Equal: []any{me(ctx)}, Desc: true},
 		after: func(f projections.Found[ledger.Call]) []any { return []any{int64(f.Doc.Position)} },
-		show:  singly(func(c ledger.Call) (Call, error) { return callView(c), nil }),
+		show:  singly(callView),
 	}.page(ctx, s.Views, in)
 }
 

@@ -68,11 +68,11 @@ func (s *Service) History(ctx context.Context, in Page) (List[HistoryLine], erro
 			Desc:  true,
 		},
 		after: byID[projections.HistoryEntry],
-		show: singly(func(e projections.HistoryEntry) (HistoryLine, error) {
+		show: singly(func(e projections.HistoryEntry) HistoryLine {
 			return HistoryLine{
 				Position: e.Position, Type: e.Type, Credits: e.Credits, AvailableAfter: e.Available,
 				Reason: e.Reason, Key: e.Key, At: projections.FromMillis(e.At),
-			}, nil
+			}
 		}),
 	}.page(ctx, s.Views, in)
 }

@@ -124,14 +124,11 @@ func (l listing[D, T]) find(ctx context.Context, r *projections.Reader, q *proje
 }
 
 // singly shows a page of documents one by one.
-func singly[D, T any](show func(D) (T, error)) func([]D) ([]T, error) {
+func singly[D, T any](show func(D) T) func([]D) ([]T, error) {
 	return func(docs []D) ([]T, error) {
 		shown := make([]T, len(docs))
 		for i, doc := range docs {
-			var err error
-			if shown[i], err = show(doc); err != nil {
-				return nil, err
-			}
+			shown[i] = show(doc)
 		}
 		return shown, nil
 	}

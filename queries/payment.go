@@ -87,7 +87,7 @@ func (s *Service) PaymentHistory(ctx context.Context, in Page) (List[Payment], e
 			Index: projections.PaymentsByUser, Equal: []any{me(ctx)}, Desc: true,
 		},
 		after: func(f projections.Found[ledger.Payment]) []any { return []any{int64(f.Doc.Position)} },
-		show:  singly(func(p ledger.Payment) (Payment, error) { return paymentView(p), nil }),
+		show:  singly(paymentView),
 	}.page(ctx, s.Views, in)
 }
 

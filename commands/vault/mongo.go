@@ -196,7 +196,7 @@ func (m *Mongo) Rewrap(ctx context.Context, changes []Rewrap) error {
 // Ping tells whether the database answers.
 func (m *Mongo) Ping(ctx context.Context) error { return m.client.Ping(ctx, readpref.Primary()) }
 
-// Close is Store's.
+// Close ends the connections.
 func (m *Mongo) Close(ctx context.Context) error { return m.client.Disconnect(ctx) }
 
 func (m *Mongo) find(ctx context.Context, in *mongo.Collection, filter bson.M, opts ...*options.FindOptions,

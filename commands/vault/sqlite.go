@@ -238,7 +238,7 @@ func (s *SQLite) noticed(err error) error {
 	return err
 }
 
-// Close is Store's.
+// Close lets go of the file.
 func (s *SQLite) Close(context.Context) error { return s.db.Close() }
 
 // overwriteOld moves what is in the write-ahead file into the main one, over the old

@@ -22,7 +22,6 @@ type Store interface {
 	Page(ctx context.Context, after string, limit int) ([]Key, error)
 	// Rewrap replaces keys that are still as they were; the others stay as they are.
 	Rewrap(ctx context.Context, changes []Rewrap) error
-	Close(ctx context.Context) error
 }
 
 // A Key is an owner's wrapped key, or the tombstone that it has left.
