@@ -142,7 +142,7 @@ func (s *Service) Heartbeat(ctx context.Context, in CallID) (CallAnswer, error) 
 		return CallAnswer{}, err
 	}
 	if user != call.From && user != call.To {
-		return CallAnswer{}, ErrNotFound
+		return CallAnswer{}, ledger.ErrNotFound
 	}
 	if call.State == ledger.CallActive {
 		if err := s.Presence.Seen(ctx, in.CallID, time.Now(), user); err != nil {

@@ -2,7 +2,6 @@ package commands
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"github.com/invopop/validation"
@@ -16,10 +15,12 @@ type Payments interface {
 	// CreateIntent makes an intent; the same key and amount make the same one.
 	CreateIntent(ctx context.Context, key string, amountMinor int64, currency events.Asset) (
 		intent, clientSecret string, err error)
-	CancelIntent(ctx context.Context, key, intent string) error
+	// CancelIntent takes an intent back; one that is canceled already stays so.
+	CancelIntent(ctx context.Context, intent string) error
 }
 
-// A Simulator pays intents in place of a buyer, by a signed webhook.
+// A Simulator pays intents in place of a buyer, by a signed webhook. One that it has not made is
+// ledger.ErrNotFound.
 type Simulator interface {
 	Pay(ctx context.Context, intent string, amountMinor int64, currency events.Asset) (stripeEvent string, err error)
 }
@@ -125,7 +126,7 @@ func (s *Service) CancelIntent(ctx context.Context, in IntentID) (Canceled, erro
 		return Canceled{}, err
 	}
 	if payment.Status == ledger.PaymentIntended {
-		if err := s.Payments.CancelIntent(ctx, in.ID, in.ID); err != nil {
+		if err := s.Payments.CancelIntent(ctx, in.ID); err != nil {
 			return Canceled{}, err
 		}
 	}
@@ -145,13 +146,10 @@ func (s *Service) CancelIntent(ctx context.Context, in IntentID) (Canceled, erro
 func (s *Service) ownPayment(ctx context.Context, user, intent string) (payment ledger.Payment, err error) {
 	err = s.look(ctx, func(tx *ledger.Tx) { payment = ledger.Load(tx, ledger.Payments, intent) })
 	if err == nil && payment.User != user {
-		err = ErrNotFound
+		err = ledger.ErrNotFound
 	}
 	return payment, err
 }
-
-// simulatedPrefix begins the ids of intents that were made by the simulation.
-const simulatedPrefix = "pi_sim"
 
 // Simulate asks to pay an intent in the buyer's place.
 type Simulate struct {
@@ -173,14 +171,11 @@ type Simulated struct {
 // itself: the webhook does, as always.
 func (s *Service) Simulate(ctx context.Context, in Simulate) (Simulated, error) {
 	if s.Simulator == nil {
-		return Simulated{}, ErrNotFound
+		return Simulated{}, ledger.ErrNotFound
 	}
 	payment, err := s.ownPayment(ctx, ledger.CallerOf(ctx).Actor.ID, in.IntentID)
 	if err != nil {
 		return Simulated{}, err
-	}
-	if !strings.HasPrefix(in.IntentID, simulatedPrefix) {
-		return Simulated{}, ErrNotFound // it was made at Stripe, when there was a key
 	}
 	event, err := s.Simulator.Pay(ctx, in.IntentID, payment.Amount, payment.Currency)
 	if err != nil {

@@ -105,9 +105,6 @@ func (s *Service) ask(ctx context.Context, key string, request []byte, decide le
 	})
 }
 
-// ErrNotFound says that there is no such thing, or that it is somebody else's.
-var ErrNotFound = ledger.Refuse(ledger.CodeNotFound, "There is no such thing.")
-
 // isNothingToDo tells a refusal that says that all is as wished already.
 func isNothingToDo(err error) bool {
 	return errors.Is(err, &ledger.Refusal{Code: ledger.CodeNothingToDo})

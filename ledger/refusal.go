@@ -61,7 +61,10 @@ func Unavailable(ctx context.Context, err error) error {
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
-// notFound says that there is no such thing, or that it is somebody else's.
+// ErrNotFound says that there is no such thing, or that it is somebody else's.
+var ErrNotFound = notFound("thing")
+
+// notFound is ErrNotFound for who knows what is looked for.
 func notFound(noun string) error { return Refuse(CodeNotFound, "There is no such %s.", noun) }
 
 // notDue says that a timer came too early.

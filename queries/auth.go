@@ -24,7 +24,7 @@ func (s *Service) Me(ctx context.Context, _ Nothing) (Me, error) {
 		return Me{}, err
 	}
 	if !known || !user.Active() {
-		return Me{}, ErrNotFound
+		return Me{}, ledger.ErrNotFound
 	}
 	m := Me{ID: user.ID, Roles: user.Roles}
 	if m.Email, err = s.Vault.Text(ctx, user.Email); err != nil {

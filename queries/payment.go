@@ -64,7 +64,7 @@ func (s *Service) Intent(ctx context.Context, in IntentID) (PaymentDetail, error
 		return PaymentDetail{}, err
 	}
 	if !known || payment.User != me(ctx) {
-		return PaymentDetail{}, ErrNotFound
+		return PaymentDetail{}, ledger.ErrNotFound
 	}
 	secret, err := s.Vault.Text(ctx, payment.ClientSecret)
 	return PaymentDetail{Payment: paymentView(payment), ClientSecret: secret}, err
@@ -74,7 +74,7 @@ func (s *Service) Intent(ctx context.Context, in IntentID) (PaymentDetail, error
 func (s *Service) AnyIntent(ctx context.Context, in IntentID) (Payment, error) {
 	payment, known, err := projections.OneAs[ledger.Payment](ctx, s.Views, ledger.Payments.Name, in.ID)
 	if err == nil && !known {
-		err = ErrNotFound
+		err = ledger.ErrNotFound
 	}
 	return paymentView(payment), err
 }

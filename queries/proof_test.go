@@ -33,7 +33,7 @@ func TestWhatTheViewsShowIsInTheLog(t *testing.T) {
 	if got, err := s.AuditEvent(t.Context(), AuditPosition{5}); err != nil || string(got.Body) != "{}" {
 		t.Errorf("event 5 is %s, %v", got.Body, err)
 	}
-	if _, err := s.AuditEvent(t.Context(), AuditPosition{6}); !errors.Is(err, ErrNotFound) {
+	if _, err := s.AuditEvent(t.Context(), AuditPosition{6}); !errors.Is(err, ledger.ErrNotFound) {
 		t.Errorf("event 6 is %v", err)
 	}
 	if _, err := s.Proof(t.Context(), ProofOf{Position: 5}); !errors.Is(err, &ledger.Refusal{Code: codeTreeBuilding}) {

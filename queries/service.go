@@ -43,9 +43,6 @@ type Vault interface {
 // Nothing is asked.
 type Nothing struct{}
 
-// ErrNotFound says that there is no such thing, or that it is somebody else's.
-var ErrNotFound = ledger.Refuse(ledger.CodeNotFound, "There is no such thing.")
-
 func me(ctx context.Context) string { return ledger.CallerOf(ctx).Actor.ID }
 
 // unlessZero is a time as answers have one that may be missing.

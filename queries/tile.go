@@ -53,7 +53,7 @@ func (s *Service) tile(level int, path string) (index uint64, width int, err err
 		return 0, 0, err // Validate has seen it
 	}
 	if !merkle.HasTile(signed.Size, level, index, width) {
-		return 0, 0, ErrNotFound
+		return 0, 0, ledger.ErrNotFound
 	}
 	return index, width, nil
 }

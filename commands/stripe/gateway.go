@@ -63,12 +63,12 @@ func (g *Gateway) CreateIntent(ctx context.Context, key string, amountMinor int6
 }
 
 // CancelIntent takes a payment intent back at Stripe, so that it cannot be paid any more.
-func (g *Gateway) CancelIntent(ctx context.Context, key, intent string) error {
+func (g *Gateway) CancelIntent(ctx context.Context, intent string) error {
 	ctx, cancel := context.WithTimeout(ctx, timeoutMax)
 	defer cancel()
 	params := &stripego.PaymentIntentCancelParams{}
 	params.Context = ctx
-	params.SetIdempotencyKey("cancel/" + key)
+	params.SetIdempotencyKey("cancel/" + intent)
 	_, err := g.api.PaymentIntents.Cancel(intent, params)
 	var refused *stripego.Error
 	var state stripego.PaymentIntentStatus

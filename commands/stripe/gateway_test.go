@@ -175,7 +175,7 @@ func TestAnIntentIsCanceledUnlessItWasPaid(t *testing.T) {
 	server := newStripeServer(t)
 	gateway := stripe.NewGateway(secretKey, server.URL)
 	for range 2 { // the second time it is canceled already
-		if err := gateway.CancelIntent(t.Context(), "pi_1", "pi_1"); err != nil {
+		if err := gateway.CancelIntent(t.Context(), "pi_1"); err != nil {
 			t.Error(err)
 		}
 	}
@@ -183,10 +183,10 @@ func TestAnIntentIsCanceledUnlessItWasPaid(t *testing.T) {
 		t.Errorf("at Stripe the intent is %s, canceled by %v", server.states["pi_1"], server.asked[0].Header)
 	}
 	server.states["pi_2"], server.states["pi_3"] = "succeeded", "processing"
-	if err := gateway.CancelIntent(t.Context(), "pi_2", "pi_2"); !errors.Is(err, stripe.ErrPaid) {
+	if err := gateway.CancelIntent(t.Context(), "pi_2"); !errors.Is(err, stripe.ErrPaid) {
 		t.Errorf("an intent that was paid: %v", err)
 	}
-	if err := gateway.CancelIntent(t.Context(), "pi_3", "pi_3"); !errors.Is(err, stripe.ErrAway) {
+	if err := gateway.CancelIntent(t.Context(), "pi_3"); !errors.Is(err, stripe.ErrAway) {
 		t.Errorf("an intent that is being paid: %v", err)
 	}
 }
@@ -197,6 +197,14 @@ func TestASimulatedPaymentThatDoesNotArriveMayBeMadeAgain(t *testing.T) {
 	server.Close()
 	simulation := stripe.NewSimulation("a secret", func() string { return server.URL })
 	if _, err := simulation.Pay(t.Context(), "pi_sim1", 5000, events.INR); !errors.Is(err, stripe.ErrAway) {
+		t.Errorf("it is answered with %v", err)
+	}
+}
+
+// It was made when there was a key, and is to be paid with money.
+func TestAnIntentOfStripesIsNotPaidBySimulation(t *testing.T) {
+	simulation := stripe.NewSimulation("a secret", func() string { t.Error("a webhook is sent"); return "" })
+	if _, err := simulation.Pay(t.Context(), "pi_1", 5000, events.INR); !errors.Is(err, ledger.ErrNotFound) {
 		t.Errorf("it is answered with %v", err)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/stripe/stripe-go/v76/webhook"
 
 	"truebond/events"
+	"truebond/ledger"
 )
 
 // A Simulation stands where Stripe does when no key is set. It makes intents out of
@@ -48,13 +49,18 @@ func (*Simulation) CreateIntent(context.Context, string, int64, events.Asset) (i
 }
 
 // CancelIntent has nobody to tell.
-func (*Simulation) CancelIntent(context.Context, string, string) error { return nil }
+func (*Simulation) CancelIntent(context.Context, string) error { return nil }
 
 // Pay sends the server the webhook that Stripe would send when an intent is paid. The
-// same intent gives the same Stripe event.
+// same intent gives the same Stripe event. One that was made at Stripe, when there was a key, is
+// ledger.ErrNotFound.
 func (s *Simulation) Pay(ctx context.Context, intent string, amountMinor int64, currency events.Asset) (
 	stripeEvent string, err error) {
-	stripeEvent = simEvent + strings.TrimPrefix(intent, simIntent)
+	number, ours := strings.CutPrefix(intent, simIntent)
+	if !ours {
+		return "", ledger.ErrNotFound
+	}
+	stripeEvent = simEvent + number
 	body, err := PaidEvent(stripeEvent, stripego.EventTypePaymentIntentSucceeded, intent, amountMinor,
 		string(currency), time.Now())
 	if err != nil {
