@@ -184,7 +184,7 @@ func (r *Route) prepare() (err error) {
 		return fmt.Errorf("plain goes with an answer that is a Raw, and with that alone")
 	case strings.Contains(strings.TrimSuffix(r.path, "...}"), "..."):
 		return fmt.Errorf("what takes all that follows is the end of a path")
-	case r.streaming && r.command() && r.once:
+	case r.streaming && r.once:
 		return fmt.Errorf("a stream cannot be replayed")
 	}
 	r.inShape, err = shapeOfIn(r.in, r.raw)

@@ -47,8 +47,9 @@ type NewHold struct {
 	ExpiresAt time.Time
 }
 
-// ReserveCredits sets credits aside. It refuses what DeductCredits refuses, a time that
-// is over or more than 30 days away (`invalid_request`), and an id in use (`hold_exists`).
+// ReserveCredits sets credits aside. It refuses who is not there (`unknown_user`), credits out of
+// range, an unknown use, and a time that is over or more than 30 days away (`invalid_request`), an id
+// that another hold has (`hold_exists`), and more than is available (`insufficient_credits`).
 func ReserveCredits(h NewHold) Decision {
 	return func(tx *Tx) (events.Payload, []events.Move, error) {
 		if h.ExpiresAt.After(tx.Now.Add(holdMax)) {

@@ -88,7 +88,7 @@ func evolveTimer(t Timer, e events.Event) (after Timer, keep bool) {
 // minute is when the n-th minute of a call begins; the first one began with the call.
 func minute(call string, startedMillis int64, n int) Timer {
 	return Timer{
-		Kind: MinuteBegins, Due: startedMillis + int64(n)*time.Minute.Milliseconds(),
+		Kind: MinuteBegins, Due: startedMillis + int64(n)*interval.Milliseconds(),
 		Call: call, Interval: n, Started: startedMillis,
 	}
 }

@@ -1,5 +1,6 @@
-// Package redis keeps what never enters the log and may be lost: who is there, and how
-// often somebody has failed to log in. Each entry has a time to live.
+// Package redis keeps what never enters the log and may be lost: who is there, how often somebody has
+// failed to log in, and where in the log each caller wrote last. Each entry has a time to live, but for the
+// mark by which it is seen that Redis was started anew.
 package redis
 
 import (

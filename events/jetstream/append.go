@@ -16,9 +16,8 @@ import (
 const (
 	BatchMax      = 1000     // events; what a server takes in one atomic batch
 	BatchBytesMax = 32 << 20 // of bodies; a server buffers 128 MiB at most
-	BodyMax       = 256 << 10
 
-	payloadMin = BodyMax + 16<<10 // with the headers, whose longest is a key
+	payloadMin = events.BodyMax + 16<<10 // with the headers, whose longest is a key
 )
 
 // From how many events on a batch is faster than one by one: on one server a synced message
@@ -134,8 +133,8 @@ func checkRecords(after uint64, records []events.Record) error {
 			return fmt.Errorf("event %q has position %d, not %d", r.Key, r.Position, after+1+uint64(i))
 		case r.Key == "" || r.Data == nil || len(r.Body) == 0:
 			return fmt.Errorf("the event at %d is not encoded", r.Position)
-		case len(r.Body) > BodyMax:
-			return fmt.Errorf("event %q has %d bytes; %d are allowed", r.Key, len(r.Body), BodyMax)
+		case len(r.Body) > events.BodyMax:
+			return fmt.Errorf("event %q has %d bytes; %d are allowed", r.Key, len(r.Body), events.BodyMax)
 		case total > BatchBytesMax:
 			return fmt.Errorf("the batch has more than %d bytes", BatchBytesMax)
 		}
@@ -180,7 +179,7 @@ func (l *Log) settle(
 		if err := l.healthy(); err != nil && ctx.Err() == nil {
 			return in, fmt.Errorf("%w: %w: %w", ErrUnknown, events.ErrBroken, err)
 		}
-		if isIncomplete(tried) {
+		if isRefused(tried, codeIncomplete) { // it could not put the batch together
 			batched = batched && tries < triesQuiet
 			if l.server != nil {
 				l.assemble() // it may be full, or somebody has removed it
@@ -242,7 +241,7 @@ func (l *Log) explain(
 			return &KeyTakenError{}
 		}
 	}
-	if isWrongLast(tried) {
+	if isRefused(tried, codeWrongLast) || isRefused(tried, codeWrongLastToo) {
 		once, cancel := context.WithTimeout(ctx, explainMax)
 		defer cancel()
 		if last, err := l.Last(once); err == nil && last < after {

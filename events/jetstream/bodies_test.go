@@ -79,7 +79,7 @@ func TestLargeEventsComeFewAtATime(t *testing.T) {
 	}
 	seen, enough := 0, errors.New("enough")
 	err = l.Follow(t.Context(), 0, many, func(some []events.Record) error {
-		if size := bodyBytes(some); size > requestBytes+BodyMax {
+		if size := bodyBytes(some); size > requestBytes+events.BodyMax {
 			t.Errorf("%d events of %d bytes come at once", len(some), size)
 		}
 		if seen += len(some); seen == many {

@@ -138,7 +138,7 @@ func TestWhatIsNoAppendIsRefused(t *testing.T) {
 		"not encoded":       with(func(r *events.Record) { r.Body = nil }),
 		"no key":            with(func(r *events.Record) { r.Key = "" }),
 		"says nothing":      with(func(r *events.Record) { r.Data = nil }),
-		"too long":          with(func(r *events.Record) { r.Body = make([]byte, BodyMax+1) }),
+		"too long":          with(func(r *events.Record) { r.Body = make([]byte, events.BodyMax+1) }),
 		"one key for two":   {w.event(t, 1, "same"), w.event(t, 2, "same")},
 		"too long together": tooLongTogether(w.next(t, 0, BatchMax)),
 	} {
@@ -152,7 +152,7 @@ func TestWhatIsNoAppendIsRefused(t *testing.T) {
 }
 
 func TestServersThatDoNotCarryTheLargestEventAreRefused(t *testing.T) {
-	s := natstest.Server(t, t.TempDir(), func(o *server.Options) { o.MaxPayload = BodyMax })
+	s := natstest.Server(t, t.TempDir(), func(o *server.Options) { o.MaxPayload = events.BodyMax })
 	o := patient(t)
 	o.URL, o.Replicas = s.ClientURL(), 1
 	_, err := Open(t.Context(), o)

@@ -83,18 +83,6 @@ func (want pubAck) check(answer []byte) error {
 	return nil
 }
 
-func isWrongLast(err error) bool {
-	var refused *apiError
-	return errors.As(err, &refused) &&
-		(refused.ErrCode == codeWrongLast || refused.ErrCode == codeWrongLastToo)
-}
-
-// isIncomplete tells that the server could not put the batch together.
-func isIncomplete(err error) bool {
-	var refused *apiError
-	return errors.As(err, &refused) && refused.ErrCode == codeIncomplete
-}
-
 // A draft is a message that is filled again and again. The connection has copied it
 // when a publish returns.
 type draft struct {
