@@ -54,3 +54,27 @@ func oneOf[T ~string](values ...T) validation.Rule {
 	}
 	return validation.In(allowed...).Error("must be one of " + strings.Join(names, ", "))
 }
+
+// A judged is a field, and what its rules say of it.
+type judged struct {
+	name string
+	err  error
+}
+
+// broken are the fields whose rules are broken, as validation.ValidateStruct tells them.
+func broken(fields ...judged) error {
+	var all validation.Errors
+	for _, f := range fields {
+		if f.err == nil {
+			continue
+		}
+		if all == nil {
+			all = validation.Errors{}
+		}
+		all[f.name] = f.err
+	}
+	if all == nil {
+		return nil
+	}
+	return all
+}
