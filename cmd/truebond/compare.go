@@ -50,7 +50,7 @@ func compare(ctx context.Context, server *client, views []string, out io.Writer)
 		if err := json.Unmarshal(line, &l); err != nil {
 			return fmt.Errorf("read the server's answer: %w", err)
 		}
-		show(built{View: l.View, Done: int64(l.Done), Total: int64(l.Total)})
+		show(l.View, l.Done, l.Total)
 		if l.Result != nil {
 			results = append(results, l)
 		}

@@ -5,12 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net/http"
+	nethttp "net/http"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/vbauerster/mpb/v8"
-	"github.com/vbauerster/mpb/v8/decor"
+
+	"truebond/http"
 )
 
 func rebuildCommand() *cobra.Command {
@@ -35,25 +35,18 @@ up. Without a name, all views are. It works while the server runs and while not.
 	return cmd
 }
 
-// built is how far a view is, in events.
-type built struct {
-	View  string `json:"view"`
-	Done  int64  `json:"done"`
-	Total int64  `json:"total"`
-}
-
 // rebuild shows how the views grow until each has all its events.
 func rebuild(ctx context.Context, server *client, views []string, out io.Writer) error {
 	show, end := showProgress(ctx, out)
-	last := map[string]built{}
+	last := map[string]http.RebuildLine{}
 	in := map[string]any{"views": append([]string{}, views...)} // null is no list
-	err := server.stream(ctx, http.MethodPost, "/api/operator/rebuild", in, func(line json.RawMessage) error {
-		var b built
-		if err := json.Unmarshal(line, &b); err != nil {
+	err := server.stream(ctx, nethttp.MethodPost, "/api/operator/rebuild", in, func(line json.RawMessage) error {
+		var l http.RebuildLine
+		if err := json.Unmarshal(line, &l); err != nil {
 			return fmt.Errorf("read the server's answer: %w", err)
 		}
-		last[b.View] = b
-		show(b)
+		last[l.View] = l
+		show(l.View, l.Done, l.Total)
 		return nil
 	})
 	end()
@@ -64,10 +57,10 @@ func rebuild(ctx context.Context, server *client, views []string, out io.Writer)
 }
 
 // allBuilt refuses a stream that ended before its views were done.
-func allBuilt(last map[string]built) error {
+func allBuilt(last map[string]http.RebuildLine) error {
 	var short []string
-	for view, b := range last {
-		if b.Done < b.Total {
+	for view, l := range last {
+		if l.Done < l.Total {
 			short = append(short, view)
 		}
 	}
@@ -76,60 +69,4 @@ func allBuilt(last map[string]built) error {
 			strings.Join(short, ", "))
 	}
 	return nil
-}
-
-// showProgress shows how far views are, as suits a terminal or a file.
-func showProgress(ctx context.Context, out io.Writer) (show func(built), end func()) {
-	if isTerminal(out) {
-		return progressBars(ctx, out)
-	}
-	return progressLines(out)
-}
-
-// progressLines prints a line a view for every tenth that is done.
-func progressLines(out io.Writer) (show func(built), end func()) {
-	tenths := map[string]int64{}
-	show = func(b built) {
-		tenth := int64(10)
-		if b.Done < b.Total {
-			tenth = b.Done * 10 / b.Total
-		}
-		if shown, begun := tenths[b.View]; !begun || tenth > shown {
-			tenths[b.View] = tenth
-			fmt.Fprintf(out, "%s: %d of %s\n", oneLine(b.View), b.Done, eventsIn(b.Total))
-		}
-	}
-	return show, func() {}
-}
-
-// progressBars draws a bar a view.
-func progressBars(ctx context.Context, out io.Writer) (show func(built), end func()) {
-	progress := mpb.NewWithContext(ctx, mpb.WithOutput(out))
-	bars := map[string]*mpb.Bar{}
-	show = func(b built) {
-		bar, begun := bars[b.View]
-		if !begun {
-			bar = progress.AddBar(b.Total,
-				mpb.PrependDecorators(decor.Name(oneLine(b.View), decor.WCSyncSpaceR)),
-				mpb.AppendDecorators(
-					decor.Any(func(s decor.Statistics) string {
-						return fmt.Sprintf("%d of %s  ", s.Current, eventsIn(s.Total))
-					}),
-					decor.AverageETA(decor.ET_STYLE_GO),
-				))
-			bars[b.View] = bar
-		}
-		bar.SetTotal(b.Total, false) // the log grows meanwhile
-		bar.SetCurrent(b.Done)
-		if b.Done >= b.Total {
-			bar.SetTotal(b.Total, true)
-		}
-	}
-	end = func() {
-		for _, bar := range bars {
-			bar.Abort(false) // without effect on one that is complete
-		}
-		progress.Wait()
-	}
-	return show, end
 }

@@ -297,9 +297,7 @@ func (r *restore) fill(
 func (r *restore) show(ctx context.Context, step string, total uint64, do func() error) error {
 	show, end := showProgress(ctx, r.out)
 	defer end()
-	r.restorer.Told = func(done uint64) {
-		show(built{View: step, Done: int64(min(done, total)), Total: int64(total)})
-	}
+	r.restorer.Told = func(done uint64) { show(step, min(done, total), total) }
 	return do()
 }
 
