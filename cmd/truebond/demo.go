@@ -49,8 +49,8 @@ func demo(ctx context.Context, listen string, out, logs io.Writer) (err error) {
 	o := options{
 		data: folder, listen: listen, testClock: true, settings: &settings{}, logger: newLogger(logs, slog.LevelError),
 	}
-	return serve(ctx, o, func(r *server) error {
-		told, err := tellStory(ctx, r)
+	return serve(ctx, o, func(s *server) error {
+		told, err := tellStory(ctx, s)
 		if err != nil {
 			return fmt.Errorf("fill the demo: %w", err)
 		}

@@ -88,9 +88,9 @@ It stops in good order on SIGTERM and Ctrl-C: what is under way is answered firs
 			}
 			o.logger = newLogger(cmd.ErrOrStderr(), level)
 			goredis.SetLogger(redisNotes{o.logger})
-			return serve(cmd.Context(), o, func(r *server) error {
+			return serve(cmd.Context(), o, func(s *server) error {
 				_, err := fmt.Fprintf(cmd.OutOrStdout(), "TrueBond serves on %s\nCheckpoints of its log are signed by %s\n",
-					r.url(), r.tree.Key())
+					s.url(), s.tree.Key())
 				return err
 			})
 		},
@@ -113,18 +113,18 @@ It stops in good order on SIGTERM and Ctrl-C: what is under way is answered firs
 
 // serve serves until ctx ends, and stops in good order. It tells when it has begun.
 func serve(ctx context.Context, o options, begun func(*server) error) error {
-	r, err := startServer(ctx, o)
+	s, err := startServer(ctx, o)
 	if err != nil {
 		return err
 	}
-	failed := begun(r)
+	failed := begun(s)
 	if failed == nil {
 		select {
 		case <-ctx.Done():
-		case failed = <-r.failures:
+		case failed = <-s.failures:
 		}
 	}
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 	defer cancel()
-	return errors.Join(failed, r.stop(stopping))
+	return errors.Join(failed, s.stop(stopping))
 }

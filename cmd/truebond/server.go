@@ -76,8 +76,8 @@ func startServer(ctx context.Context, o options) (_ *server, err error) {
 		}
 	}()
 	for _, step := range []func(context.Context) error{
-		s.openFolder, s.openLog, s.connect, s.openStore, s.openVault, s.openTree, s.openArchive, s.openRedis, s.join,
-		s.putTogether, s.listen, s.openLease, s.run,
+		s.takeSettings, s.openFolder, s.openLog, s.connect, s.openStore, s.openVault, s.openTree, s.openArchive,
+		s.openRedis, s.join, s.putTogether, s.listen, s.openLease, s.run,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, err
@@ -97,7 +97,9 @@ func (s *server) close(ctx context.Context) (err error) {
 	return err
 }
 
-func (s *server) openFolder(context.Context) (err error) {
+// takeSettings takes those of the options, or else of the surroundings. Secrets that are not set are
+// made up later: see fillSecrets.
+func (s *server) takeSettings(context.Context) (err error) {
 	if s.options.settings != nil {
 		s.settings = *s.options.settings
 	} else if s.settings, err = readSettings(); err != nil {
@@ -112,6 +114,11 @@ func (s *server) openFolder(context.Context) (err error) {
 	for _, w := range s.settings.Warnings {
 		s.logger.Warn(w)
 	}
+	return nil
+}
+
+// openFolder opens the data folder, and keeps others off it. It refuses one in which a restore was cut off.
+func (s *server) openFolder(context.Context) (err error) {
 	if s.folder, err = openDataFolder(s.data); err != nil {
 		return err
 	}

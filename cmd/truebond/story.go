@@ -42,10 +42,10 @@ type teller struct {
 }
 
 // tellStory has people sign up, buy, write, call and dispute.
-func tellStory(ctx context.Context, r *server) (told, error) {
+func tellStory(ctx context.Context, s *server) (told, error) {
 	defer http.DefaultClient.CloseIdleConnections() // a server that stops would wait for them
-	t := &teller{ctx: ctx, server: r, told: told{URL: r.url(), Password: demoPassword, Program: programName(),
-		Secret: r.settings.StripeWebhookSecret, AuditKey: r.tree.Key()}}
+	t := &teller{ctx: ctx, server: s, told: told{URL: s.url(), Password: demoPassword, Program: programName(),
+		Secret: s.settings.StripeWebhookSecret, AuditKey: s.tree.Key()}}
 	ann := t.signUp("ann@example.com", "Ann", "bought credits, writes and calls")
 	bob := t.signUp("bob@example.com", "Bob", "answers")
 	cleo := t.signUp("cleo@example.com", "Cleo", "disputed what she bought, and is in debt")

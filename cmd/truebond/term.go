@@ -15,6 +15,9 @@ import (
 
 // A term is the time in which this process leads: it decides commands, stores views, and
 // does what is due. A process that nobody serves beside has one term, its life.
+//
+// A field hides the server's of the same name, which goes by whoever leads: t.writer is the term's own,
+// t.server.writer the seat that it sits in.
 type term struct {
 	*server
 	projector *projections.Projector
