@@ -102,10 +102,8 @@ func insist(ctx context.Context, try func() error) error {
 		if !errors.Is(err, commands.ErrOverloaded) {
 			return err
 		}
-		select {
-		case <-ctx.Done():
+		if !sleep(ctx, time.Millisecond) {
 			return ctx.Err()
-		case <-time.After(time.Millisecond):
 		}
 	}
 }
@@ -140,9 +138,7 @@ func together(ctx context.Context, all []caller, length time.Duration) (m measur
 	var group sync.WaitGroup
 	begun := time.Now()
 	for _, call := range all {
-		group.Add(1)
-		go func() {
-			defer group.Done()
+		group.Go(func() {
 			var waits []time.Duration
 			var failed error
 			for failed == nil && time.Since(begun) < length {
@@ -153,7 +149,7 @@ func together(ctx context.Context, all []caller, length time.Duration) (m measur
 			mu.Lock()
 			defer mu.Unlock()
 			m.waits, err = append(m.waits, waits...), errors.Join(err, failed)
-		}()
+		})
 	}
 	group.Wait()
 	m.took, m.events = time.Since(begun), len(m.waits)

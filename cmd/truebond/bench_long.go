@@ -219,10 +219,8 @@ func (l *longBench) until(ctx context.Context, wanted func(map[string]float64) b
 		if err != nil || wanted(metrics) {
 			return err
 		}
-		select {
-		case <-ctx.Done():
+		if !sleep(ctx, 100*time.Millisecond) {
 			return ctx.Err()
-		case <-time.After(100 * time.Millisecond):
 		}
 	}
 }

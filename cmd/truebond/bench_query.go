@@ -36,10 +36,7 @@ func (b *bench) queries(ctx context.Context, l *ledgerBench) error {
 			_, err := charge(ctx, b.burst()) // it waits for the views at its end
 			ended <- err
 		}()
-		select {
-		case <-time.After(b.burst()):
-		case <-ctx.Done():
-		}
+		sleep(ctx, b.burst())
 		behind := func() bool { return l.server.behind() > 0 }
 		m, err = l.read(ctx, behind, 2*b.burst())
 		if err = errors.Join(err, <-ended); err != nil {
@@ -64,8 +61,7 @@ func (l *ledgerBench) read(ctx context.Context, still func() bool, length time.D
 			_, err := l.server.read.Balance(ctx, queries.Nothing{})
 			return err
 		}
-		page := queries.Page{}
-		_, err := l.server.read.History(ctx, page)
+		_, err := l.server.read.History(ctx, queries.Page{})
 		return err
 	}
 	all := make([]caller, queryCallers)
@@ -92,7 +88,7 @@ func paced(ctx context.Context, all []caller, still func() bool, length time.Dur
 				if failed != nil {
 					return
 				}
-				time.Sleep(queryPause)
+				sleep(ctx, queryPause)
 			}
 		})
 	}

@@ -66,7 +66,9 @@ const (
 	lookMax   = 10 * time.Second
 )
 
-// lock keeps a second server off the folder, until it is unlocked or the process ends.
+var errHeld = errors.New("another server holds the data folder")
+
+// lock keeps a second server off the folder, until it is unlocked or the process ends: errHeld if one is there.
 func (d dataFolder) lock() (unlock func() error, err error) {
 	f, err := os.OpenFile(d.join(lockFile), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -79,7 +81,7 @@ func (d dataFolder) lock() (unlock func() error, err error) {
 			return f.Close, nil
 		}
 		if tries >= lockTries && d.isServed() || time.Now().After(end) {
-			return nil, errors.Join(fmt.Errorf("another server holds the data folder %s", d.path), f.Close())
+			return nil, errors.Join(fmt.Errorf("%w %s", errHeld, d.path), f.Close())
 		}
 		time.Sleep(lockPause)
 	}

@@ -100,16 +100,12 @@ func verifyLog(ctx context.Context, v verification, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stat(v.data); err != nil {
-		return fmt.Errorf("there is no data folder %s", v.data)
+	folder, unlock, err := lockDataFolder(v.data)
+	if errors.Is(err, errHeld) {
+		err = fmt.Errorf("%w: stop it first, or check from outside what it proves (docs/auditor.md)", err)
 	}
-	folder, err := openDataFolder(v.data)
 	if err != nil {
 		return err
-	}
-	unlock, err := folder.lock()
-	if err != nil {
-		return fmt.Errorf("%w: stop it first, or check from outside what it proves (docs/auditor.md)", err)
 	}
 	defer unlock() //nolint:errcheck // the process ends
 	if err := folder.checkRestored(); err != nil {
