@@ -155,10 +155,7 @@ func TestAnEventThatCannotBeReadStopsTheProjector(t *testing.T) {
 
 func TestViewsThatAreAheadOfTheLogStopTheProjector(t *testing.T) {
 	w := newWorld(t)
-	w.happens(9)
-	p, stop := w.running()
-	w.caughtUp(p)
-	stop()
+	w.hasFolded(9)
 	w.log.records = w.log.records[:5]
 	if err := w.projector().Prepare(t.Context()); !errors.Is(err, projections.ErrBroken) {
 		t.Fatalf("Prepare says %v", err)
@@ -167,10 +164,7 @@ func TestViewsThatAreAheadOfTheLogStopTheProjector(t *testing.T) {
 
 func TestADocumentThatCannotBeReadStopsTheProjector(t *testing.T) {
 	w := newWorld(t)
-	w.happens(9)
-	p, stop := w.running()
-	w.caughtUp(p)
-	stop()
+	w.hasFolded(9)
 	w.happens(1)
 	bad := projections.Document{ID: "all", Position: 10, Body: []byte(`{"events":"ten"}`)}
 	err := w.store.Write(t.Context(), projections.Batch{

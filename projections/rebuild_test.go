@@ -81,10 +81,7 @@ func (w *world) newVersion() {
 
 func TestANewVersionTakesOverWhenItHasCaughtUp(t *testing.T) {
 	w := newWorld(t)
-	w.happens(200)
-	p, stop := w.running()
-	w.caughtUp(p)
-	stop()
+	w.hasFolded(200)
 
 	w.newVersion()
 	held := make(chan struct{})
@@ -95,7 +92,7 @@ func TestANewVersionTakesOverWhenItHasCaughtUp(t *testing.T) {
 		}
 		return nil
 	}}
-	p, _ = w.running(projections.BatchEvents(10))
+	p, _ := w.running(projections.BatchEvents(10))
 	release := sync.OnceFunc(func() { close(held) })
 	t.Cleanup(release)
 	w.happens(50)
@@ -126,10 +123,7 @@ func TestANewVersionTakesOverWhenItHasCaughtUp(t *testing.T) {
 
 func TestABuildThatWasCutOffGoesOnWhereItWas(t *testing.T) {
 	w := newWorld(t)
-	w.happens(200)
-	p, stop := w.running()
-	w.caughtUp(p)
-	stop()
+	w.hasFolded(200)
 
 	w.newVersion()
 	reached := make(chan struct{})
@@ -141,7 +135,7 @@ func TestABuildThatWasCutOffGoesOnWhereItWas(t *testing.T) {
 		}
 		return nil
 	}}
-	_, stop = w.running(projections.BatchEvents(10), projections.Pauses(patience, patience))
+	_, stop := w.running(projections.BatchEvents(10), projections.Pauses(patience, patience))
 	<-reached
 	stop()
 
@@ -151,7 +145,7 @@ func TestABuildThatWasCutOffGoesOnWhereItWas(t *testing.T) {
 	}
 	counted := &watchedStore{Store: store}
 	w.store = counted
-	p, _ = w.running(projections.BatchEvents(10))
+	p, _ := w.running(projections.BatchEvents(10))
 	w.caughtUp(p)
 	if _, stays := w.tables()["people_2_9"]; stays {
 		t.Error("a build that was less far is still there")
@@ -328,15 +322,12 @@ func TestARebuildThatIsInterruptedAtTheSwapKeepsWhatHasTakenOver(t *testing.T) {
 
 func TestARebuildThatACrashCutOffIsDropped(t *testing.T) {
 	w := newWorld(t)
-	w.happens(50)
-	p, stop := w.running()
-	w.caughtUp(p)
-	stop()
+	w.hasFolded(50)
 	left := projections.Table{Name: "people_1_2", View: "people", Version: 1}
 	if err := w.store.Create(t.Context(), left); err != nil {
 		t.Fatal(err)
 	}
-	p, _ = w.running()
+	p, _ := w.running()
 	w.caughtUp(p)
 	if _, stays := w.tables()["people_1_2"]; stays {
 		t.Error("the unfinished table is still there")

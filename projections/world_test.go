@@ -170,6 +170,15 @@ func (w *world) caughtUp(p *projections.Projector) {
 	}
 }
 
+// hasFolded has so many events happen, and a projector fold them that has stopped again.
+func (w *world) hasFolded(n int) {
+	w.t.Helper()
+	w.happens(n)
+	p, stop := w.running()
+	w.caughtUp(p)
+	stop()
+}
+
 // equalsAFold compares what readers find with a plain fold of the log.
 func (w *world) equalsAFold() {
 	w.t.Helper()
