@@ -160,12 +160,17 @@ func TestWhoKeepsABodyBackKeepsNobodysPlace(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	_, _ = c.Write([]byte("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\na"))
-	time.Sleep(50 * time.Millisecond) // it is waited for the rest
+	_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	answer := bufio.NewReader(c)
+	_, _ = c.Write([]byte("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n"))
+	if status, err := answer.ReadString('\n'); err != nil || !strings.Contains(status, " 100 ") {
+		t.Fatalf("the body is not waited for, but %q: %v", status, err)
+	}
+	_, _ = answer.ReadString('\n')
+	_, _ = c.Write([]byte("a"))
 	b.send("POST", "/x", "abc").wants(t, 200, "")
 	_, _ = c.Write([]byte("bc"))
-	_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
-	status, err := bufio.NewReader(c).ReadString('\n')
+	status, err := answer.ReadString('\n')
 	if err != nil || !strings.Contains(status, " 200 ") {
 		t.Errorf("the slow one is answered %q: %v", status, err)
 	}
