@@ -228,17 +228,8 @@ func (l *Log) explain(
 ) error {
 	var twice *duplicateError
 	if errors.As(tried, &twice) {
-		if twice.position != 0 {
-			body, err := l.bodyAnywhere(ctx, twice.position)
-			if err != nil {
-				return nil
-			}
-			there, err := l.record(twice.position, body)
-			if err == nil && there.Key == first.Key && twice.position != after+1 {
-				return &KeyTakenError{Key: there.Key, Position: there.Position}
-			}
-		} else if d.taken++; d.taken >= doubtsMax {
-			return &KeyTakenError{}
+		if taken := l.taken(ctx, twice.position, after, first.Key, d); taken != nil {
+			return taken
 		}
 	}
 	if isRefused(tried, codeWrongLast) || isRefused(tried, codeWrongLastToo) {
@@ -249,6 +240,24 @@ func (l *Log) explain(
 				return fmt.Errorf("%w, at %d", events.ErrShort, last)
 			}
 		}
+	}
+	return nil
+}
+
+// taken is an error if the key is another event's, at a position the log tells, or does not tell (0).
+func (l *Log) taken(ctx context.Context, at, after uint64, key string, d *doubts) error {
+	if at == 0 {
+		if d.taken++; d.taken >= doubtsMax {
+			return &KeyTakenError{}
+		}
+		return nil
+	}
+	body, err := l.bodyAnywhere(ctx, at)
+	if err != nil {
+		return nil // it is tried again
+	}
+	if there, err := l.record(at, body); err == nil && there.Key == key && at != after+1 {
+		return &KeyTakenError{Key: there.Key, Position: there.Position}
 	}
 	return nil
 }
