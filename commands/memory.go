@@ -1,6 +1,8 @@
 package commands
 
 import (
+	"slices"
+
 	"truebond/events"
 	"truebond/ledger"
 )
@@ -108,8 +110,8 @@ type before struct {
 
 // takeBack undoes what was applied, the last first.
 func (m *memory) takeBack(undo []before) {
-	for i := len(undo) - 1; i >= 0; i-- {
-		undo[i].entry.doc, undo[i].entry.position = undo[i].doc, undo[i].position
+	for _, b := range slices.Backward(undo) {
+		b.entry.doc, b.entry.position = b.doc, b.position
 	}
 }
 

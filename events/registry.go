@@ -3,6 +3,7 @@ package events
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strconv"
@@ -50,9 +51,7 @@ func typeOf[P Payload](schema int) Type {
 // from adds how the JSON of an older schema becomes that of the next one.
 func (t Type) from(schema int, up func(json.RawMessage) (json.RawMessage, error)) Type {
 	upcasts := map[int]func(json.RawMessage) (json.RawMessage, error){schema: up}
-	for n, f := range t.upcasts {
-		upcasts[n] = f
-	}
+	maps.Copy(upcasts, t.upcasts)
 	t.upcasts = upcasts
 	return t
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 )
 
 // A Refusal is a rule that says no. It is the one error type that a caller sees; http
@@ -39,9 +40,7 @@ func (r *Refusal) About(field string) *Refusal {
 func (r *Refusal) With(name string, value any) *Refusal {
 	after := *r
 	after.Facts = map[string]any{name: value}
-	for k, v := range r.Facts {
-		after.Facts[k] = v
-	}
+	maps.Copy(after.Facts, r.Facts)
 	return &after
 }
 

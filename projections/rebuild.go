@@ -1,6 +1,7 @@
 package projections
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -256,13 +257,7 @@ func (p *Projector) tell(ctx context.Context, g *group, report func(done, total 
 // ahead, the nearest first.
 func furthestBehind(builds []*build) (g *group, ahead []*build) {
 	ahead = slices.SortedFunc(slices.Values(builds), func(a, b *build) int {
-		switch {
-		case a.Position < b.Position:
-			return -1
-		case a.Position > b.Position:
-			return 1
-		}
-		return 0
+		return cmp.Compare(a.Position, b.Position)
 	})
 	g = &group{position: ahead[0].Position}
 	return g, g.takeIn(ahead)

@@ -9,6 +9,7 @@ import (
 	"net"
 	nethttp "net/http"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -90,8 +91,8 @@ func (s *server) onClose(do func(context.Context) error) { s.closers = append(s.
 
 // close lets go of all that was opened, the last first.
 func (s *server) close(ctx context.Context) (err error) {
-	for i := len(s.closers) - 1; i >= 0; i-- {
-		err = errors.Join(err, s.closers[i](ctx))
+	for _, do := range slices.Backward(s.closers) {
+		err = errors.Join(err, do(ctx))
 	}
 	s.closers = nil
 	return err

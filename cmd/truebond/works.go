@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -50,12 +51,12 @@ func (w *works) start(name string, run func(context.Context) error) {
 func (w *works) stopAll(ctx context.Context) (err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for i := len(w.running) - 1; i >= 0; i-- {
-		w.running[i].stop()
+	for _, one := range slices.Backward(w.running) {
+		one.stop()
 		select {
-		case <-w.running[i].done:
+		case <-one.done:
 		case <-ctx.Done():
-			err = errors.Join(err, fmt.Errorf("stop %s: %w", w.running[i].name, ctx.Err()))
+			err = errors.Join(err, fmt.Errorf("stop %s: %w", one.name, ctx.Err()))
 		}
 	}
 	w.running = nil

@@ -9,6 +9,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 
 	"truebond/events"
@@ -179,9 +180,7 @@ func (v *Vault) Texts(ctx context.Context, sealed []events.Sealed) ([]string, er
 		if err != nil {
 			return nil, fmt.Errorf("open %d texts: %w", len(sealed), err)
 		}
-		for owner, key := range loaded {
-			keys[owner] = key
-		}
+		maps.Copy(keys, loaded)
 	}
 	texts := make([]string, len(sealed))
 	for i, s := range sealed {

@@ -103,7 +103,7 @@ func (t *Tree) Root() Hash {
 func Fold(hashes []Hash) Hash {
 	level := append([]Hash(nil), hashes...)
 	for len(level) > 1 {
-		for i := 0; i < len(level)/2; i++ {
+		for i := range len(level) / 2 {
 			level[i] = tlog.NodeHash(level[2*i], level[2*i+1])
 		}
 		level = level[:len(level)/2]

@@ -157,12 +157,10 @@ func (s *Store) inTransaction(ctx context.Context, do func(mongo.SessionContext)
 				_ = s.endOthers(ctx, abandonedAfter) // who may not look waits until MongoDB ends them by itself
 			}
 			return nil, do(sc)
-		}, options.Transaction().SetReadConcern(readconcern.Snapshot()).SetMaxCommitTime(ptr(writeTimeout)))
+		}, options.Transaction().SetReadConcern(readconcern.Snapshot()).SetMaxCommitTime(new(writeTimeout)))
 		return err
 	})
 }
-
-func ptr[V any](v V) *V { return &v }
 
 // What the server refuses with.
 const (

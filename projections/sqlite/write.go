@@ -12,7 +12,7 @@ import (
 	"truebond/projections"
 )
 
-// What one statement puts: measured, more gain nothing. SQLite has all of it in memory, beside its cache.
+// What one statement puts; more is no faster, as measured. SQLite has all of it in memory, beside its cache.
 const (
 	rowsAtOnce  = 16
 	bytesAtOnce = 1 << 20 // of bodies
