@@ -9,6 +9,7 @@ import (
 
 	"github.com/invopop/validation"
 
+	"truebond/events"
 	"truebond/ledger"
 )
 
@@ -28,7 +29,7 @@ type DeductItem struct {
 }
 
 // deductItemsMax is how many charges one call takes: what goes into the log at once.
-const deductItemsMax = batchMax
+const deductItemsMax = events.BatchMax
 
 var deductKeyRules = []validation.Rule{validation.Required,
 	validation.NewStringRule(IsIdempotencyKey, IdempotencyKeyRule)}

@@ -164,7 +164,7 @@ func (w *Writer) readMore(ctx context.Context, after uint64) (int, error) {
 		w.lastTime = last.Time
 	}
 	room := w.room(after)
-	atOnce := int(min(max(room, 1), batchMax)) // #nosec G115 -- batchMax bounds it
+	atOnce := int(min(max(room, 1), events.BatchMax)) // #nosec G115 -- it is bounded
 	records, err := w.log.ReadRange(ctx, after, atOnce)
 	if err != nil || len(records) == 0 {
 		return 0, err

@@ -33,7 +33,7 @@ func (b *batch) add(c *waiting, o outcome) {
 	b.commands = append(b.commands, c)
 }
 
-func (b *batch) full() bool { return len(b.records) >= batchMax || b.bytes >= batchBytesMax }
+func (b *batch) full() bool { return len(b.records) >= events.BatchMax || b.bytes >= batchBytesMax }
 
 // loop is the writer's one goroutine's: memory and batches are its own. At most one
 // append is under way; the next batch is decided meanwhile.
@@ -64,15 +64,14 @@ const (
 	// stopMax bounds how long a stopping writer works on for those who still wait.
 	stopMax = 10 * time.Second
 	// readyMax is how many commands are taken from the queue before they are decided.
-	readyMax = 2 * batchMax
+	readyMax = 2 * events.BatchMax
 	// decideMax is how many commands are decided at a time, before the loop looks around.
 	decideMax = 64
 	// patiencePart of an append's time, and patienceMax, bound what a batch waits.
 	patiencePart = 4
 	patienceMax  = 10 * time.Millisecond
-	// batchBytesMax closes a batch; with its last event it is still half of what the
-	// log takes at once.
-	batchBytesMax = 16 << 20
+	// batchBytesMax closes a batch; its last event may take it beyond.
+	batchBytesMax = events.BatchBytesMax / 2
 )
 
 // loop decides until ctx ends and all who waited by then are answered, or until term ends.

@@ -87,9 +87,6 @@ type Limits struct {
 // takes about a kilobyte, and an event touches four.
 var DefaultLimits = Limits{Queue: 8192, Lag: 100_000, Documents: 100_000}
 
-// batchMax is how many events one append takes: what the server takes in one atomic batch.
-const batchMax = 1000
-
 // Why the writer sends a caller away.
 var (
 	ErrOverloaded = ledger.Refuse("overloaded",

@@ -164,7 +164,7 @@ func TestManyWhoWaitGoInOneAppend(t *testing.T) {
 		for _, records := range d.log.tries() {
 			sizes = append(sizes, len(records))
 		}
-		if len(sizes) > 5 || slices.Max(sizes) > batchMax {
+		if len(sizes) > 5 || slices.Max(sizes) > events.BatchMax {
 			t.Errorf("appends of %v", sizes)
 		}
 	})

@@ -2,6 +2,12 @@ package events
 
 import "errors"
 
+// What a log takes in one append. More is refused before anything is sent.
+const (
+	BatchMax      = 1000     // events; what its server takes in one atomic batch
+	BatchBytesMax = 32 << 20 // of bodies; its server buffers 128 MiB at most
+)
+
 // ErrBeaten says that an append failed, and why it did for certain: another event holds
 // its position. Nothing of it is in the log.
 var ErrBeaten = errors.New("another event holds this position in the log")

@@ -90,7 +90,7 @@ func (b *bench) lengthen(ctx context.Context, folder dataFolder) (err error) {
 	}
 	begun := time.Now()
 	for last < b.events {
-		records, err := sampleCharges(codec, b.accounts, last, int(min(jetstream.BatchMax, b.events-last)))
+		records, err := sampleCharges(codec, b.accounts, last, int(min(events.BatchMax, b.events-last)))
 		if err != nil {
 			return err
 		}

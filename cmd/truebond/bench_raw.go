@@ -29,7 +29,7 @@ func openRaw(ctx context.Context, folder string) (*rawBench, error) {
 // begin publishes batches for as long as a round takes. They are made ahead, a few at a
 // time, and that time does not count.
 func (r *rawBench) begin(_ context.Context, callers int) (round, error) {
-	size := min(callers, jetstream.BatchMax)
+	size := min(callers, events.BatchMax)
 	return func(ctx context.Context, length time.Duration) (m measured, err error) {
 		for m.took < length {
 			batches := make([]*jetstream.RawBatch, max(1, 2000/size))

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"truebond/events"
 	"truebond/events/jetstream"
 	"truebond/projections"
 	"truebond/projections/sqlite"
@@ -26,8 +27,8 @@ func (b *bench) projectors(ctx context.Context, mongoURL string) error {
 		if b.quick {
 			total = 20_000
 		}
-		for after := uint64(0); after < total; after += jetstream.BatchMax {
-			records, err := sampleCharges(raw.codec, benchAccounts, after, jetstream.BatchMax)
+		for after := uint64(0); after < total; after += events.BatchMax {
+			records, err := sampleCharges(raw.codec, benchAccounts, after, events.BatchMax)
 			if err != nil {
 				return err
 			}

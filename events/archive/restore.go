@@ -19,11 +19,8 @@ type NewLog interface {
 	Append(ctx context.Context, after uint64, records []events.Record) error
 }
 
-// Bounds of what is appended at once.
-const (
-	batchEventsMax = 1000    // what a log takes
-	batchBytesMax  = 8 << 20 // of bodies
-)
+// batchBytesMax bounds the bodies of what is appended at once, beside events.BatchMax.
+const batchBytesMax = 8 << 20
 
 // Until says where to stop. The zero value stops nowhere.
 type Until struct {
@@ -155,7 +152,7 @@ func (w *restoring) take(ctx context.Context, first uint64, bodies [][]byte) err
 			continue
 		}
 		w.waiting, w.bytes = append(w.waiting, events.Record{Event: e, Body: body}), w.bytes+len(body)
-		if len(w.waiting) >= batchEventsMax || w.bytes >= batchBytesMax {
+		if len(w.waiting) >= events.BatchMax || w.bytes >= batchBytesMax {
 			if err := w.flush(ctx); err != nil {
 				return err
 			}

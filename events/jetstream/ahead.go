@@ -82,7 +82,7 @@ func (l *Log) takeUp() {
 	}
 	a := l.beginning(w.after, w.records)
 	// The last one stays, since an append completes the batch with one.
-	for a.sent < min(len(w.records), BatchMax)-1 {
+	for a.sent < min(len(w.records), events.BatchMax)-1 {
 		r := w.records[a.sent]
 		if err := l.conn.PublishMsg(s.draft.member(r, l.codec, a, a.sent)); err != nil {
 			return // the append will tell

@@ -16,7 +16,7 @@ import (
 func whatIsAppendedIsRead(t *testing.T, l *Log) {
 	w := newWriting(t, "a")
 	var all []events.Record
-	for _, count := range []int{1, 2, 15, 16, BatchMax, 1} {
+	for _, count := range []int{1, 2, 15, 16, events.BatchMax, 1} {
 		some := w.next(t, uint64(len(all)), count)
 		appended(t, l, uint64(len(all)), some)
 		all = append(all, some...)
@@ -132,7 +132,7 @@ func TestWhatIsNoAppendIsRefused(t *testing.T) {
 	}
 	for name, records := range map[string][]events.Record{
 		"nothing":           nil,
-		"too many":          w.next(t, 0, BatchMax+1),
+		"too many":          w.next(t, 0, events.BatchMax+1),
 		"a gap":             with(func(r *events.Record) { r.Position++ }),
 		"another position":  w.next(t, 1, 1),
 		"not encoded":       with(func(r *events.Record) { r.Body = nil }),
@@ -140,7 +140,7 @@ func TestWhatIsNoAppendIsRefused(t *testing.T) {
 		"says nothing":      with(func(r *events.Record) { r.Data = nil }),
 		"too long":          with(func(r *events.Record) { r.Body = make([]byte, events.BodyMax+1) }),
 		"one key for two":   {w.event(t, 1, "same"), w.event(t, 2, "same")},
-		"too long together": tooLongTogether(w.next(t, 0, BatchMax)),
+		"too long together": tooLongTogether(w.next(t, 0, events.BatchMax)),
 	} {
 		t.Run(name, func(t *testing.T) {
 			if err := l.Append(t.Context(), 0, records); err == nil {
@@ -160,7 +160,7 @@ func TestServersThatDoNotCarryTheLargestEventAreRefused(t *testing.T) {
 }
 
 func tooLongTogether(records []events.Record) []events.Record {
-	body := make([]byte, BatchBytesMax/len(records)+1)
+	body := make([]byte, events.BatchBytesMax/len(records)+1)
 	for i := range records {
 		records[i].Body = body
 	}
