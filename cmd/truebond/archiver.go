@@ -14,6 +14,7 @@ import (
 
 	"truebond/commands/blob"
 	"truebond/events/archive"
+	"truebond/events/merkle"
 )
 
 // Where an archive can be, beside a folder.
@@ -25,6 +26,8 @@ const (
 const (
 	archiveEvery = time.Minute      // how far an archive may be behind, unless the operator says otherwise
 	firstLookMax = 10 * time.Second // at a start; an archive that cannot be reached keeps nobody waiting
+	lastRoundMax = 5 * time.Second  // at a stop: `docker stop` kills after ten
+	signedPause  = 50 * time.Millisecond
 )
 
 // archivePlace opens where an archive is kept; nil if nowhere. What an operator leaves
@@ -46,8 +49,8 @@ func archivePlace(place string, data dataFolder, s settings) (blob.Store, error)
 type archiver struct {
 	store   blob.Store
 	log     archive.Log
-	signed  func() []byte // the newest signed checkpoint; nil if there is none
-	durable func() uint64 // the last position that is in the log for certain
+	signed  func() *merkle.Signed // the newest checkpoint; nil if there is none
+	durable func() uint64         // the last position that is in the log for certain
 	logger  *slog.Logger
 
 	starting sync.Mutex
@@ -103,6 +106,22 @@ func (a *archiver) run(ctx context.Context, every time.Duration) error {
 	}
 }
 
+// finish archives what the log has when its writer has stopped: the machine may go away with it. What does
+// not get there is for the next start.
+func (a *archiver) finish(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, lastRoundMax)
+	defer cancel()
+	for signed := a.signed(); signed != nil && signed.Size < a.durable() && sleep(ctx, signedPause); {
+		signed = a.signed()
+	}
+	if err := a.round(ctx); err != nil {
+		a.failed(ctx, err)
+	}
+	if behind := a.behind(); behind > 0 {
+		a.logger.WarnContext(ctx, "the archive is behind the log; the next start goes on", "events", behind)
+	}
+}
+
 // round archives what the newest checkpoint covers; all that there is while there is none.
 func (a *archiver) round(ctx context.Context) error {
 	k, err := a.resume(ctx)
@@ -125,7 +144,7 @@ func (a *archiver) round(ctx context.Context) error {
 
 func (a *archiver) keep(ctx context.Context, k *archive.Keeper) error {
 	if signed := a.signed(); signed != nil {
-		return k.KeepSigned(ctx, signed)
+		return k.KeepSigned(ctx, signed.Note)
 	}
 	return k.Keep(ctx, a.durable())
 }
@@ -189,12 +208,7 @@ func (s *server) openArchive(ctx context.Context) error {
 	s.archiver = &archiver{
 		store: store, log: s.log, logger: s.logger,
 		durable: func() uint64 { return s.writer.Last() },
-		signed: func() []byte {
-			if signed := s.tree.Signed(); signed != nil {
-				return signed.Note
-			}
-			return nil
-		},
+		signed:  func() *merkle.Signed { return s.tree.Signed() },
 	}
 	return s.archiver.begin(ctx)
 }

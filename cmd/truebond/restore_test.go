@@ -22,8 +22,10 @@ func prepared(t *testing.T) (k *keeper, archived uint64) {
 		w.signsUp()
 		w.grows()
 		archived = w.archives()
-		w.grows()
 	})
+	alone := &keeper{t: t, data: k.data, archive: nowhere, grown: k.grown}
+	alone.serves("without the archive", k.data, (*world).grows)
+	k.grown = alone.grown
 	return k, archived
 }
 

@@ -70,3 +70,35 @@ func TestASecondServerOnTheSameFolderIsRefusedAndHarmsNothing(t *testing.T) {
 	w.operate("/api/operator/api-keys", map[string]any{"name": "still there",
 		"scopes": []string{"operator"}}).is(201)
 }
+
+func TestAServerThatIsToldToStopArchivesTheRest(t *testing.T) {
+	data, store := t.TempDir(), t.TempDir()
+	t.Run("serve", func(t *testing.T) {
+		w := serveFrom(t, options{data: data, listen: "127.0.0.1:0", archive: store, archiveEvery: time.Hour})
+		for range 20 {
+			w.signsUp()
+		}
+	})
+	said := truebond(t, "", "verify", "--archive", store)
+	said.ends(t, exitDone, "The archive is sound")
+	if log, kept := len(bodies(t, embeddedIn(data))), numberIn(t, `sound: (\d+) events`, said.out); kept != log {
+		t.Errorf("of %d events %d are archived", log, kept)
+	}
+}
+
+func TestAnArchiveThatCannotBeReachedKeepsNoServerFromStopping(t *testing.T) {
+	data, store := t.TempDir(), t.TempDir()
+	server := spawn(t, data, "--archive", store)
+	visit(t, data).archivesAll()
+	if err := os.RemoveAll(store); err != nil {
+		t.Fatal(err)
+	}
+	visit(t, data).signsUp()
+	server.signal(syscall.SIGTERM)
+	if <-server.ended; server.err != nil {
+		t.Errorf("the server ended with %v", server.err)
+	}
+	if said := server.hasSaid(); !strings.Contains(said, "the archive is behind the log") {
+		t.Errorf("it says\n%s", said)
+	}
+}

@@ -59,6 +59,9 @@ func (s *server) lead(ctx context.Context) error {
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopMax)
 	defer cancel()
 	stopped := t.work.stopAll(stopping)
+	if s.archiver != nil && s.lease == nil && err == nil && stopped == nil {
+		s.archiver.finish(stopping)
+	}
 	s.writer.Leave()
 	s.projector.take(nil)
 	return s.afterTerm(ctx, err, stopped)
