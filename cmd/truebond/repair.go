@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"syscall"
 
 	"truebond/commands/vault"
 	"truebond/events"
 	"truebond/events/archive"
+	"truebond/events/jetstream"
 	"truebond/events/merkle"
 )
 
@@ -23,7 +25,12 @@ func (r *restore) repair(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(copied)) }()
-	if err := os.CopyFS(dataFolder{copied}.join(logFolder), os.DirFS(r.folder.join(logFolder))); err != nil {
+	err = os.CopyFS(dataFolder{copied}.join(logFolder), jetstream.Readable(r.folder.join(logFolder)))
+	switch {
+	case errors.Is(err, syscall.EIO):
+		return fmt.Errorf("copy the damaged log: %w; its disk fails: copy what can be read of %s to another one, "+
+			"and restore there", err, r.folder.path)
+	case err != nil:
 		return fmt.Errorf("copy the damaged log: %w", err)
 	}
 	log, err := openLogIn(ctx, copied, options{damaged: true})

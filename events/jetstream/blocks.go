@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/minio/highwayhash"
@@ -165,9 +166,12 @@ func (b blocks) check(ctx context.Context, numbers []int, last int, durable uint
 // beforeLastAppend is the damage, if a sound record behind it came with a later append: that began when
 // what was before it was on disk, so no crash has left the damage.
 func (b blocks) beforeLastAppend(number int, damage *Rot) (*Rot, error) {
-	block, err := os.ReadFile(damage.File)
+	block, lost, err := b.read(number)
 	if err != nil {
 		return nil, err
+	}
+	if lost { // neither has a crash
+		return damage, nil
 	}
 	h, err := hasher(streamName + "-" + strconv.Itoa(number))
 	if err != nil {
@@ -216,17 +220,31 @@ func (b blocks) numbers() ([]int, error) {
 
 func (b blocks) name(number int) string { return filepath.Join(string(b), strconv.Itoa(number)+".blk") }
 
+// read reads a block. What the disk cannot read of it is lost, and damaged as what it reads wrong.
+func (b blocks) read(number int) (block []byte, lost bool, err error) {
+	f, err := os.Open(b.name(number))
+	if err != nil {
+		return nil, false, err
+	}
+	defer f.Close() //nolint:errcheck // it was only read
+	info, err := f.Stat()
+	if err != nil {
+		return nil, false, err
+	}
+	return readAround(f, info.Size())
+}
+
 // indexed tells whether the server will trust its index: it must be whole, and end with
 // the hash of the last record.
 func (b blocks) indexed(last int) (bool, error) {
 	index, err := os.ReadFile(filepath.Join(string(b), "index.db"))
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.EIO) {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
-	block, err := os.ReadFile(b.name(last))
+	block, _, err := b.read(last)
 	if err != nil {
 		return false, err
 	}
@@ -264,7 +282,7 @@ func (r *Rot) Unwrap() error { return ErrRotten }
 
 // damage reads a block. It tells the first record that is not as it was written.
 func (b blocks) damage(number int) (*Rot, error) {
-	block, err := os.ReadFile(b.name(number))
+	block, _, err := b.read(number)
 	if err != nil {
 		return nil, err
 	}
@@ -292,7 +310,7 @@ func (b blocks) damage(number int) (*Rot, error) {
 // firstOf is the position that a block begins with: behind the last one of the block before.
 func (b blocks) firstOf(number int) uint64 {
 	next := uint64(1)
-	block, err := os.ReadFile(b.name(number - 1))
+	block, _, err := b.read(number - 1)
 	if err != nil {
 		return next // it is the first one
 	}

@@ -29,7 +29,7 @@ func (b blocks) tameBlock(number int) error {
 	if err != nil || damage == nil {
 		return err
 	}
-	block, err := os.ReadFile(damage.File)
+	block, _, err := b.read(number)
 	if err != nil {
 		return err
 	}

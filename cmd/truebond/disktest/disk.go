@@ -109,6 +109,45 @@ func shutDown(dir string) error {
 	return nil
 }
 
+// Spoil makes a file unreadable from a byte on, as bad sectors do, and with it whatever stands behind that
+// on the disk. It restarts the disk, so that nothing of the file is in memory.
+func (d *Disk) Spoil(t testing.TB, name string, from int64) {
+	t.Helper()
+	at, err := placeOf(name, from)
+	if err != nil {
+		t.Fatalf("spoil %s: %v", name, err)
+	}
+	d.Restart(t)
+	if err := os.Truncate(d.image, at); err != nil {
+		t.Fatal(err)
+	}
+}
+
+const ioctlBlock = 1 // FIBMAP: on which block of the disk one of a file is
+
+// placeOf is where on its disk the block of a file begins that has a byte.
+func placeOf(name string, at int64) (int64, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close() //nolint:errcheck // nothing was written by it
+	if err := f.Sync(); err != nil {
+		return 0, err
+	}
+	var disk syscall.Statfs_t
+	if err := syscall.Statfs(name, &disk); err != nil {
+		return 0, err
+	}
+	block := int32(at / disk.Bsize)
+	// #nosec G103 -- the ioctl reads a number, and writes another one
+	_, _, failed := syscall.Syscall(syscall.SYS_IOCTL, f.Fd(), ioctlBlock, uintptr(unsafe.Pointer(&block)))
+	if failed != 0 {
+		return 0, failed
+	}
+	return int64(block) * disk.Bsize, nil
+}
+
 // TurnReadOnly makes the disk find an error in itself, after which nothing can be written
 // to it any more, by whoever has files open either, until Restart.
 func (d *Disk) TurnReadOnly(t testing.TB) {
