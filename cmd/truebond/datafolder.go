@@ -104,11 +104,46 @@ func lockDataFolder(path string) (d dataFolder, unlock func() error, err error) 
 	if _, err := os.Stat(path); err != nil {
 		return d, nil, fmt.Errorf("there is no data folder %s", path)
 	}
+	return holdDataFolder(path)
+}
+
+// holdDataFolder opens a folder, which it makes if there is none, and keeps servers off until it
+// is unlocked. What was made for nothing, since nothing was put into it, is removed then.
+func holdDataFolder(path string) (d dataFolder, unlock func() error, err error) {
+	made := missing(path)
 	if d, err = openDataFolder(path); err != nil {
 		return d, nil, err
 	}
-	unlock, err = d.lock()
-	return d, unlock, err
+	free, err := d.lock()
+	if err != nil {
+		return d, nil, err
+	}
+	return d, func() error {
+		d.removeUnused(made)
+		return free()
+	}, nil
+}
+
+// missing are the folders up to a path that are not there, the innermost first.
+func missing(path string) (folders []string) {
+	for path = filepath.Clean(path); ; path = filepath.Dir(path) {
+		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+			return folders
+		}
+		folders = append(folders, path)
+	}
+}
+
+// removeUnused removes folders that were made up to this one, if it has nothing but its lock.
+func (d dataFolder) removeUnused(made []string) {
+	entries, err := os.ReadDir(d.path)
+	if err != nil || len(made) == 0 || len(entries) != 1 || entries[0].Name() != lockFile {
+		return
+	}
+	_ = os.Remove(d.join(lockFile))
+	for _, folder := range made {
+		_ = os.Remove(folder) // it stays when another has put something into it
+	}
 }
 
 // is tells whether a path leads to the folder, whatever it is called there.

@@ -59,6 +59,45 @@ func TestNobodyElseLooksIntoADataFolder(t *testing.T) {
 	}
 }
 
+func TestWhatIsRefusedLeavesNothingBehind(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for what, args := range map[string][]string{
+		"listen on":           {"serve", "--listen", taken.Addr().String(), "--data"},
+		"there is no archive": {"restore", "--from", t.TempDir(), "--data"},
+	} {
+		dir := t.TempDir()
+		truebond(t, "", append(args, filepath.Join(dir, "some", "data"))...).ends(t, exitFailed, what)
+		if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+			t.Errorf("%s has left %v: %v", args[0], left, err)
+		}
+		truebond(t, "", append(args, dir)...).ends(t, exitFailed, what)
+		if _, err := os.Stat(dir); err != nil {
+			t.Errorf("%s has removed what it has not made: %v", args[0], err)
+		}
+	}
+}
+
+func TestAFolderWithSomethingInItStays(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "some", "data")
+	data, unlock, err := holdDataFolder(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(data.join("something"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := unlock(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(data.join("something")); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestTwoThatStartAtOnceHaveOneSecret(t *testing.T) {
 	data := emptyFolder(t)
 	secrets := make([]string, 20)

@@ -109,13 +109,11 @@ func (r *restore) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if r.folder, err = openDataFolder(r.data); err != nil {
-		return err
-	}
-	unlock, err := r.folder.lock()
+	folder, unlock, err := holdDataFolder(r.data)
 	if err != nil {
 		return err
 	}
+	r.folder = folder
 	defer func() { err = errors.Join(err, unlock()) }()
 	state, err := r.folder.restoreState()
 	if err != nil {

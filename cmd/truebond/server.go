@@ -77,8 +77,8 @@ func startServer(ctx context.Context, o options) (_ *server, err error) {
 		}
 	}()
 	for _, step := range []func(context.Context) error{
-		s.takeSettings, s.openFolder, s.openLog, s.connect, s.openStore, s.openVault, s.openTree, s.openArchive,
-		s.openRedis, s.join, s.putTogether, s.listen, s.openLease, s.run,
+		s.takeSettings, s.openFolder, s.tryAddress, s.openLog, s.connect, s.openStore, s.openVault, s.openTree,
+		s.openArchive, s.openRedis, s.join, s.putTogether, s.listen, s.openLease, s.run,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, err
@@ -119,14 +119,12 @@ func (s *server) takeSettings(context.Context) (err error) {
 }
 
 // openFolder opens the data folder, and keeps others off it. It refuses one in which a restore was cut off.
-func (s *server) openFolder(context.Context) (err error) {
-	if s.folder, err = openDataFolder(s.data); err != nil {
-		return err
-	}
-	unlock, err := s.folder.lock()
+func (s *server) openFolder(context.Context) error {
+	folder, unlock, err := holdDataFolder(s.data)
 	if err != nil {
 		return err
 	}
+	s.folder = folder
 	s.onClose(func(context.Context) error { return unlock() })
 	return s.folder.checkRestored()
 }
@@ -326,8 +324,8 @@ func (s *server) within(ctx context.Context, position uint64) error {
 }
 
 func (s *server) listen(context.Context) (err error) {
-	if s.outside, err = net.Listen("tcp", s.options.listen); err != nil {
-		return fmt.Errorf("listen on %s: %w", s.options.listen, err)
+	if s.outside, err = s.listenOutside(); err != nil {
+		return err
 	}
 	s.onClose(func(context.Context) error { return ignoreClosed(s.outside.Close()) })
 	if s.socket, err = s.folder.listenOperator(); err != nil {
