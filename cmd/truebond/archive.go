@@ -58,7 +58,7 @@ func archiveLog(ctx context.Context, to target, local options, place string) (do
 		return done, err
 	}
 	if place != "" {
-		return done, misused("--to is for when no server runs; this one archives where its own --archive says")
+		return done, misused("--to is for when no server runs: stop this one, or start it with --archive %s", place)
 	}
 	err = server.call(ctx, nethttp.MethodPost, "/api/operator/archive", nil, &done)
 	return done, err

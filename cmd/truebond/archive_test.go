@@ -251,7 +251,8 @@ func TestAnArchiveOfAnotherLogKeepsAServerFromServing(t *testing.T) {
 		w.grows()
 		w.grows()
 		w.operate("/api/operator/archive", nil).is(409).says("code", "no_archive")
-		truebond(t, "", "archive", "--data", other, "--to", k.archive).ends(t, exitMisused, "--to")
+		truebond(t, "", "archive", "--data", other, "--to", k.archive).
+			ends(t, exitMisused, "stop this one, or start it with --archive "+k.archive)
 	})
 	truebond(t, "", "archive", "--data", other, "--to", k.archive).ends(t, exitFailed, "another log")
 	truebond(t, "", "archive", "--data", other).ends(t, exitMisused, "--to")
