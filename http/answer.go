@@ -104,6 +104,10 @@ func (s *Server) serve(ctx context.Context, c echo.Context, r *Route, caller led
 	if err != nil {
 		return nil, err
 	}
+	wanted, err := r.wantedPosition(req)
+	if err != nil {
+		return nil, err
+	}
 	out, err := r.call(func(in any) (context.Context, error) {
 		if err := r.bind(in, req, params, body); err != nil {
 			return nil, err
@@ -117,10 +121,6 @@ func (s *Server) serve(ctx context.Context, c echo.Context, r *Route, caller led
 				}
 			}
 			return ledger.WithCaller(ctx, caller), nil
-		}
-		wanted, err := wantedPosition(req)
-		if err != nil {
-			return nil, err
 		}
 		own, err := s.cfg.Positions.Of(ctx, actorName(caller.Actor))
 		if err != nil {

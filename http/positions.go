@@ -129,9 +129,9 @@ func (s *Server) awaitNewest(ctx context.Context) error {
 }
 
 // wantedPosition is what a read asks to see, in its header; 0 if it does not say.
-func wantedPosition(req *nethttp.Request) (uint64, error) {
+func (r *Route) wantedPosition(req *nethttp.Request) (uint64, error) {
 	sent := req.Header.Values(headerPosition)
-	if len(sent) == 0 {
+	if len(sent) == 0 || r.command() {
 		return 0, nil
 	}
 	position, err := strconv.ParseUint(sent[0], 10, 63)

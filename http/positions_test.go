@@ -24,7 +24,12 @@ func writingRoutes() []Route {
 		}
 		return out, nil
 	}
-	return []Route{post("/write", write, "Write", user, app("a")), post("/login", write, "Log in", public),
+	type covering struct {
+		Position uint64 `header:"Ledger-Position"`
+	}
+	cover := func(_ context.Context, in covering) (at, error) { return at{Position: in.Position}, nil }
+	return []Route{get("/covering", cover, "Read what covers a position", public),
+		post("/write", write, "Write", user, app("a")), post("/login", write, "Log in", public),
 		get("/read", whoAsks, "Read", user, app("a")), get("/open", whoAsks, "Read", public)}
 }
 
@@ -87,10 +92,12 @@ func TestThePositionInAHeaderIsChecked(t *testing.T) {
 	b.send("GET", "/open", "", "Ledger-Position", "10").wants(t, 200, "")
 	b.send("GET", "/open", "", "Ledger-Position", "11").wants(t, 400, "beyond_log")
 	for _, bad := range []string{"-1", "1.5", "1e3", "ten", " ", "18446744073709551616", "9223372036854775808"} {
-		a := b.send("GET", "/open", "", "Ledger-Position", bad)
-		a.wants(t, 400, "invalid_position")
-		if a.pointers(t) != "#/Ledger-Position" {
-			t.Errorf("%q names %s", bad, a.body)
+		for _, path := range []string{"/open", "/covering"} {
+			a := b.send("GET", path, "", "Ledger-Position", bad)
+			a.wants(t, 400, "invalid_position")
+			if a.pointers(t) != "#/Ledger-Position" {
+				t.Errorf("%q names %s", bad, a.body)
+			}
 		}
 	}
 	b.send("GET", "/open", "", "Ledger-Position", "1", "Ledger-Position", "2").wants(t, 400, "invalid_position")
