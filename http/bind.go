@@ -134,6 +134,9 @@ func (s *inShape) bindURL(v reflect.Value, req *nethttp.Request, params map[stri
 		index, known := s.queries[name]
 		if !known {
 			fault("query", name, "is not known here")
+		} else if slices.Contains(sent, "") && !s.empties[name] {
+			// As a program sends it whose variable was not set: without it, more is meant.
+			fault("query", name, "must not be empty")
 		} else if detail := setText(v.FieldByIndex(index), sent); detail != "" {
 			fault("query", name, detail)
 		}

@@ -42,6 +42,8 @@ type search struct {
 	Limit  int       `query:"limit"`
 	Until  time.Time `query:"until"`
 	Kinds  []string  `query:"kind"`
+	Like   string    `query:"like"`
+	Cursor string    `query:"cursor" empty:"ok"`
 	Unread *bool     `query:"unread"`
 	Asked  string    `header:"X-Asked"`
 }
@@ -259,6 +261,9 @@ func TestTheURLIsReadStrictly(t *testing.T) {
 		"until=now":                  "#/until",
 		"unread=1":                   "#/unread",
 		"kind=%00":                   "#/kind",
+		"kind=x&kind=":               "#/kind",
+		"like=":                      "#/like",
+		"like":                       "#/like",
 		"kind=%ff":                   "#/kind",
 		"limit[$ne]=1":               "#/limit[$ne]",
 		"a=1&b=2":                    "#/a #/b",
@@ -271,6 +276,7 @@ func TestTheURLIsReadStrictly(t *testing.T) {
 			}
 		})
 	}
+	b.send("GET", "/things/a?cursor=", "").wants(t, 200, "")
 	b.send("GET", "/things/a?limit=%zz", "").wants(t, 400, "malformed_request")
 	b.send("GET", "/things/a%0Ab", "").wants(t, 400, "invalid_fields")
 }

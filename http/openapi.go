@@ -50,7 +50,7 @@ type fieldFault struct {
 func describe(cfg Config) ([]byte, error) {
 	d := describer{r: openapi31.NewReflector(), named: map[string]reflect.Type{}}
 	d.r.DefaultOptions = append(d.r.DefaultOptions, jsonschema.InterceptDefName(d.name),
-		jsonschema.InterceptProp(alwaysThere))
+		jsonschema.InterceptProp(alwaysThere), jsonschema.InterceptProp(neverEmpty))
 	d.r.AddTypeMapping(problem{}, problemDoc{})
 	info := openapi31.Info{Title: "TrueBond", Version: cfg.Version}
 	info.WithDescription(apiDescription)
@@ -130,6 +130,15 @@ func alwaysThere(p jsonschema.InterceptPropParams) error {
 		return nil
 	}
 	p.ParentSchema.Required = append(p.ParentSchema.Required, p.Name)
+	return nil
+}
+
+// neverEmpty says of a text in a query that it must have something in it.
+func neverEmpty(p jsonschema.InterceptPropParams) error {
+	_, inQuery := p.Field.Tag.Lookup("query")
+	if p.Processed && inQuery && p.Field.Type.Kind() == reflect.String && !mayBeEmpty(p.Field) {
+		p.PropertySchema.WithMinLength(1)
+	}
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 //
 //	ID        string `param:"id"`                 the path
 //	Limit     int    `query:"limit"`              the query; a pointer or a slice where that says more
+//	Cursor    string `query:"cursor" empty:"ok"`  the query; `?cursor=` is refused without the second tag
 //	Body      string `json:"body"`                the JSON body
 //	Signature string `header:"Stripe-Signature"`  a header
 //	Payload   []byte `body:"raw"`                 the exact bytes of the body
@@ -22,6 +23,7 @@ type inShape struct {
 	params  map[string][]int  // name → index of the field
 	queries map[string][]int
 	headers map[string][]int
+	empties map[string]bool // of the queries: those that may have nothing in them
 	raw     []int
 	outer   map[string]string // Go name → the name and the place that a client knows
 	places  map[string]string
@@ -55,7 +57,7 @@ func shapeOfIn(in reflect.Type, raw bool) (*inShape, error) {
 		return nil, fmt.Errorf("its In is %s and not a struct", in)
 	}
 	s := &inShape{fields: map[string]*shape{}, params: map[string][]int{}, queries: map[string][]int{},
-		headers: map[string][]int{}, outer: map[string]string{}, places: map[string]string{}}
+		headers: map[string][]int{}, empties: map[string]bool{}, outer: map[string]string{}, places: map[string]string{}}
 	shapes := map[reflect.Type]*shape{}
 	for _, f := range reflect.VisibleFields(in) {
 		if f.Anonymous || !f.IsExported() {
@@ -89,6 +91,7 @@ func (s *inShape) add(f reflect.StructField, shapes map[reflect.Type]*shape) err
 			return fmt.Errorf("the field %s cannot be read from a %s", f.Name, tag)
 		}
 		places[name] = f.Index
+		s.empties[name] = mayBeEmpty(f)
 		s.outer[f.Name], s.places[name] = name, map[string]string{"param": "path"}[tag]
 		if s.places[name] == "" {
 			s.places[name] = tag
@@ -104,6 +107,8 @@ func (s *inShape) add(f reflect.StructField, shapes map[reflect.Type]*shape) err
 	}
 	return addField(s.fields, f, shapes)
 }
+
+func mayBeEmpty(f reflect.StructField) bool { return f.Tag.Get("empty") == "ok" }
 
 // addField adds a field of a JSON object, if its tag makes it one.
 func addField(fields map[string]*shape, f reflect.StructField, shapes map[reflect.Type]*shape) error {

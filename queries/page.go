@@ -20,7 +20,7 @@ import (
 // A Page asks for a stretch of a list.
 type Page struct {
 	Limit  *int   `query:"limit" nullable:"false" minimum:"1" maximum:"100" description:"50 if not given."`
-	Cursor string `query:"cursor" description:"The page before's next_cursor; the first page if not given."`
+	Cursor string `query:"cursor" empty:"ok" description:"The page before's next_cursor; the first page if not given."`
 }
 
 const (
