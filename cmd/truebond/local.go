@@ -23,7 +23,10 @@ func serverFlags(cmd *cobra.Command, o *options) {
 // A replicaCount is how many copies of a stream a cluster keeps.
 type replicaCount int
 
-const replicasMax = 5 // JetStream's
+const (
+	replicasMax  = 5 // JetStream's
+	replicasType = "count"
+)
 
 func replicasFlag(flags *pflag.FlagSet, n *int) {
 	*n = 3
@@ -33,7 +36,7 @@ func replicasFlag(flags *pflag.FlagSet, n *int) {
 func (n *replicaCount) Set(text string) error {
 	count, err := strconv.Atoi(text)
 	if err != nil || count < 1 || count > replicasMax {
-		return fmt.Errorf("1 to %d are possible", replicasMax)
+		return errors.New("not so many")
 	}
 	*n = replicaCount(count)
 	return nil
@@ -41,7 +44,7 @@ func (n *replicaCount) Set(text string) error {
 
 func (n *replicaCount) String() string { return strconv.Itoa(int(*n)) }
 
-func (*replicaCount) Type() string { return "int" }
+func (*replicaCount) Type() string { return replicasType }
 
 // runAgainst runs a subcommand against the server of a data folder. When none runs
 // there, it starts one for as long as the work takes, on a port of this machine only.

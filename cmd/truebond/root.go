@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -32,7 +34,7 @@ One command starts all of it. Nothing else needs to be installed or set up.`,
 		RunE:              only,
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &misuseError{err} })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return plainly(err) })
 	group := func(id, title string, commands ...*cobra.Command) {
 		root.AddGroup(&cobra.Group{ID: id, Title: title})
 		for _, c := range commands {
@@ -45,8 +47,47 @@ One command starts all of it. Nothing else needs to be installed or set up.`,
 	group("look", "Look and mend:", tailCommand(), compareCommand(), rebuildCommand(), triggerCommand(), benchCommand())
 	group("keep", "Keep the log safe:", archiveCommand(), restoreCommand(), verifyCommand(), vaultCommand())
 	group("about", "About it:", versionCommand())
+	root.SetHelpCommand(helpCommand())
 	root.SetHelpCommandGroupID("about")
 	return root
+}
+
+// helpCommand shows the help of a command, and refuses one that there is not.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [command]",
+		Short: "Help about any command",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			about, rest, err := cmd.Root().Find(args)
+			if err != nil {
+				return &misuseError{err}
+			}
+			about.InitDefaultHelpFlag() // which it shows
+			about.InitDefaultVersionFlag()
+			return only(about, rest)
+		},
+	}
+}
+
+// plainly says what a flag takes, where a value is none. Go's own words are about how it was read.
+func plainly(err error) error {
+	var invalid *pflag.InvalidValueError
+	if !errors.As(err, &invalid) {
+		return &misuseError{err}
+	}
+	flag := invalid.GetFlag()
+	takes, known := map[string]string{
+		"bool":       "true or false",
+		"duration":   "a time such as 90s or 24h",
+		"int":        "a whole number",
+		"int64":      "a whole number",
+		"uint64":     "a whole number, 0 or more",
+		replicasType: fmt.Sprintf("1 to %d", replicasMax),
+	}[flag.Value.Type()]
+	if !known {
+		takes = flag.Usage
+	}
+	return misused("--%s takes %s, not %s", flag.Name, takes, invalid.GetValue())
 }
 
 // exactly demands so many arguments, and names them when they are missing.
@@ -91,7 +132,7 @@ func holding(use, short string, others ...*cobra.Command) *cobra.Command {
 	return cmd
 }
 
-// only shows what a command holds that does nothing by itself.
+// only shows the help of a command, and refuses arguments: no subcommand is called so.
 func only(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return cmd.Help()

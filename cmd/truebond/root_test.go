@@ -71,7 +71,15 @@ func TestAWrongCommandLineIsAMisuseThatNamesTheFault(t *testing.T) {
 		"apikey create --name x":         "--scope is missing",
 		"trigger":                        "the event",
 		"trigger charge.refunded":        "--object is missing",
-		"tail --after -1":                "--after",
+		"tail --after -1":                "--after takes a whole number, 0 or more, not -1",
+		"tail --after x":                 "--after takes a whole number, 0 or more, not x",
+		"serve --archive-every soon":     "--archive-every takes a time such as 90s or 24h, not soon",
+		"serve --log-level loud":         "--log-level takes debug, info, warn or error, not loud",
+		"restore --unsigned=perhaps":     "--unsigned takes true or false, not perhaps",
+		"help dance":                     `no subcommand "dance"`,
+		"help serv":                      "did you mean serve?",
+		"help serve now":                 `no subcommand "now"`,
+		"help vault dance":               `no subcommand "dance"`,
 		"tail --server ftp://x":          "--server takes a URL",
 		"tail --server http://x --key y": "over https only",
 		"admin create --email e@x.org --role boss":                   "--role is admin or finance",
@@ -81,7 +89,7 @@ func TestAWrongCommandLineIsAMisuseThatNamesTheFault(t *testing.T) {
 		"serve --archive-every 0s":                                   "--archive-every 0s is not above 0",
 		"serve --archive-every -1m":                                  "--archive-every -1m0s",
 		"serve --compare-every -1h":                                  "--compare-every -1h0m0s",
-		"serve --replicas 0":                                         "--replicas",
+		"serve --replicas 0":                                         "--replicas takes 1 to 5, not 0",
 		"serve --listen 8080":                                        "--listen 8080 is not an address",
 		"serve --trust-proxy 10.0.0.1":                               "--trust-proxy",
 		"demo --listen 8080":                                         "--listen 8080 is not an address",
@@ -108,6 +116,16 @@ func TestAFlagOfAVariableThatIsNotSetIsNotTakenForAbsent(t *testing.T) {
 		"verify --archive=", "verify --key=", "restore --from x --data y --until=", "archive --nats=",
 	} {
 		truebond(t, "", strings.Fields(line)...).ends(t, exitMisused, "is empty")
+	}
+}
+
+func TestHelpIsThatOfTheCommand(t *testing.T) {
+	for _, line := range []string{"", "serve", "admin", "admin create"} {
+		asked := truebond(t, "", append([]string{"help"}, strings.Fields(line)...)...)
+		asked.ends(t, exitDone, "")
+		if want := truebond(t, "", append(strings.Fields(line), "--help")...); asked != want {
+			t.Errorf("help %s is\n%s\nand not\n%s", line, asked.out, want.out)
+		}
 	}
 }
 
