@@ -40,7 +40,7 @@ type readiness struct {
 	Checks []checked `json:"checks"`
 }
 
-var operationPaths = []string{"/livez", "/readyz", "/metrics", "/openapi.json", "/docs", "/docs/*"}
+var operationPaths = []string{"/", "/livez", "/readyz", "/metrics", "/openapi.json", "/docs", "/docs/*"}
 
 // isOperation tells whether a path is about the server itself: it is served however
 // busy the server is.
@@ -53,6 +53,8 @@ func (s *Server) addOperations(e *echo.Echo) error {
 	}
 	metrics := echo.WrapHandler(promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}))
 	for path, serve := range map[string]echo.HandlerFunc{
+		// Who opens the server's address in a browser finds the way.
+		"/":        func(c echo.Context) error { return c.Redirect(nethttp.StatusFound, "/docs") },
 		"/livez":   func(c echo.Context) error { return c.JSON(nethttp.StatusOK, map[string]bool{"live": true}) },
 		"/readyz":  s.readyz,
 		"/metrics": metrics,

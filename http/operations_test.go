@@ -46,6 +46,18 @@ func TestReadyTellsWhatIsMissing(t *testing.T) {
 	b.send("GET", "/livez", "").wants(t, 200, "")
 }
 
+func TestTheServersAddressLeadsToItsDocs(t *testing.T) {
+	b := serving(t, nil)
+	b.client.CheckRedirect = func(*nethttp.Request, []*nethttp.Request) error { return nethttp.ErrUseLastResponse }
+	for _, method := range []string{"GET", "HEAD"} {
+		if a := b.send(method, "/", ""); a.status != 302 || a.header.Get("Location") != "/docs" {
+			t.Errorf("%s / answered %d %v", method, a.status, a.header)
+		}
+	}
+	b.send("GET", "/nothing", "").wants(t, 404, "not_found")
+	b.send("POST", "/", "{}").wants(t, 405, "method_not_allowed")
+}
+
 func TestACheckThatHangsIsNotReady(t *testing.T) {
 	b := serving(t, nil, func(cfg *Config) {
 		cfg.Checks = []Check{{Name: "store", Check: func(ctx context.Context) (string, error) {
