@@ -6,7 +6,6 @@ import (
 	"io"
 	"math"
 	"math/rand/v2"
-	"net"
 	nethttp "net/http"
 	"slices"
 	"sync"
@@ -17,6 +16,7 @@ import (
 	"github.com/anishathalye/porcupine"
 
 	"truebond/events/jetstream/natstest"
+	"truebond/events/porttest"
 )
 
 const (
@@ -49,7 +49,10 @@ type recorder struct {
 // answered.
 func recordHistory(t *testing.T) []porcupine.Operation {
 	t.Helper()
-	address := "127.0.0.1:" + freePort(t)
+	address, err := porttest.One()
+	if err != nil {
+		t.Fatal(err)
+	}
 	o := options{data: t.TempDir(), listen: address}
 	server, err := launch(t, o, nil)
 	if err != nil {
@@ -262,18 +265,4 @@ func (r *recorder) requestOf(d deed, p *person) request {
 	}
 	return request{d.key, "/api/credits/deduct",
 		fmt.Sprintf(`{"user_id":%q,"credits":%d,"reason":"history"}`, d.user, d.credits), r.load.key, p}
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
 }

@@ -21,6 +21,8 @@ import (
 	"go.mongodb.org/mongo-driver/bson"
 	"go.mongodb.org/mongo-driver/mongo"
 	"go.mongodb.org/mongo-driver/mongo/options"
+
+	"truebond/events/porttest"
 )
 
 const (
@@ -142,7 +144,7 @@ func start(
 }
 
 func launch(program string, args func(dir, host, port string) []string) (*server, error) {
-	addr, err := freeAddr()
+	addr, err := porttest.One()
 	if err != nil {
 		return nil, err
 	}
@@ -213,14 +215,6 @@ func repositoryRoot() (string, bool) {
 		dir = filepath.Dir(dir)
 	}
 	return "", false
-}
-
-func freeAddr() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
 }
 
 func redisArgs(dir, host, port string) []string {

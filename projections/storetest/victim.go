@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"truebond/events/porttest"
 )
 
 // A Victim is a server of the test's own, to which bad things are done: it can be killed
@@ -53,7 +55,7 @@ func newVictim(
 	if err != nil {
 		missing(t, name, err)
 	}
-	addr, err := freeAddr()
+	addr, err := porttest.One()
 	if err != nil {
 		t.Fatal(err)
 	}

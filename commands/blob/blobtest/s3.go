@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -13,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"truebond/events/porttest"
 )
 
 // Service is an S3 service with one empty bucket.
@@ -62,7 +63,7 @@ func installed() (string, error) {
 func start(t testing.TB, program string) (Service, error) {
 	t.Helper()
 	s := Service{Key: "test", Secret: "a secret of the test", Bucket: "bucket"}
-	port, err := freePort()
+	address, err := porttest.One()
 	if err != nil {
 		return s, err
 	}
@@ -70,7 +71,7 @@ func start(t testing.TB, program string) (Service, error) {
 	if err := os.Mkdir(filepath.Join(root, s.Bucket), 0o700); err != nil {
 		return s, err
 	}
-	cmd := exec.Command(program, "--access", s.Key, "--secret", s.Secret, "--port", port, "--quiet", "posix", //nolint:gosec // ours
+	cmd := exec.Command(program, "--access", s.Key, "--secret", s.Secret, "--port", address, "--quiet", "posix", //nolint:gosec // ours
 		"--sidecar", t.TempDir(), root)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
@@ -85,16 +86,8 @@ func start(t testing.TB, program string) (Service, error) {
 		_ = cmd.Process.Kill() // it fails only when it has ended
 		<-ended
 	})
-	s.URL = "http://" + port
+	s.URL = "http://" + address
 	return s, answers(t.Context(), s.URL, ended)
-}
-
-func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
 }
 
 func answers(ctx context.Context, url string, ended <-chan struct{}) error {

@@ -2,8 +2,6 @@
 package natstest
 
 import (
-	"math/rand/v2"
-	"net"
 	"net/url"
 	"strconv"
 	"strings"
@@ -11,6 +9,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"truebond/events/porttest"
 )
 
 // readyMax bounds the wait for servers that ought to be there in about a second.
@@ -105,23 +105,11 @@ func awaitLeader(t testing.TB, servers []*server.Server) {
 	t.Fatal("the servers do not find each other")
 }
 
-// freeAddresses are loopback addresses that nobody listens at. They are all held
-// until the last one is found, so that they differ. Their ports are none of those that the
-// system gives to whoever asks for any, so that nobody gets one before its server listens.
 func freeAddresses(t testing.TB, count int) []string {
 	t.Helper()
-	const first, end, triesMax = 20_000, 32_768, 1000
-	var found []string
-	for range triesMax {
-		l, err := net.Listen("tcp", net.JoinHostPort(loopback, strconv.Itoa(first+rand.IntN(end-first))))
-		if err != nil {
-			continue // it is taken
-		}
-		defer func() { _ = l.Close() }()
-		if found = append(found, l.Addr().String()); len(found) == count {
-			return found
-		}
+	found, err := porttest.Free(count)
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("there are no free ports")
-	return nil
+	return found
 }
