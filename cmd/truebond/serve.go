@@ -53,24 +53,6 @@ func validateAddress(listen string) error {
 	return nil
 }
 
-// tryAddress refuses an address that is taken, before anything is made. A server listens there only
-// when it is ready: who came before would wait.
-func (s *server) tryAddress(context.Context) error {
-	l, err := s.listenOutside()
-	if err != nil {
-		return err
-	}
-	return l.Close()
-}
-
-func (s *server) listenOutside() (net.Listener, error) {
-	l, err := net.Listen("tcp", s.options.listen)
-	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", s.options.listen, err)
-	}
-	return l, nil
-}
-
 // proxyNetworks are the proxies whose X-Forwarded-For is believed.
 func (o options) proxyNetworks() ([]netip.Prefix, error) {
 	var networks []netip.Prefix

@@ -10,7 +10,6 @@ import (
 	nethttp "net/http"
 	"os"
 	"slices"
-	"syscall"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
@@ -286,16 +285,6 @@ func (s *server) makeHTTP(logEnd uint64) error {
 	return err
 }
 
-// connectionsMax is half of the files that the process may have open, and no more than http
-// lets in by itself: the other half is the log's, the stores' and the archive's.
-func connectionsMax() int {
-	var limit syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		return 0
-	}
-	return int(min(limit.Cur/2, http.ConnectionsMax))
-}
-
 func (s *server) hashRequest(route string, body []byte) []byte {
 	return s.vault.HashBytes(ledger.PurposeRequest, []byte(route), body)
 }
@@ -322,28 +311,6 @@ func (s *server) within(ctx context.Context, position uint64) error {
 	}
 	return ledger.Unavailable(ctx, err)
 }
-
-func (s *server) listen(context.Context) (err error) {
-	if s.outside, err = s.listenOutside(); err != nil {
-		return err
-	}
-	s.onClose(func(context.Context) error { return ignoreClosed(s.outside.Close()) })
-	if s.socket, err = s.folder.listenOperator(); err != nil {
-		return err
-	}
-	s.onClose(func(context.Context) error { return ignoreClosed(s.socket.Close()) })
-	return nil
-}
-
-func ignoreClosed(err error) error {
-	if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrClosed) {
-		return nil
-	}
-	return err
-}
-
-// url is where this machine reaches the server.
-func (s *server) url() string { return localURL(s.outside.Addr()) }
 
 // run lets everything run, and returns once it serves: leading, or following a leader.
 func (s *server) run(ctx context.Context) error {

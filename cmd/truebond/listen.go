@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"syscall"
+
+	"truebond/http"
+)
+
+// tryAddress refuses an address that is taken, before anything is made. A server listens there only
+// when it is ready: who came before would wait.
+func (s *server) tryAddress(context.Context) error {
+	l, err := s.listenOutside()
+	if err != nil {
+		return err
+	}
+	return l.Close()
+}
+
+func (s *server) listenOutside() (net.Listener, error) {
+	l, err := net.Listen("tcp", s.options.listen)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", s.options.listen, err)
+	}
+	return l, nil
+}
+
+func (s *server) listen(context.Context) (err error) {
+	if s.outside, err = s.listenOutside(); err != nil {
+		return err
+	}
+	s.onClose(func(context.Context) error { return ignoreClosed(s.outside.Close()) })
+	if s.socket, err = s.folder.listenOperator(); err != nil {
+		return err
+	}
+	s.onClose(func(context.Context) error { return ignoreClosed(s.socket.Close()) })
+	return nil
+}
+
+func ignoreClosed(err error) error {
+	if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// url is where this machine reaches the server.
+func (s *server) url() string { return localURL(s.outside.Addr()) }
+
+// connectionsMax is half of the files that the process may have open, and no more than http
+// lets in by itself: the other half is the log's, the stores' and the archive's.
+func connectionsMax() int {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return 0
+	}
+	return int(min(limit.Cur/2, http.ConnectionsMax))
+}
