@@ -16,6 +16,7 @@ type progress struct {
 	building []string          // views without a live table of today's version
 	serving  bool              // the live tables are folded on, here
 	changes  map[string]uint64 // how often documents of a view were written, here
+	turns    uint64            // how often serving has begun or ended: other tables may be live since
 	changed  chan struct{}
 	wanted   uint64        // the furthest position that somebody has waited for
 	hurry    chan struct{} // has room for one: somebody waits now
@@ -62,13 +63,11 @@ func (s *progress) advance(front uint64, written []string) {
 }
 
 // serve tells whether the live tables are folded on from now on. Who has done so meanwhile
-// is not known.
+// is not known, so any view may have changed, also one that was never written here.
 func (s *progress) serve(serving bool) {
 	s.set(func() {
 		s.serving = serving
-		for view := range s.changes {
-			s.changes[view]++
-		}
+		s.turns++
 	})
 }
 
@@ -127,7 +126,7 @@ func (s *progress) position() uint64 {
 func (p *Projector) Changes(view string) (count uint64, ok bool) {
 	p.state.mu.Lock()
 	defer p.state.mu.Unlock()
-	return p.state.changes[view], p.state.serving
+	return p.state.changes[view] + p.state.turns, p.state.serving
 }
 
 // Wait returns when Position has come to a position, or with ctx's error when that ends

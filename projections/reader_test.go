@@ -3,6 +3,7 @@ package projections_test
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"truebond/events"
 	"truebond/ledger"
@@ -84,4 +85,40 @@ func TestACacheAnswersAsItsViewDoes(t *testing.T) {
 		t.Error("a projector that has stopped says that it would see a change")
 	}
 	is(cache, 19)
+}
+
+// What stands in the view does not follow from the log, and nothing was written into it since the start.
+func TestACacheForgetsWhatARebuildHasMended(t *testing.T) {
+	w := newWorld(t)
+	w.log.append(events.UserBlocked{User: "usr_a", Blocked: "usr_b"})
+	right := w.views
+	wrong := tallies("people", func(e events.Event) []string { return e.Data.Subjects() })
+	wrong.Evolve = func(doc tally, _ string, _ events.Event) (tally, bool) { return tally{Events: doc.Events + 7}, true }
+	w.views = someViews()
+	w.views[2].Folding = wrong.Folding()
+	p, stop := w.running()
+	w.caughtUp(p)
+	stop()
+	w.views = right
+
+	p, _ = w.running()
+	w.caughtUp(p)
+	cache := projections.NewCache[tally](projections.NewReader(w.store), "people", p.Changes)
+	is := func(want int64) {
+		t.Helper()
+		for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
+			if _, serves := p.Changes("people"); serves {
+				break
+			}
+		}
+		doc, _, err := cache.One(t.Context(), "usr_a")
+		if err != nil || doc.Events != want {
+			t.Errorf("got %+v, %v; want %d events", doc, err, want)
+		}
+	}
+	is(7)
+	if err := p.Rebuild(t.Context(), []string{"people"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	is(1)
 }
