@@ -110,22 +110,26 @@ func (s *Store) createIndex(ctx context.Context, collection string, x projection
 
 func set(fields ...bson.E) bson.D { return bson.D{{Key: "$set", Value: bson.D(fields)}} }
 
-// Tables are all tables, and how far each is.
+// Tables are all tables, and how far each is. Those that are gone are read no more from then on, also
+// where their collections could not be dropped: another table may be further by now.
 func (s *Store) Tables(ctx context.Context) ([]projections.Progress, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	var found []table
-	cursor, err := s.views.Find(ctx, bson.D{{Key: "dropped", Value: false}},
-		options.Find().SetSort(bson.D{{Key: "_id", Value: 1}}))
+	cursor, err := s.views.Find(ctx, bson.D{}, options.Find().SetSort(bson.D{{Key: "_id", Value: 1}}))
 	if err == nil {
 		err = cursor.All(ctx, &found)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("list the tables: %w", err)
 	}
-	all := make([]projections.Progress, len(found))
-	for i, t := range found {
-		all[i] = projections.Progress{Table: t.plain(), Live: t.Live, Position: uint64(t.Position), Hash: t.Hash}
+	all := make([]projections.Progress, 0, len(found))
+	for _, t := range found {
+		if t.Dropped {
+			s.forget(t.Name)
+			continue
+		}
+		all = append(all, projections.Progress{Table: t.plain(), Live: t.Live, Position: uint64(t.Position), Hash: t.Hash})
 	}
 	return all, nil
 }
