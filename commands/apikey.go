@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
+	"fmt"
 
 	"github.com/invopop/validation"
 
@@ -75,12 +76,13 @@ type APIKeyRevoked struct {
 	Revoked bool   `json:"revoked"`
 }
 
-// RevokeAPIKey makes a key useless, for whoever has it. Again is no harm.
+// RevokeAPIKey makes a key useless, for whoever has it. Again is no harm. While the views do not show
+// that, it opens what it did, so the answer is a refusal then (`views_behind`).
 func (s *Service) RevokeAPIKey(ctx context.Context, in RevokeAPIKey) (APIKeyRevoked, error) {
 	hash := s.Vault.Hash(ledger.PurposeAPIKey, in.Key)
 	if in.ID != "" {
 		var err error
-		if hash, err = s.APIKeyHash(ctx, in.ID); err != nil {
+		if hash, err = s.hashOfKey(ctx, in.ID); err != nil {
 			return APIKeyRevoked{}, err
 		}
 	}
@@ -89,11 +91,28 @@ func (s *Service) RevokeAPIKey(ctx context.Context, in RevokeAPIKey) (APIKeyRevo
 		return APIKeyRevoked{}, err
 	}
 	revoked := APIKeyRevoked{Receipt: s.receiptOf(done), Revoked: true}
-	s.show(ctx, revoked.Position) // from now on it opens nothing, wherever it is tried
+	if err := s.await(ctx, revoked.Position); err != nil {
+		return APIKeyRevoked{}, fmt.Errorf("%w: %w", ledger.Refuse("views_behind", "It is done, at position %d, and not "+
+			"shown yet: until then the key may open what it did. Ask again.", revoked.Position), err)
+	}
 	if d, ok := done.Event.Data.(events.APIKeyRevoked); ok {
 		revoked.ID = d.APIKey
 	}
 	return revoked, nil
+}
+
+// hashOfKey is the hash of the API key with an id; empty if there is none. One that was made a moment
+// ago may not be in the views yet.
+func (s *Service) hashOfKey(ctx context.Context, id string) (string, error) {
+	hash, err := s.APIKeyHash(ctx, id)
+	if err != nil || hash != "" {
+		return hash, err
+	}
+	if err := s.await(ctx, s.Writer.Last()); err != nil {
+		return "", fmt.Errorf("%w: %w", ledger.Refuse("views_behind", "Whether there is such a key is not known yet. "+
+			"Nothing was done; ask again."), err)
+	}
+	return s.APIKeyHash(ctx, id)
 }
 
 // randomToken is 256 random bits that go into a URL.

@@ -116,11 +116,16 @@ const showMax = 3 * time.Second
 // show waits until the views are at a position: whoever gets the answer may come in with
 // something that only the views know. If they do not in time, the answer goes out.
 func (s *Service) show(ctx context.Context, position uint64) {
-	ctx, cancel := context.WithTimeout(ctx, showMax)
-	defer cancel()
-	if err := s.Wait(ctx, position); err != nil {
+	if err := s.await(ctx, position); err != nil {
 		s.Logger.WarnContext(ctx, "the views are behind an answer", "position", position, "error", err)
 	}
+}
+
+// await waits likewise, and tells whether that was in vain.
+func (s *Service) await(ctx context.Context, position uint64) error {
+	ctx, cancel := context.WithTimeout(ctx, showMax)
+	defer cancel()
+	return s.Wait(ctx, position)
 }
 
 // look shows the documents as they are now.

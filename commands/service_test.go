@@ -231,6 +231,42 @@ func TestWhatWasSoAlreadyIsShownAsWell(t *testing.T) {
 	}
 }
 
+// Who opens doors with a key goes by the views. What they do not show yet must not be told as done.
+func TestAKeyIsToldToBeUselessOnlyWhenItOpensNothing(t *testing.T) {
+	o := newOffice(t)
+	key, err := o.CreateAPIKey(t.Context(), CreateAPIKey{Name: "gifts", Scopes: []string{ledger.ScopeDeduct}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := false
+	o.Wait = func(context.Context, uint64) error {
+		if !shown {
+			return context.DeadlineExceeded
+		}
+		return nil
+	}
+	o.APIKeyHash = func(_ context.Context, id string) (string, error) {
+		if !shown || id != key.ID {
+			return "", nil
+		}
+		return o.vault.Hash("apikey", key.Key), nil
+	}
+	behind := &ledger.Refusal{Code: "views_behind"}
+	if got, err := o.RevokeAPIKey(t.Context(), RevokeAPIKey{ID: key.ID}); !errors.Is(err, behind) {
+		t.Errorf("a key that the views do not show is told as %+v, %v", got, err)
+	}
+	if got, err := o.RevokeAPIKey(t.Context(), RevokeAPIKey{Key: key.Key}); !errors.Is(err, behind) {
+		t.Errorf("a key that still opens is told as %+v, %v", got, err)
+	}
+	shown = true
+	if got, err := o.RevokeAPIKey(t.Context(), RevokeAPIKey{ID: key.ID}); err != nil || !got.Revoked {
+		t.Errorf("a key that opens nothing is told as %+v, %v", got, err)
+	}
+	if got, err := o.RevokeAPIKey(t.Context(), RevokeAPIKey{ID: "key_of_nobody"}); !errors.Is(err, ErrNotFound) {
+		t.Errorf("a key that there is not is told as %+v, %v", got, err)
+	}
+}
+
 // A failing clerk does not get at what was charged before.
 type failingClerk struct {
 	*clerk
