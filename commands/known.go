@@ -124,6 +124,14 @@ func (w *Writer) survey(ctx context.Context) {
 	}()
 }
 
+// know takes a filter that is complete, unless the documents were read again since it was begun.
+func (l *loop) know(f *keyFilter) {
+	if known := &l.memory.known; f == known.next {
+		known.now, known.next = f, nil
+		l.warm.Store(true)
+	}
+}
+
 // One part of the time in surveyPart goes into reading keys from the store; the rest is for
 // others.
 const surveyPart = 2

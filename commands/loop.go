@@ -95,11 +95,11 @@ func (w *Writer) loop(ctx, term context.Context) error {
 		select {
 		case <-more:
 		case <-arrived:
+		case <-w.rereads.bell:
 		case f := <-w.loads:
 			l.receive(work, f)
-		case l.memory.known.now = <-w.filled:
-			l.memory.known.next = nil
-			l.warm.Store(true)
+		case f := <-w.filled:
+			l.know(f)
 		case err := <-l.appended:
 			if err := l.settleSent(work, err); err != nil {
 				return err
@@ -126,6 +126,11 @@ func (l *loop) advance(ctx context.Context) error {
 	if l.sent == nil && max(l.seen, l.stored.Stored()) > l.last.Load() {
 		// Somebody else has written. Not even a refusal may rest on what is known here.
 		if err := l.readAgain(ctx); err != nil {
+			return err
+		}
+	}
+	if l.sent == nil && l.rereads.open.Load() {
+		if err := l.reread(ctx); err != nil {
 			return err
 		}
 	}
@@ -156,7 +161,7 @@ func (l *loop) nextPosition() uint64 {
 // moment. A batch without events is settled at once, or where others may write, when the
 // log is known to end where it was decided: a refusal must not rest on what is past.
 func (l *loop) send(ctx context.Context) {
-	if l.sent != nil || len(l.next.commands) == 0 {
+	if l.sent != nil || len(l.next.commands) == 0 || l.rereads.open.Load() { // then it is decided again
 		return
 	}
 	enough := l.next.full() || l.company > 0 && len(l.next.commands) >= l.company
@@ -239,9 +244,8 @@ func (l *loop) settleSent(ctx context.Context, err error) error {
 	return nil
 }
 
-// readAgain takes back what was decided and is not in the log, reads what others wrote,
-// and has it all decided again.
-func (l *loop) readAgain(ctx context.Context) error {
+// takeBack takes back what was decided and is not in the log, and has it decided again.
+func (l *loop) takeBack() {
 	var again []*waiting
 	l.memory.takeBack(l.next.undo)
 	if l.sent != nil {
@@ -251,6 +255,11 @@ func (l *loop) readAgain(ctx context.Context) error {
 	l.ready = append(append(again, l.next.commands...), l.ready...)
 	l.sent, l.next = nil, &batch{}
 	l.epoch++
+}
+
+// readAgain takes back what was decided and is not in the log, and reads what others wrote.
+func (l *loop) readAgain(ctx context.Context) error {
+	l.takeBack()
 	before := l.last.Load()
 	if err := l.catchUp(ctx); err != nil {
 		return fmt.Errorf("read what others have written: %w", err)

@@ -116,6 +116,7 @@ type Writer struct {
 	arrived chan struct{} // has room for one: the inbox is not empty
 	loads   chan load
 	filled  chan *keyFilter
+	rereads wishes
 	stopped chan struct{} // closed when Run has ended
 	last    atomic.Uint64 // the last position that is in the log for certain
 	looks   atomic.Uint64
@@ -167,6 +168,7 @@ func NewWriter(log Log, stored Documents, codec *events.Codec, now func() time.T
 		arrived:  make(chan struct{}, 1),
 		loads:    make(chan load),
 		filled:   make(chan *keyFilter),
+		rereads:  wishes{bell: make(chan struct{}, 1)},
 		stopped:  make(chan struct{}),
 		underWay: map[string]*waiting{},
 		memory:   newMemory(ledger.Folds()),

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"truebond/events"
@@ -13,14 +15,20 @@ import (
 type operator struct{ *server }
 
 func (o operator) Rebuild(ctx context.Context, names []string, progress func(view string, done, total uint64)) error {
-	if _, err := knownViews(names); err != nil {
+	known, err := knownViews(names)
+	if err != nil {
 		return err
 	}
 	totals := map[string]uint64{}
-	err := o.projector.Rebuild(ctx, names, func(view string, done, total uint64) {
+	err = o.projector.Rebuild(ctx, names, func(view string, done, total uint64) {
 		totals[view] = total
 		progress(view, done, total)
 	})
+	// Also after an error, which may have come behind the swap. What the writer had read before would be
+	// believed for as long as it is in use.
+	if slices.ContainsFunc(ledger.Folds(), func(f events.Folding) bool { return slices.Contains(known, f.Name) }) {
+		err = cmp.Or(err, o.writer.Reread(ctx))
+	}
 	if err != nil {
 		return ofViews(ctx, err)
 	}
