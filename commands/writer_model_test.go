@@ -52,8 +52,8 @@ type asked struct {
 }
 
 // TestTheLogIsWhatAPlainFoldDecides lets random commands come from many sides, while
-// acknowledgements get lost, appends and look-ups fail, documents leave memory, and
-// writers are killed, started anew and doubled.
+// acknowledgements get lost, appends and look-ups fail, documents leave memory and are read
+// again, and writers are killed, started anew and doubled.
 func TestTheLogIsWhatAPlainFoldDecides(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		newModel(t, rt, func(m *model) func() (Documents, func()) {
@@ -159,6 +159,9 @@ func (m *model) round(round int) {
 		all.Go(func() { m.ask(i%len(m.seats), w, leaves && i%3 == 0) })
 	}
 	all.Go(func() { m.look(round % len(m.seats)) })
+	if rapid.IntRange(0, 2).Draw(m.t, "rereads") == 0 {
+		all.Go(func() { m.reread(round % len(m.seats)) })
+	}
 	if change != "" {
 		time.Sleep(time.Duration(m.one(5000)) * time.Microsecond)
 		m.restart(rapid.IntRange(0, len(m.seats)-1).Draw(m.t, "seat"), change == "kill")
@@ -237,6 +240,19 @@ func (m *model) look(i int) {
 	})
 	if err == nil && wrong != "" {
 		m.t.Error(wrong)
+	}
+}
+
+// reread has a writer read its documents again at some moment.
+func (m *model) reread(i int) {
+	time.Sleep(time.Duration(m.faults.below(3000)) * time.Microsecond)
+	m.mu.Lock()
+	writer := m.seats[i].w
+	m.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if err := writer.Reread(ctx); err != nil {
+		m.t.Errorf("the documents were not read again: %v", err)
 	}
 }
 
