@@ -34,12 +34,14 @@ type limits struct {
 	log        *slog.Logger
 	perAddress rate
 
-	downUntil atomic.Int64 // Unix nanoseconds; 0: it answers
+	// Both are in nanoseconds since began: when the wall clock is set back, nothing stays closed for longer.
+	began     time.Time
+	downUntil atomic.Int64 // 0: it answers
 	logAfter  atomic.Int64
 }
 
 func newLimits(client redis.UniversalClient, perAddress int, log *slog.Logger) *limits {
-	return &limits{redis: redis_rate.NewLimiter(client), log: log,
+	return &limits{redis: redis_rate.NewLimiter(client), log: log, began: time.Now(),
 		perAddress: rate{count: perAddress, period: perMinute}}
 }
 
@@ -95,7 +97,7 @@ func (l *limits) take(ctx context.Context, c *count) error {
 	if err := ctx.Err(); err != nil {
 		return err // its time went elsewhere; that says nothing about Redis
 	}
-	now := time.Now().UnixNano()
+	now := int64(time.Since(l.began))
 	again := now + int64(redisPause)
 	if down := l.downUntil.Load(); down != 0 && (now < down || !l.downUntil.CompareAndSwap(down, again)) {
 		return errRedisDown
@@ -112,7 +114,7 @@ func (l *limits) take(ctx context.Context, c *count) error {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return err // the client went away; that says nothing about Redis
 	}
-	l.downUntil.Store(time.Now().UnixNano() + int64(redisPause))
+	l.downUntil.Store(int64(time.Since(l.began) + redisPause))
 	if after := l.logAfter.Load(); now >= after && l.logAfter.CompareAndSwap(after, now+int64(redisLogPause)) {
 		l.log.Error("Redis does not count requests: reads go on without limits, the rest is closed", "error", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	nethttp "net/http"
 	"net/netip"
@@ -278,4 +279,17 @@ func (a *askings) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 func (a *askings) DialHook(next redis.DialHook) redis.DialHook { return next }
 func (a *askings) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return next
+}
+
+// Who is set back by an hour in the second in which Redis is left alone would leave it alone for that hour.
+func TestHowLongARedisIsLeftAloneGoesByNoWallClock(t *testing.T) {
+	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1})
+	defer client.Close() //nolint:errcheck // it has no connection
+	l := newLimits(client, 1, slog.New(slog.DiscardHandler))
+	if err := l.take(t.Context(), &count{key: "k", rate: rate{1, time.Minute}}); err == nil {
+		t.Fatal("nobody counts, and it is counted")
+	}
+	if left := time.Duration(l.downUntil.Load()); left <= 0 || left > time.Hour {
+		t.Errorf("it is left alone until %v", left)
+	}
 }

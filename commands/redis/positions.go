@@ -36,17 +36,20 @@ var errAway = errors.New("redis does not answer")
 // Positions remembers where in the log each caller wrote last, for all processes.
 type Positions struct {
 	client goredis.UniversalClient
-	again  atomic.Int64 // Unix nanoseconds, when somebody may ask again; 0: it answers
+	began  time.Time
+	again  atomic.Int64 // nanoseconds since then, when somebody may ask again; 0: it answers
 }
 
 // NewPositions keeps positions in Redis. The client is to give up with the context of what it does.
-func NewPositions(client goredis.UniversalClient) *Positions { return &Positions{client: client} }
+func NewPositions(client goredis.UniversalClient) *Positions {
+	return &Positions{client: client, began: time.Now()}
+}
 
 // ask asks Redis for a bounded time, unless it was silent just now: then nobody waits for it.
 func (p *Positions) ask(ctx context.Context, do func(context.Context) error) error {
-	now := time.Now()
-	soon := now.Add(awayFor).UnixNano()
-	if again := p.again.Load(); again != 0 && (now.UnixNano() < again || !p.again.CompareAndSwap(again, soon)) {
+	now := time.Since(p.began)
+	soon := int64(now + awayFor)
+	if again := p.again.Load(); again != 0 && (int64(now) < again || !p.again.CompareAndSwap(again, soon)) {
 		return errAway
 	}
 	bounded, cancel := context.WithTimeout(ctx, askMax)
@@ -56,7 +59,7 @@ func (p *Positions) ask(ctx context.Context, do func(context.Context) error) err
 	case err == nil:
 		p.again.Store(0)
 	case ctx.Err() == nil: // else the client went away; that says nothing about Redis
-		p.again.Store(time.Now().Add(awayFor).UnixNano())
+		p.again.Store(int64(time.Since(p.began) + awayFor))
 	}
 	return err
 }

@@ -90,6 +90,19 @@ func TestASilentRedisIsNotWaitedFor(t *testing.T) {
 	}
 }
 
+// Whose clock is set back by an hour in that second would wait for the views for an hour.
+func TestHowLongARedisIsLeftAloneGoesByNoWallClock(t *testing.T) {
+	client := goredis.NewClient(&goredis.Options{Addr: "127.0.0.1:1", MaxRetries: -1})
+	defer client.Close()
+	p := NewPositions(client)
+	if err := p.Note(t.Context(), 1, "user/a"); err == nil {
+		t.Fatal("it was noted by nobody")
+	}
+	if left := time.Duration(p.again.Load()); left <= 0 || left > time.Hour {
+		t.Errorf("it is left alone until %v", left)
+	}
+}
+
 // waits is how often Redis was asked, and for how long it would have been waited for.
 type waits struct {
 	count   int
