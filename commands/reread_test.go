@@ -60,7 +60,7 @@ func TestWhatWasMendedInTheStoreIsReadAgain(t *testing.T) {
 // A batch is full just then, and so many others have what they lacked that no more are taken from the queue.
 func TestAWriterThatHasNoRoomReadsAgain(t *testing.T) {
 	atDesk(t, func(t *testing.T, d *desk) {
-		const all = batchMax + readyMax + 1
+		const all = events.BatchMax + readyMax + 1
 		d.Writer = d.newWriter(Limits{Queue: all, Lag: 2 * all, Documents: 10_000})
 		d.open()
 		d.shelf.fetch = func(context.Context, string, []string) error { time.Sleep(time.Second); return nil }
@@ -69,7 +69,7 @@ func TestAWriterThatHasNoRoomReadsAgain(t *testing.T) {
 		for i := range asks {
 			asks[i] = block(fmt.Sprint("k", i), fmt.Sprint("u", i))
 		}
-		decide := asks[batchMax-1].Decide
+		decide := asks[events.BatchMax-1].Decide
 		meets := sync.OnceFunc(func() {
 			d.shelf.fetch = nil
 			go func() { read <- d.Reread(t.Context()) }()
@@ -77,7 +77,7 @@ func TestAWriterThatHasNoRoomReadsAgain(t *testing.T) {
 				runtime.Gosched()
 			}
 		})
-		asks[batchMax-1].Decide = func(tx *ledger.Tx) (events.Payload, []events.Move, error) {
+		asks[events.BatchMax-1].Decide = func(tx *ledger.Tx) (events.Payload, []events.Move, error) {
 			payload, moves, err := decide(tx)
 			if len(tx.Missing()) == 0 {
 				meets()

@@ -262,7 +262,7 @@ func TestAKeyIsToldToBeUselessOnlyWhenItOpensNothing(t *testing.T) {
 	if got, err := o.RevokeAPIKey(t.Context(), RevokeAPIKey{ID: key.ID}); err != nil || !got.Revoked {
 		t.Errorf("a key that opens nothing is told as %+v, %v", got, err)
 	}
-	if got, err := o.RevokeAPIKey(t.Context(), RevokeAPIKey{ID: "key_of_nobody"}); !errors.Is(err, ErrNotFound) {
+	if got, err := o.RevokeAPIKey(t.Context(), RevokeAPIKey{ID: "key_of_nobody"}); !errors.Is(err, ledger.ErrNotFound) {
 		t.Errorf("a key that there is not is told as %+v, %v", got, err)
 	}
 }
