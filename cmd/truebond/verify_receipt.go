@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"reflect"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -80,6 +82,9 @@ func verifyReceipt(text []byte, key string, out io.Writer) error {
 		}
 		return errors.New("this is not a receipt: it has no checkpoint")
 	}
+	if err := saysNoMore(text, r); err != nil {
+		return fmt.Errorf("this is not a receipt: %w", err)
+	}
 	c, err := merkle.OpenCheckpoint([]byte(r.Checkpoint), key)
 	if err != nil {
 		return err
@@ -104,6 +109,61 @@ func verifyReceipt(text []byte, key string, out io.Writer) error {
 		return err
 	}
 	return showReceipt(out, r, c)
+}
+
+// saysNoMore fails when a receipt has members that are not checked, has one twice, or writes one in another
+// way than a server does: who reads the file with another program could take it for proved.
+func saysNoMore(text []byte, r queries.Receipt) error {
+	written, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	here, err := membersOf(text)
+	if err != nil {
+		return err
+	}
+	checked, err := membersOf(written)
+	if err != nil {
+		return err
+	}
+	for name, value := range here {
+		if wanted, known := checked[name]; !known {
+			return fmt.Errorf("it has a member %q, which is not checked", name)
+		} else if !reflect.DeepEqual(value, wanted) {
+			return fmt.Errorf("%q is not written as a server writes it", name)
+		}
+	}
+	for name := range checked {
+		if _, there := here[name]; !there {
+			return fmt.Errorf("it has no %q", name)
+		}
+	}
+	return nil
+}
+
+// membersOf reads an object. It refuses a name that comes twice, of which encoding/json takes the last.
+func membersOf(text []byte) (map[string]any, error) {
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	if _, err := d.Token(); err != nil {
+		return nil, err
+	}
+	members := map[string]any{}
+	for d.More() {
+		name, err := d.Token()
+		if err != nil {
+			return nil, err
+		}
+		if _, twice := members[name.(string)]; twice {
+			return nil, fmt.Errorf("%q comes twice", name)
+		}
+		var value any
+		if err := d.Decode(&value); err != nil {
+			return nil, err
+		}
+		members[name.(string)] = value
+	}
+	return members, nil
 }
 
 func showReceipt(out io.Writer, r queries.Receipt, c merkle.Checkpoint) error {

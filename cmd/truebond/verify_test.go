@@ -360,6 +360,16 @@ func aReceiptIsCheckedWithNothingButTheKey(t *testing.T, l laid) {
 		"another checkpoint": {with(func(r map[string]any) {
 			r["checkpoint"] = strings.Replace(r["checkpoint"].(string), "\n14\n", "\n15\n", 1)
 		}), "not signed by this key"},
+		"more than is checked": {with(func(r map[string]any) { r["note"] = "paid" }), `a member "note", which is not checked`},
+		"another spelling":     {bytes.Replace(good, []byte(`"event"`), []byte(`"Event"`), 1), `a member "Event", which is not checked`},
+		"another event before the one that is proved": {bytes.Replace(good, []byte(`"event":`), []byte(`"event":"AAAA","event":`), 1),
+			`"event" comes twice`},
+		"a changed bit that decodes to the same hash": {with(func(r map[string]any) {
+			hash := []byte(r["path"].([]any)[0].(string)) // its last character has two bits that mean nothing
+			hash[len(hash)-2]++
+			r["path"].([]any)[0] = string(hash)
+		}), `"path" is not written as a server writes it`},
+		"no path": {with(func(r map[string]any) { delete(r, "path") }), `it has no "path"`},
 		"no JSON": {[]byte("x"), "not a receipt"},
 		"nothing": {[]byte("{}"), "not a receipt: it has no checkpoint"},
 		"a refusal": {[]byte(`{"status":401,"code":"invalid_token","detail":"It is not valid."}`),
