@@ -74,7 +74,8 @@ func archiveAlone(ctx context.Context, data string, local options, place string)
 		return done, err
 	}
 	defer func() { err = errors.Join(err, release()) }()
-	store, err := archivePlace(place, dataFolder{data}, s)
+	folder := dataFolder{data}
+	store, err := archivePlace(place, folder, s)
 	if err != nil {
 		return done, err
 	}
@@ -85,11 +86,14 @@ func archiveAlone(ctx context.Context, data string, local options, place string)
 	if err != nil {
 		return done, err
 	}
-	signed, err := dataFolder{data}.checkpoint()
+	signed, err := folder.checkpoint()
 	if err != nil {
 		return done, err
 	}
 	if signed != nil {
+		if signed, err = folder.signedAnew(ctx, s, log, signed); err != nil {
+			return done, err
+		}
 		if err := k.KeepSigned(ctx, signed); err != nil {
 			return done, err
 		}
@@ -102,6 +106,19 @@ func archiveAlone(ctx context.Context, data string, local options, place string)
 		return done, err
 	}
 	return http.Archived{Position: k.Position(), Place: store.String()}, nil
+}
+
+// signedAnew is a checkpoint of all that the log has, or the one that there is where the key is not at hand:
+// a restore asks before it takes what is behind that.
+func (d dataFolder) signedAnew(ctx context.Context, s settings, log *jetstream.Log, before []byte) ([]byte, error) {
+	signer, err := d.signer(ctx, s)
+	if err != nil {
+		return before, nil //nolint:nilerr // an archive without its last signature is better than none
+	}
+	if err := d.signAll(ctx, signer, log); err != nil {
+		return nil, err
+	}
+	return d.checkpoint()
 }
 
 // openLogAlone opens the log of a data folder that no server runs on, and keeps servers

@@ -7,11 +7,9 @@ import (
 	"os"
 	"syscall"
 
-	"truebond/commands/vault"
 	"truebond/events"
 	"truebond/events/archive"
 	"truebond/events/jetstream"
-	"truebond/events/merkle"
 )
 
 // damagedFolder is where a damaged log is read from: a copy, since a log's server changes
@@ -62,6 +60,9 @@ func (r *restore) repair(ctx context.Context) (err error) {
 	if err := refuseNewer(found); err != nil {
 		return err
 	}
+	if err := r.refuseUnsigned(ctx, archive.Until{}, found); err != nil {
+		return err
+	}
 	if err := r.tellLoss(found); err != nil {
 		return err
 	}
@@ -97,31 +98,12 @@ func (r *restore) verifierKey(ctx context.Context, s settings) (string, error) {
 		return r.key, nil
 	}
 	const hint = "--key names the key that the checkpoints are signed with, and --unsigned goes without"
-	if _, err := os.Stat(r.folder.join(vaultFile)); err != nil && s.MongoURL == "" {
-		return "", misused("there is no vault in %s: bring it and the secrets there, or %s", r.folder.path, hint)
-	}
-	if s.JWTSecret == "" {
-		var err error
-		if s.JWTSecret, err = r.folder.readSecret(jwtSecretFile); err != nil {
-			return "", misused("the vault in %s cannot be opened: %v; %s", r.folder.path, err, hint)
-		}
-	}
-	keys, err := openKeys(ctx, s.MongoURL, r.folder)
-	if err != nil {
-		return "", err
-	}
-	defer keys.Close(ctx) //nolint:errcheck // it was only read
-	v, err := vault.Open(ctx, keys, s.JWTSecret, false)
-	if err != nil {
-		return "", r.folder.explain(err)
-	}
-	seed, err := v.SigningKey(ctx, true)
-	if err != nil {
+	signer, err := r.folder.signer(ctx, s)
+	switch {
+	case errors.Is(err, errNoVault):
+		return "", misused("%w; %s", err, hint)
+	case err != nil:
 		return "", fmt.Errorf("%w; %s", err, hint)
-	}
-	signer, err := merkle.NewSigner(seed)
-	if err != nil {
-		return "", err
 	}
 	return signer.VerifierKey(), nil
 }

@@ -59,7 +59,7 @@ none back: who was erased later than --until is erased again before the server s
 	flags.StringVar(&r.data, "data", "", "data folder that gets the log")
 	flags.StringVar(&r.until, "until", "", "last position, or last moment (2026-11-25T12:00:00Z), that is wanted")
 	flags.StringVar(&r.key, "key", "", "key that the checkpoints are signed with, as the server prints it")
-	flags.BoolVar(&r.unsigned, "unsigned", false, "go without a signature that can be checked")
+	flags.BoolVar(&r.unsigned, "unsigned", false, "take what no signature covers; without --key, check none")
 	flags.BoolVar(&r.acceptLoss, "accept-loss", false, "go on although events are lost")
 	serverFlags(cmd, &r.options)
 	return cmd
@@ -139,6 +139,9 @@ func (r *restore) run(ctx context.Context) (err error) {
 		return r.repair(ctx)
 	}
 	found := r.restorer.Absent()
+	if err := r.refuseUnsigned(ctx, until, found); err != nil {
+		return err
+	}
 	if r.until == "" {
 		if err := r.tellLoss(found); err != nil {
 			return err
@@ -157,18 +160,41 @@ func (r *restore) validateUntil(ctx context.Context, until archive.Until) error 
 	if until.Time.IsZero() {
 		return nil
 	}
-	body, err := r.restorer.Archive.Body(ctx, 1)
+	first, err := r.timeOf(ctx, 1)
 	if err != nil {
 		return err
 	}
-	first, err := r.restorer.Codec.Decode(1, body)
-	if err != nil {
-		return err
-	}
-	if until.Time.Before(first.Time) {
-		return misused("--until %s is before the first event, which is of %s", r.until, first.Time.Format(time.RFC3339Nano))
+	if until.Time.Before(first) {
+		return misused("--until %s is before the first event, which is of %s", r.until, first.Format(time.RFC3339Nano))
 	}
 	return nil
+}
+
+// timeOf is when an event of the archive was decided.
+func (r *restore) timeOf(ctx context.Context, position uint64) (time.Time, error) {
+	body, err := r.restorer.Archive.Body(ctx, position)
+	if err != nil {
+		return time.Time{}, err
+	}
+	e, err := r.restorer.Codec.Decode(position, body)
+	return e.Time, err
+}
+
+// refuseUnsigned refuses to take events from the archive that no signed checkpoint covers. The archiver
+// leaves some when it is cut off before it puts the checkpoint; whoever can write the archive can make some up.
+func (r *restore) refuseUnsigned(ctx context.Context, until archive.Until, found archive.Damage) error {
+	signed := r.restorer.Vouched()
+	if r.unsigned || found.Until <= signed || until.Position > 0 && until.Position <= signed {
+		return nil
+	}
+	if !until.Time.IsZero() {
+		if next, err := r.timeOf(ctx, signed+1); err != nil || next.After(until.Time) {
+			return err
+		}
+	}
+	return fmt.Errorf("the archive has %s, which no signed checkpoint covers: anybody who can write the archive may "+
+		"have made them up; nothing was changed: --unsigned takes them, and --until %d in a new folder leaves them out",
+		eventsFrom(signed+1, r.restorer.Archive.Last()), signed)
 }
 
 // openArchivePlace opens an archive that is there already.
@@ -207,7 +233,7 @@ func (r *restore) open(ctx context.Context, store archive.Store, s settings) err
 		return err
 	}
 	open := merkle.ParseCheckpoint
-	if !r.unsigned {
+	if !r.unsigned || r.key != "" {
 		key, err := r.verifierKey(ctx, s)
 		if err != nil {
 			return err

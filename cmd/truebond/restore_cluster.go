@@ -77,6 +77,9 @@ func (r *restore) complete(ctx context.Context, conn *nats.Conn, log *jetstream.
 		fmt.Fprintf(r.out, "The log of the cluster is sound, up to position %d. Nothing was changed.\n", found.Last)
 		return nil
 	}
+	if err := r.refuseUnsigned(ctx, until, found); err != nil {
+		return err
+	}
 	if r.until == "" {
 		if err := r.tellLoss(found); err != nil {
 			return err

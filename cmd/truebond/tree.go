@@ -3,12 +3,16 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
+	"log/slog"
 	"math"
 	"os"
 	"time"
 
+	"truebond/commands/vault"
 	"truebond/events/checkpoints"
+	"truebond/events/jetstream"
 	"truebond/events/merkle"
 )
 
@@ -43,6 +47,59 @@ func (s *server) awaitCheckpoint(ctx context.Context) error {
 		return err
 	}
 	return ctx.Err()
+}
+
+// errNoVault says that a folder has no vault, or not what opens it.
+var errNoVault = errors.New("there is no vault")
+
+// signer has the key that a folder's vault keeps for checkpoints. Errors: errNoVault.
+func (d dataFolder) signer(ctx context.Context, s settings) (*merkle.Signer, error) {
+	if _, err := os.Stat(d.join(vaultFile)); err != nil && s.MongoURL == "" {
+		return nil, fmt.Errorf("%w in %s: bring it and the secrets there", errNoVault, d.path)
+	}
+	if s.JWTSecret == "" {
+		var err error
+		if s.JWTSecret, err = d.readSecret(jwtSecretFile); err != nil {
+			return nil, fmt.Errorf("%w in %s that can be opened: %w", errNoVault, d.path, err)
+		}
+	}
+	keys, err := openKeys(ctx, s.MongoURL, d)
+	if err != nil {
+		return nil, err
+	}
+	defer keys.Close(ctx) //nolint:errcheck // it was only read
+	v, err := vault.Open(ctx, keys, s.JWTSecret, false)
+	if err != nil {
+		return nil, d.explain(err)
+	}
+	seed, err := v.SigningKey(ctx, true)
+	if err != nil {
+		return nil, err
+	}
+	return merkle.NewSigner(seed)
+}
+
+// signAll signs for all of a log that no server runs on, as its server does within a second. After a kill
+// its last events may not be signed for.
+func (d dataFolder) signAll(ctx context.Context, signer *merkle.Signer, log *jetstream.Log) error {
+	last, err := log.Last(ctx)
+	if err != nil || last == 0 {
+		return err
+	}
+	tree, err := checkpoints.Open(ctx, d.path, signer, log, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	running, stop := context.WithCancelCause(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		stop(tree.Run(running))
+	}()
+	err = tree.Await(running, last)
+	stop(nil)
+	<-ended
+	return errors.Join(err, tree.Close())
 }
 
 // checkpoint is the last signed checkpoint in a folder; nil if there is none.

@@ -310,6 +310,9 @@ func (v verification) report(out io.Writer, what string, read *audit.Reader, aga
 				counted(c.Size, "event is that", "events are those"), c.from, signature)
 		}
 	}
+	if n := len(against); err == nil && n > 0 && against[n-1].Size < read.Read() {
+		_, err = fmt.Fprintf(out, "No checkpoint covers %s.\n", eventsFrom(against[n-1].Size+1, read.Read()))
+	}
 	if len(v.checkpoints) == 0 && err == nil {
 		_, err = fmt.Fprintln(out, "Nothing was compared that is kept elsewhere: give --checkpoint.")
 	}

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -66,20 +67,36 @@ func Open(ctx context.Context, store Store) (*Archive, error) {
 		return nil, fmt.Errorf("open the archive: %w", err)
 	}
 	var found []name
+	var signing []string
 	for _, text := range names {
 		if n, ok := parseName(text); ok {
 			found = append(found, n)
-		} else if size, _, ok := parseCheckpointName(text); ok {
-			if a.checkpoint != "" {
-				a.superseded = append(a.superseded, a.checkpoint)
-			}
-			a.checkpoint, a.signed = text, size // names come in the order of sizes
+		} else if _, _, ok := parseCheckpointName(text); ok && strings.HasSuffix(text, signingEnding) {
+			signing = append(signing, text)
+		} else if ok {
+			a.take(text) // names come in the order of sizes
 		}
 	}
 	if err := a.choose(found); err != nil {
 		return nil, fmt.Errorf("open the archive in %s: %w", store, err)
 	}
+	for _, text := range signing {
+		if size, _, _ := parseCheckpointName(text); a.signed < size && size <= a.Last() {
+			a.take(text)
+		} else {
+			a.superseded = append(a.superseded, text)
+		}
+	}
 	return a, nil
+}
+
+// take takes a checkpoint for the newest one.
+func (a *Archive) take(text string) {
+	if a.checkpoint != "" {
+		a.superseded = append(a.superseded, a.checkpoint)
+	}
+	a.checkpoint = text
+	a.signed, _, _ = parseCheckpointName(text)
 }
 
 // choose takes from all segments those that follow one on another: of two that begin at

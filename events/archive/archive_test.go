@@ -265,6 +265,38 @@ func TestAnArchiverCanBeKilledAtEveryStep(t *testing.T) {
 	})
 }
 
+// Who restores asks before it takes what no checkpoint covers. A kill leaves no such thing, as long as the
+// archive is not more than a segment behind.
+func TestAKillLeavesNothingThatIsNotSigned(t *testing.T) {
+	log := newLog(t, "one", 30)
+	for left := range 12 {
+		for _, there := range []bool{false, true} {
+			store := newStore(t)
+			_, before := log.checkpoint(20)
+			if err := resume(t, store, log.until(20), 100).KeepSigned(t.Context(), before); err != nil {
+				t.Fatal(err)
+			}
+			k := resume(t, store, log, 100)
+			k.archive.store = &faultyStore{Store: store, left: left, there: there}
+			c, signed := log.checkpoint(30)
+			_ = k.KeepSigned(t.Context(), signed)
+			a, err := Open(t.Context(), store)
+			if err != nil || a.signed != a.Last() || a.Last() != 20 && a.Last() != 30 {
+				t.Fatalf("killed at %d it ends at %d, of which %d are signed: %v", left, a.Last(), a.signed, err)
+			}
+			if _, err := a.Checkpoint(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if err := resume(t, store, log, 100).KeepSigned(t.Context(), signed); err != nil {
+				t.Error(err)
+			}
+			if a, err := Open(t.Context(), store); err != nil || a.signed != c.Size {
+				t.Errorf("then %d are signed: %v", a.signed, err)
+			}
+		}
+	}
+}
+
 func TestOneKeeperGoesOnAfterTheStoreHasFailed(t *testing.T) {
 	log := newLog(t, "one", 40)
 	for left := range 10 { // five segments are put and read back

@@ -24,6 +24,7 @@ type Damage struct {
 	Last  uint64 // where the log ends
 	Bad   uint64 // how many events the archive has that the log lacks, or has otherwise
 	First uint64 // position of the first of these; 0 if there is none
+	Until uint64 // position of the last of these
 	Why   error  // what was wrong with that
 	Sound uint64 // up to here the log can be kept beyond the archive: the archive's end, or later
 	Lost  uint64 // how many events behind Sound there were, which can be kept no more
@@ -59,7 +60,8 @@ func (r *Restorer) Inspect(ctx context.Context, log BodyLog) (Damage, error) {
 
 // Absent is what there is to tell when there is no log at all.
 func (r *Restorer) Absent() Damage {
-	d := Damage{Bad: r.Archive.Last(), First: 1, Why: errBehind, Sound: r.Archive.Last()}
+	last := r.Archive.Last()
+	d := Damage{Bad: last, First: 1, Until: last, Why: errBehind, Sound: last}
 	d.lose(r.Checkpoints, nil)
 	return d
 }
@@ -107,7 +109,7 @@ func (in *inspection) compare(ctx context.Context, s Segment) error {
 				in.same++
 				continue
 			}
-			if in.Bad++; in.First == 0 {
+			if in.Bad, in.Until = in.Bad+1, position; in.First == 0 {
 				in.First, in.Why = position, err
 			}
 		}

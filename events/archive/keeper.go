@@ -42,6 +42,7 @@ type Keeper struct {
 	kept      string   // the name under which an open segment is there; empty if it is not
 	end       string   // the name of the last segment that is there; empty if none is
 	stale     []string // what goes when the open segment is there in full
+	signing   string   // the name under which the next checkpoint is there already; empty if it is not
 
 	position atomic.Uint64
 }
@@ -183,21 +184,33 @@ func (k *Keeper) KeepSigned(ctx context.Context, signed []byte) error {
 		if root := k.tree.tree.Root(); root != c.Root {
 			return fmt.Errorf("%w: the root of %d archived events is %v, and %v was signed", ErrOther, c.Size, root, c.Root)
 		}
-		return nil
+		return k.announce(ctx, c.Size, signed)
 	})
 	if err != nil {
 		return err
 	}
-	name := nameCheckpoint(c.Size, signed)
+	name := nameCheckpoint(c.Size, signed, checkpointEnding)
 	if err := k.put(ctx, name, signed); err != nil {
 		return err
 	}
 	if old := k.archive.checkpoint; old != "" {
 		k.stale = append(k.stale, old)
 	}
+	k.stale, k.signing = append(k.stale, k.signing), ""
 	k.archive.checkpoint, k.archive.signed = name, c.Size
 	k.sweep(ctx)
 	return nil
+}
+
+// announce puts a checkpoint before the last of what it covers. When the process ends between the last segment and its
+// checkpoint, the segment is signed for all the same.
+func (k *Keeper) announce(ctx context.Context, size uint64, signed []byte) error {
+	name := nameCheckpoint(size, signed, signingEnding)
+	if k.signing != "" && k.signing != name {
+		k.stale = append(k.stale, k.signing)
+	}
+	k.signing = name
+	return k.put(ctx, name, signed)
 }
 
 // goesOn fails with ErrGone when the archive does not end with what was put last: what came next would

@@ -82,6 +82,15 @@ func (r *Restorer) Restore(ctx context.Context, to NewLog, until Until, found Da
 	return w.done, nil
 }
 
+// Vouched is how many of the archive's first events the checkpoints cover. Who can write the archive can
+// put others behind these.
+func (r *Restorer) Vouched() (size uint64) {
+	for _, c := range r.Checkpoints {
+		size = max(size, c.Size)
+	}
+	return size
+}
+
 // checker checks against all checkpoints. When it was found what is lost, which has been told
 // of, those of that are left out.
 func (r *Restorer) checker(found Damage) (*merkle.Checker, error) {

@@ -208,13 +208,16 @@ func codecs() (*zstd.Encoder, *zstd.Decoder, error) {
 }
 
 // nameCheckpoint names a checkpoint by the size of the log that it was signed for, and by its hash.
-func nameCheckpoint(size uint64, signed []byte) string {
-	return fmt.Sprintf("%s%020d-%s%s", folder, size, hashOf(signed), checkpointEnding)
+func nameCheckpoint(size uint64, signed []byte, ending string) string {
+	return fmt.Sprintf("%s%020d-%s%s", folder, size, hashOf(signed), ending)
 }
 
-const checkpointEnding = ".checkpoint"
+const (
+	checkpointEnding = ".checkpoint" // all that it covers is there
+	signingEnding    = ".signing"    // it is about to be there
+)
 
-var checkpointName = regexp.MustCompile(`^log/(\d{20})-([0-9a-f]{64})\.checkpoint$`)
+var checkpointName = regexp.MustCompile(`^log/(\d{20})-([0-9a-f]{64})(\.checkpoint|\.signing)$`)
 
 // parseCheckpointName is false for what is not a checkpoint's name.
 func parseCheckpointName(text string) (size uint64, hash string, ok bool) {
