@@ -1,6 +1,8 @@
 package http
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +11,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -21,6 +24,7 @@ import (
 const (
 	jsonType   = "application/json"
 	ndjsonType = "application/x-ndjson"
+	octetsType = "application/octet-stream"
 	lineMax    = 30 * time.Second // for one line of a stream to be taken
 
 	keepForEver = "public, max-age=31536000, immutable" // a year is what caches take for it
@@ -77,10 +81,53 @@ func because(ctx context.Context, err error) error {
 
 func sendRaw(c echo.Context, r *Route, raw Raw) error {
 	body, forEver := raw.Raw()
+	header := c.Response().Header()
 	if forEver {
-		c.Response().Header().Set(echo.HeaderCacheControl, keepForEver)
+		header.Set(echo.HeaderCacheControl, keepForEver)
 	}
+	if r.contentType == octetsType && !forEver { // hashes do not become smaller
+		var err error
+		if body, err = packed(c, body); err != nil {
+			return err
+		}
+	}
+	header.Set(echo.HeaderContentLength, strconv.Itoa(len(body)))
 	return c.Blob(r.status(), r.contentType, body)
+}
+
+// packed compresses an answer for who takes that, as C2SP's tlog-tiles asks for.
+func packed(c echo.Context, body []byte) ([]byte, error) {
+	header := c.Response().Header()
+	header.Add(echo.HeaderVary, echo.HeaderAcceptEncoding)
+	if !takesGzip(c.Request().Header.Values(echo.HeaderAcceptEncoding)) {
+		return body, nil
+	}
+	var small bytes.Buffer
+	w, err := gzip.NewWriterLevel(&small, gzip.BestSpeed)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := w.Write(body); err != nil {
+		return nil, err
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	header.Set(echo.HeaderContentEncoding, "gzip")
+	return small.Bytes(), nil
+}
+
+// takesGzip reads an Accept-Encoding header.
+func takesGzip(accepted []string) bool {
+	for coding := range strings.SplitSeq(strings.Join(accepted, ","), ",") {
+		name, weight, _ := strings.Cut(coding, ";")
+		if strings.EqualFold(strings.TrimSpace(name), "gzip") {
+			_, q, weighted := strings.Cut(weight, "=")
+			n, err := strconv.ParseFloat(strings.TrimSpace(q), 64)
+			return !weighted || err == nil && n > 0
+		}
+	}
+	return false
 }
 
 // bounded gives a request its time. A stream has as much as it takes, until the server

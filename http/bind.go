@@ -197,11 +197,13 @@ func setPlain(v reflect.Value, text string) string {
 		var n int64
 		if n, err = strconv.ParseInt(text, 10, v.Type().Bits()); err == nil {
 			v.SetInt(n)
+			err = spelled(text, strconv.FormatInt(n, 10))
 		}
 	case v.CanUint():
 		var n uint64
 		if n, err = strconv.ParseUint(text, 10, v.Type().Bits()); err == nil {
 			v.SetUint(n)
+			err = spelled(text, strconv.FormatUint(n, 10))
 		}
 	case v.CanFloat():
 		var n float64
@@ -214,12 +216,24 @@ func setPlain(v reflect.Value, text string) string {
 	switch {
 	case errors.Is(err, strconv.ErrRange):
 		return "is a number too great"
+	case errors.Is(err, errPadded):
+		return err.Error()
 	case err != nil && v.CanFloat():
 		return "must be a number"
 	case err != nil:
 		return "must be a whole number"
 	}
 	return ""
+}
+
+var errPadded = errors.New("must be written without zeros or a plus before it")
+
+// spelled refuses a number in another spelling: what a URL names has one name.
+func spelled(text, number string) error {
+	if text != number {
+		return errPadded
+	}
+	return nil
 }
 
 // brokenRules turns what an In's Validate says into an answer that names the fields.

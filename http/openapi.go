@@ -195,8 +195,8 @@ var (
 
 // rawSchemas are what is known of an answer that is sent as it is, by its content type.
 var rawSchemas = map[string]map[string]any{
-	jsonType:                   {"type": "object"},
-	"application/octet-stream": {"type": "string", "format": "binary"},
+	jsonType:   {"type": "object"},
+	octetsType: {"type": "string", "format": "binary"},
 }
 
 // addHeaders adds what a request says in headers, and what the reflector has no words for.

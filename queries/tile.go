@@ -58,15 +58,19 @@ func (s *Service) tile(level int, path string) (index uint64, width int, err err
 	return index, width, nil
 }
 
+const tileLevelMax = 63 // that a tile's name may have; no tree is so high
+
 // TileOf names a tile as C2SP's tlog-tiles does.
 type TileOf struct {
-	Level int    `param:"level"` // 0: hashes of events
-	Index string `param:"index"` // x001/x234/067, or x001/x234/067.p/5 for the first 5 of its hashes
+	// 0: hashes of events.
+	Level int `param:"level" minimum:"0" maximum:"63"`
+	// x001/x234/067, or x001/x234/067.p/5 for the first 5 of its hashes.
+	Index string `param:"index"`
 }
 
 func (in TileOf) Validate() error {
 	return validation.ValidateStruct(&in,
-		validation.Field(&in.Level, validation.Min(0), validation.Max(merkle.TileLevels-1)),
+		validation.Field(&in.Level, validation.Min(0), validation.Max(tileLevelMax)),
 		validation.Field(&in.Index, tilePath))
 }
 

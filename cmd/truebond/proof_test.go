@@ -2,11 +2,14 @@ package main
 
 import (
 	"bytes"
+	"compress/gzip"
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -211,6 +214,7 @@ func TestTheLogProvesWhatItIs(t *testing.T) {
 	}{
 		{"a checkpoint covers an event soon after it", aCheckpointCoversAnEventSoonAfterIt},
 		{"what is asked wrongly is named", whatIsAskedWronglyIsNamed},
+		{"a tile of events is packed for who takes that", aTileOfEventsIsPackedForWhoTakesThat},
 		{"an erasure leaves the tree as it was", anErasureLeavesTheTreeAsItWas},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, w, finance) })
@@ -261,7 +265,13 @@ func whatIsAskedWronglyIsNamed(t *testing.T, w *world, finance string) {
 		"/api/audit/receipt/" + beyond:               {404, "not_found", "#/position", "path"},
 		"/api/audit/tile/0/0":                        {422, "invalid_values", "#/index", "path"},
 		"/api/audit/tile/0/000.p/256":                {422, "invalid_values", "#/index", "path"},
-		"/api/audit/tile/9/000":                      {422, "invalid_values", "#/level", "path"},
+		"/api/audit/tile/64/000":                     {422, "invalid_values", "#/level", "path"},
+		"/api/audit/tile/-1/000":                     {422, "invalid_values", "#/level", "path"},
+		"/api/audit/tile/00/000":                     {400, "invalid_fields", "#/level", "path"},
+		"/api/audit/tile/+0/000":                     {400, "invalid_fields", "#/level", "path"},
+		"/api/audit/tile/63/000":                     {404, "not_found", "", ""},
+		"/api/audit/proof/01":                        {400, "invalid_fields", "#/position", "path"},
+		"/api/audit/proof/2?size=02":                 {400, "invalid_fields", "#/size", "query"},
 		"/api/audit/tile/0/000":                      {404, "not_found", "", ""},
 		"/api/audit/tile/0/x001/000.p/1":             {404, "not_found", "", ""},
 		"/api/audit/tile/1/000.p/1":                  {404, "not_found", "", ""},
@@ -271,6 +281,29 @@ func whatIsAskedWronglyIsNamed(t *testing.T, w *world, finance string) {
 	} {
 		a := w.ask("GET", path, finance, nil).is(want.status)
 		a.says("code", want.code, "errors.0.pointer", want.field, "errors.0.in", want.in)
+	}
+}
+
+func aTileOfEventsIsPackedForWhoTakesThat(t *testing.T, w *world, finance string) {
+	path := "/api/audit/tile/entries/000.p/2"
+	plain := w.ask("GET", path, finance, nil, "Accept-Encoding", "identity, gzip;q=0").is(200)
+	if plain.header.Get("Content-Encoding") != "" || len(entriesOf(t, plain.body)) != 2 {
+		t.Errorf("it is sent as %v", plain.header)
+	}
+	packed := w.ask("GET", path, finance, nil, "Accept-Encoding", "br, gzip").is(200)
+	unpack, err := gzip.NewReader(bytes.NewReader(packed.body))
+	if err != nil {
+		t.Fatalf("%v: %v", packed.header, err)
+	}
+	if body, err := io.ReadAll(unpack); err != nil || !bytes.Equal(body, plain.body) ||
+		packed.header.Get("Content-Encoding") != "gzip" {
+		t.Errorf("packed with %v, it is %q: %v", packed.header, body, err)
+	}
+	for _, a := range []answer{plain, packed} {
+		if !slices.Contains(a.header.Values("Vary"), "Accept-Encoding") ||
+			a.header.Get("Content-Length") != strconv.Itoa(len(a.body)) {
+			t.Errorf("it comes with %v", a.header)
+		}
 	}
 }
 
