@@ -88,11 +88,26 @@ func (w *world) drifts(want map[string]string) {
 func (w *world) drift(view string) string {
 	w.t.Helper()
 	metrics := string(w.ask("GET", "/metrics", "", nil).is(200).body)
-	found := regexp.MustCompile(`truebond_view_drift_documents\{view="` + view + `"\} (\S+)`).FindStringSubmatch(metrics)
-	if found == nil {
+	of := func(name string) string {
+		found := regexp.MustCompile(`truebond_` + name + `\{view="` + view + `"\} (\S+)`).FindStringSubmatch(metrics)
+		if found == nil {
+			w.t.Fatalf("there is no %s of %s", name, view)
+		}
+		return found[1]
+	}
+	if of("view_compared_position") == "0" || of("view_compared_timestamp_seconds") == "0" {
 		return ""
 	}
-	return found[1]
+	return of("view_drift_documents")
+}
+
+func TestEachViewHasItsMetricsFromTheStart(t *testing.T) {
+	w := serveFrom(t, options{data: t.TempDir(), listen: "127.0.0.1:0"})
+	for _, view := range viewNames() {
+		if drift := w.drift(view); drift != "" {
+			t.Errorf("the drift of %s was measured already, as %s", view, drift)
+		}
+	}
 }
 
 // A comparison that meets what an operator builds has its turn later.

@@ -26,15 +26,21 @@ func newComparisons() *comparisons {
 	gauge := func(name, help string) *prometheus.GaugeVec {
 		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "truebond", Name: name, Help: help}, []string{"view"})
 	}
-	return &comparisons{
+	c := &comparisons{
 		place: make(chan struct{}, 1),
 		drift: gauge("view_drift_documents",
-			"Documents that are not what follows from the log, as of the last comparison."),
-		position: gauge("view_compared_position", "Position of the log up to which it was compared last."),
-		at:       gauge("view_compared_timestamp_seconds", "When it was compared last."),
+			"Documents that are not what follows from the log up to view_compared_position."),
+		position: gauge("view_compared_position", "Position of the log up to which it was compared last; 0: never."),
+		at:       gauge("view_compared_timestamp_seconds", "When it was compared last, in Unix time; 0: never."),
 		failures: prometheus.NewCounter(prometheus.CounterOpts{Namespace: "truebond", Name: "view_compare_failures_total",
 			Help: "Comparisons that came to nothing."}),
 	}
+	for _, view := range viewNames() { // an alert on what is not there never fires
+		c.drift.WithLabelValues(view)
+		c.position.WithLabelValues(view)
+		c.at.WithLabelValues(view)
+	}
+	return c
 }
 
 func (c *comparisons) collectors() []prometheus.Collector {
