@@ -191,7 +191,7 @@ func (a *archiver) metrics() []prometheus.Collector {
 			func() float64 { return float64(a.position()) }),
 		gauge("archive_behind_events", "Events that the archive lacks.",
 			func() float64 { return float64(a.behind()) }),
-		gauge("archive_up_to_date_seconds", "When the archive last had all that was signed, in Unix time.",
+		gauge("archive_up_to_date_timestamp_seconds", "When the archive last had all that was signed, in Unix time.",
 			func() float64 { return float64(a.upToDate.Load()) }),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "truebond", Name: "archive_failures_total",
 			Help: "Rounds of the archiver that have failed."},

@@ -90,9 +90,8 @@ func (s *server) metrics() []prometheus.Collector {
 		gauge("leads", "1 while this server decides commands and stores views.", func() float64 { return oneIf(s.Leads()) }),
 		gauge("writer_warm", "1 once new commands need not ask the store whether their key was used.",
 			func() float64 { return oneIf(s.writer.Warm()) }),
-		gauge("terms_total", "How often this server has begun to lead.", func() float64 {
-			return float64(s.terms.Load())
-		}),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "truebond", Name: "terms_total",
+			Help: "How often this server has begun to lead."}, func() float64 { return float64(s.terms.Load()) }),
 		gauge("lease_age_seconds", "Since the lease was last seen to be renewed; 0 where there is none.", func() float64 {
 			if s.lease == nil {
 				return 0

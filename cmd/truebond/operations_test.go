@@ -1,9 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 )
 
 func TestAServerTellsHowItIs(t *testing.T) {
@@ -42,6 +46,16 @@ func TestAServerTellsHowItIs(t *testing.T) {
 }
 
 var linked = regexp.MustCompile(`(?:src|href)="([^"]+)"`)
+
+func TestMetricsAreNamedAsPrometheusHasIt(t *testing.T) {
+	w := serveFrom(t, options{data: t.TempDir(), listen: "127.0.0.1:0", archive: t.TempDir(), archiveEvery: time.Hour})
+	w.signsUp()
+	metrics := w.ask("GET", "/metrics", "", nil).is(200).body
+	problems, err := promlint.New(bytes.NewReader(metrics)).Lint()
+	if err != nil || len(problems) > 0 {
+		t.Errorf("promlint finds %v: %v", problems, err)
+	}
+}
 
 func TestTheDocumentsOfTheAPIAreServedWithAllThatTheyNeed(t *testing.T) {
 	w := begin(t, embedded)
