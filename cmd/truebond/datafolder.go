@@ -25,6 +25,7 @@ const (
 	operatorSocket    = "operator.sock"
 	lockFile          = "lock"
 	vaultFile         = "vault.db"
+	viewsFile         = "views.db"
 	jwtSecretFile     = "jwt-secret" //nolint:gosec // likewise
 
 	secretBytes        = 32

@@ -22,7 +22,7 @@ func openViews(ctx context.Context, mongoURL string, folder dataFolder) (project
 	if mongoURL != "" {
 		return mongo.Open(ctx, mongoURL)
 	}
-	return sqlite.Open(folder.join("views.db"))
+	return sqlite.Open(folder.join(viewsFile))
 }
 
 // keyStore is a vault's store that can be asked how it is, and closed.

@@ -17,6 +17,7 @@ import (
 	"truebond/events/checkpoints"
 	"truebond/events/jetstream"
 	"truebond/events/merkle"
+	"truebond/projections/sqlite/sqlitefile"
 )
 
 // A verification is what an operator or auditor asks for.
@@ -35,6 +36,7 @@ func verifyCommand() *cobra.Command {
 		Long: `Reads every event of a log, while no server runs on it, and checks that each can be
 read, follows the one before without a gap, balances, and has a key that no other has;
 and that all of them together are what was signed. What is wrong is named with its place.
+Then it looks for flipped bits in the files of the vault and of the views, if they are there.
 
 Whoever can change a log can also change the checkpoint that stands beside it. So keep
 checkpoints somewhere else, and the key too: a checkpoint is what a server answers on
@@ -132,7 +134,23 @@ func verifyLog(ctx context.Context, v verification, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return v.report(out, "log", read, against)
+	if err := v.report(out, "log", read, against); err != nil {
+		return err
+	}
+	return verifyStores(folder)
+}
+
+// verifyStores looks for flipped bits in what stands beside a sound log.
+func verifyStores(folder dataFolder) error {
+	for _, f := range []struct{ name, fault string }{
+		{vaultFile, "the vault's file is damaged, and a copy of it has to take its place"},
+		{viewsFile, "the views' file is damaged: move it away, and they are built again"},
+	} {
+		if err := sqlitefile.Verify(folder.join(f.name)); err != nil {
+			return fmt.Errorf("%s: %w", f.fault, err)
+		}
+	}
+	return nil
 }
 
 // readCheckpoints reads the checkpoints that the checker has kept.

@@ -172,6 +172,7 @@ func TestWhoeverChecksALogOrAReceiptFindsWhatIsWrong(t *testing.T) {
 		"a tree that was":                  aRottenTreeIsToldFromARottenLog,
 		"a server that starts on such one": aServerRefusesALogThatIsNotWhatItSigned,
 		"a receipt":                        aReceiptIsCheckedWithNothingButTheKey,
+		"a flipped bit beside the log":     aFlippedBitBesideTheLogIsFound,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, l.copied(t)) })
 	}
@@ -319,6 +320,20 @@ func aServerRefusesALogThatIsNotWhatItSigned(t *testing.T, l laid) {
 			t.Error(err)
 		}
 	})
+}
+
+func aFlippedBitBesideTheLogIsFound(t *testing.T, l laid) {
+	for _, name := range []string{vaultFile, viewsFile} {
+		l := l.copied(t)
+		path := filepath.Join(l.data, name)
+		content, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		content[len(content)-2000] ^= 4
+		write(t, path, content)
+		l.verifies(exitFailed, []string{"The log is sound: 14 events", "file is damaged", "bytes ", " of " + path})
+	}
 }
 
 func aReceiptIsCheckedWithNothingButTheKey(t *testing.T, l laid) {

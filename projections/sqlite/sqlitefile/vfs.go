@@ -120,9 +120,7 @@ func (d *database) ReadAt(p []byte, off int64) (int, error) {
 	if !d.summed || n < len(p) || !isPage(n) {
 		return n, err
 	}
-	s1, s2 := sum(0, 0, p[:n-checksumBytes])
-	stored := p[n-checksumBytes:]
-	if s1 != binary.LittleEndian.Uint32(stored) || s2 != binary.LittleEndian.Uint32(stored[4:]) {
+	if !isSummed(p[:n]) {
 		return 0, d.eyes.damaged(d.path, off, n)
 	}
 	return n, err
