@@ -36,7 +36,7 @@ func verifyCommand() *cobra.Command {
 		Long: `Reads every event of a log, while no server runs on it, and checks that each can be
 read, follows the one before without a gap, balances, and has a key that no other has;
 and that all of them together are what was signed. What is wrong is named with its place.
-Then it looks for flipped bits in the files of the vault and of the views, if they are there.
+Then it looks for flipped bits in what stands beside it: the files of the vault and of the views.
 
 Whoever can change a log can also change the checkpoint that stands beside it. So keep
 checkpoints somewhere else, and the key too: a checkpoint is what a server answers on
@@ -137,11 +137,14 @@ func verifyLog(ctx context.Context, v verification, out io.Writer) error {
 	if err := v.report(out, "log", read, against); err != nil {
 		return err
 	}
-	return verifyStores(folder)
+	return verifyBeside(folder)
 }
 
-// verifyStores looks for flipped bits in what stands beside a sound log.
-func verifyStores(folder dataFolder) error {
+// verifyBeside looks for flipped bits in what stands beside a sound log.
+func verifyBeside(folder dataFolder) error {
+	if err := jetstream.VerifySettings(folder.path); err != nil {
+		return fmt.Errorf("the log is right, but its settings are not: remove both, and they are written again: %w", err)
+	}
 	for _, f := range []struct{ name, fault string }{
 		{vaultFile, "the vault's file is damaged, and a copy of it has to take its place"},
 		{viewsFile, "the views' file is damaged: move it away, and they are built again"},

@@ -323,16 +323,25 @@ func aServerRefusesALogThatIsNotWhatItSigned(t *testing.T, l laid) {
 }
 
 func aFlippedBitBesideTheLogIsFound(t *testing.T, l laid) {
-	for _, name := range []string{vaultFile, viewsFile} {
+	stream := filepath.Join(logFolder, "jetstream", "$G", "streams", "EVENTS")
+	for name, says := range map[string][]string{
+		vaultFile:                         {"the vault's file is damaged", "bytes ", vaultFile},
+		viewsFile:                         {"the views' file is damaged", "bytes ", viewsFile},
+		filepath.Join(stream, "meta.inf"): {"the log is right, but its settings are not", "meta.inf or meta.sum in "},
+		filepath.Join(stream, "meta.sum"): {"the log is right, but its settings are not", "meta.inf or meta.sum in "},
+	} {
 		l := l.copied(t)
 		path := filepath.Join(l.data, name)
-		content, err := os.ReadFile(path)
+		sound, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		content[len(content)-2000] ^= 4
-		write(t, path, content)
-		l.verifies(exitFailed, []string{"The log is sound: 14 events", "file is damaged", "bytes ", " of " + path})
+		damaged := bytes.Clone(sound)
+		damaged[len(damaged)*3/4] ^= 4
+		write(t, path, damaged)
+		l.verifies(exitFailed, append(says, "The log is sound: 14 events"))
+		write(t, path, sound)
+		l.verifies(exitDone, nil)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash"
@@ -259,6 +260,32 @@ func (b blocks) indexed(last int) (bool, error) {
 	_, _ = h.Write(index[:sum])
 	return bytes.Equal(h.Sum(nil), index[sum:]) &&
 		bytes.Equal(index[sum-recordHash:sum], block[len(block)-recordHash:]), nil
+}
+
+// VerifySettings fails when what the embedded server has noted of the stream's settings, in the log of a data
+// folder, is not as it was written. It needs them for nothing: it gets the settings at each start, and leaves the
+// files as they are when they do not fit.
+func VerifySettings(dir string) error {
+	noted, err := os.ReadFile(filepath.Join(streamFolder(dir), "meta.inf"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	sum, err := os.ReadFile(filepath.Join(streamFolder(dir), "meta.sum"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	h, err := hasher(streamName)
+	if err != nil {
+		return err
+	}
+	_, _ = h.Write(noted)
+	if hex.EncodeToString(h.Sum(nil)) != string(sum) {
+		return fmt.Errorf("meta.inf or meta.sum in %s is not as it was written", streamFolder(dir))
+	}
+	return nil
 }
 
 func hasher(name string) (hash.Hash, error) {
