@@ -180,8 +180,8 @@ func (r *restore) timeOf(ctx context.Context, position uint64) (time.Time, error
 	return e.Time, err
 }
 
-// refuseUnsigned refuses to take events from the archive that no signed checkpoint covers. The archiver
-// leaves some when it is cut off before it puts the checkpoint; whoever can write the archive can make some up.
+// refuseUnsigned refuses to take events from the archive that no signed checkpoint covers. An archiver that is
+// cut off far behind its log leaves some; whoever can write the archive can make some up.
 func (r *restore) refuseUnsigned(ctx context.Context, until archive.Until, found archive.Damage) error {
 	signed := r.restorer.Vouched()
 	if r.unsigned || found.Until <= signed || until.Position > 0 && until.Position <= signed {
@@ -313,6 +313,11 @@ func (r *restore) fill(
 	})
 	if err != nil {
 		return done, err
+	}
+	if done.Unsure > 0 && !r.unsigned {
+		return done, fmt.Errorf("the archive has behind its signed checkpoint that %s erased, which anybody who can write "+
+			"it may have made up; there is no way back from that: --unsigned erases them again",
+			counted(done.Unsure, "person was", "people were"))
 	}
 	return done, r.show(ctx, "verify", done.Last, func() error { return r.restorer.Verify(ctx, log, done) })
 }

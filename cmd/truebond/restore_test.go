@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -350,6 +351,31 @@ func erasedFor(t *testing.T, data, gone string) {
 	}
 	texts := plantedTexts(plantedBody)
 	searchFiles(t, data, texts)
+}
+
+// Erasing has no way back, so that it needs more than what anybody can put behind the archive's signature.
+func TestAnErasureThatNobodyHasSignedIsNotRepeatedUnasked(t *testing.T) {
+	t.Parallel() // it mostly waits
+	k, gone, _, before := erasure(t)
+	var earlier string
+	t.Run("ask for an earlier checkpoint", func(t *testing.T) {
+		w := serveFrom(t, options{data: k.data, listen: "127.0.0.1:0"})
+		w.checkpoint()
+		earlier = w.ask("GET", fmt.Sprintf("/api/audit/proof/1?size=%d", before), "", nil).is(200).get("checkpoint")
+	})
+	signed, err := filepath.Glob(filepath.Join(k.archive, "log", "*.checkpoint"))
+	if err != nil || len(signed) != 1 {
+		t.Fatalf("there are the checkpoints %v: %v", signed, err)
+	}
+	if err := os.Remove(signed[0]); err != nil {
+		t.Fatal(err)
+	}
+	name := fmt.Sprintf("%020d-%x.checkpoint", before, sha256.Sum256([]byte(earlier)))
+	write(t, filepath.Join(k.archive, "log", name), []byte(earlier))
+	data := newData(t, k.data)
+	k.restore(data, "--until", fmt.Sprint(before)).ends(t, exitFailed, "behind its signed checkpoint that 1 person was erased")
+	k.restore(data, "--until", fmt.Sprint(before), "--unsigned").ends(t, exitDone, "1 person was erased later")
+	erasedFor(t, data, gone)
 }
 
 func TestRestoringBringsNoErasedPersonBack(t *testing.T) {

@@ -36,6 +36,7 @@ func (u Until) covers(e events.Event) bool {
 type Restored struct {
 	Last   uint64   // position of the last event that is in the new log
 	Erased []string // who was erased by an event that is not in it
+	Unsure int      // how many of these events no checkpoint covers: somebody may have made them up
 	tree   merkle.Tree
 }
 
@@ -57,7 +58,7 @@ type Restorer struct {
 // any. The archive is read to its end in any case, to compare it with the checkpoints.
 // After an error the new log is of no use.
 func (r *Restorer) Restore(ctx context.Context, to NewLog, until Until, found Damage) (Restored, error) {
-	w := restoring{Restorer: r, to: to, until: until}
+	w := restoring{Restorer: r, to: to, until: until, vouched: r.Vouched()}
 	if last, err := to.Last(ctx); err != nil || last != r.Has {
 		return w.done, errors.Join(err, fmt.Errorf("restore into a log of %d events: it must have %d", last, r.Has))
 	}
@@ -110,6 +111,7 @@ type restoring struct {
 	to      NewLog
 	until   Until
 	check   *merkle.Checker
+	vouched uint64
 	beyond  bool // what comes is not wanted
 	waiting []events.Record
 	bytes   int
@@ -153,6 +155,9 @@ func (w *restoring) take(ctx context.Context, first uint64, bodies [][]byte) err
 		if w.beyond = w.beyond || !w.until.covers(e); w.beyond {
 			if erased, ok := e.Data.(events.UserErased); ok {
 				w.done.Erased = append(w.done.Erased, erased.User)
+				if e.Position > w.vouched {
+					w.done.Unsure++
+				}
 			}
 			continue
 		}
