@@ -29,7 +29,8 @@ archive of another log.
 
 A running server keeps an archive by itself (serve --archive); this has it bring that up to
 now. Where no server runs, --to says where: a folder, or "bucket" for that of the cloud
-storage settings. That is also what it takes when nothing is said.`,
+storage settings. That is also what it takes when nothing is said. What a killed server has not
+signed is signed first, if the vault can be opened.`,
 		Example: `  truebond archive
   truebond archive --data ./data --to /mnt/backup/truebond`,
 		Args: exactly(),
