@@ -89,7 +89,7 @@ func TestAServerThatIsToldToStopArchivesTheRest(t *testing.T) {
 func TestAnArchiveThatCannotBeReachedKeepsNoServerFromStopping(t *testing.T) {
 	data, store := t.TempDir(), t.TempDir()
 	server := spawn(t, data, "--archive", store)
-	visit(t, data).archivesAll()
+	visit(t, data).archives()
 	if err := os.RemoveAll(store); err != nil {
 		t.Fatal(err)
 	}
