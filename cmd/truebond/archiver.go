@@ -14,7 +14,6 @@ import (
 
 	"truebond/commands/blob"
 	"truebond/events/archive"
-	"truebond/events/merkle"
 )
 
 // Where an archive can be, beside a folder.
@@ -27,7 +26,6 @@ const (
 	archiveEvery = time.Minute      // how far an archive may be behind, unless the operator says otherwise
 	firstLookMax = 10 * time.Second // at a start; an archive that cannot be reached keeps nobody waiting
 	lastRoundMax = 5 * time.Second  // at a stop: `docker stop` kills after ten
-	signedPause  = 50 * time.Millisecond
 )
 
 // archivePlace opens where an archive is kept; nil if nowhere. What an operator leaves
@@ -49,8 +47,9 @@ func archivePlace(place string, data dataFolder, s settings) (blob.Store, error)
 type archiver struct {
 	store   blob.Store
 	log     archive.Log
-	signed  func() *merkle.Signed // the newest checkpoint; nil if there is none
-	durable func() uint64         // the last position that is in the log for certain
+	signed  func() []byte                                    // the newest signed checkpoint; nil if there is none
+	covered func(ctx context.Context, position uint64) error // waits until that covers a position
+	durable func() uint64                                    // the last position that is in the log for certain
 	logger  *slog.Logger
 
 	starting sync.Mutex
@@ -111,10 +110,11 @@ func (a *archiver) run(ctx context.Context, every time.Duration) error {
 func (a *archiver) finish(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, lastRoundMax)
 	defer cancel()
-	for signed := a.signed(); signed != nil && signed.Size < a.durable() && sleep(ctx, signedPause); {
-		signed = a.signed()
+	err := a.covered(ctx, a.durable())
+	if err == nil {
+		err = a.round(ctx)
 	}
-	if err := a.round(ctx); err != nil {
+	if err != nil {
 		a.failed(ctx, err)
 	}
 	if behind := a.behind(); behind > 0 {
@@ -144,7 +144,7 @@ func (a *archiver) round(ctx context.Context) error {
 
 func (a *archiver) keep(ctx context.Context, k *archive.Keeper) error {
 	if signed := a.signed(); signed != nil {
-		return k.KeepSigned(ctx, signed.Note)
+		return k.KeepSigned(ctx, signed)
 	}
 	return k.Keep(ctx, a.durable())
 }
@@ -208,7 +208,13 @@ func (s *server) openArchive(ctx context.Context) error {
 	s.archiver = &archiver{
 		store: store, log: s.log, logger: s.logger,
 		durable: func() uint64 { return s.writer.Last() },
-		signed:  func() *merkle.Signed { return s.tree.Signed() },
+		covered: s.tree.Await,
+		signed: func() []byte {
+			if signed := s.tree.Signed(); signed != nil {
+				return signed.Note
+			}
+			return nil
+		},
 	}
 	return s.archiver.begin(ctx)
 }
