@@ -249,7 +249,7 @@ func TestAKeyIsToldToBeUselessOnlyWhenItOpensNothing(t *testing.T) {
 		if !shown || id != key.ID {
 			return "", nil
 		}
-		return o.vault.Hash("apikey", key.Key), nil
+		return o.vault.Hash(ledger.PurposeAPIKey, key.Key), nil
 	}
 	behind := &ledger.Refusal{Code: "views_behind"}
 	if got, err := o.RevokeAPIKey(t.Context(), RevokeAPIKey{ID: key.ID}); !errors.Is(err, behind) {

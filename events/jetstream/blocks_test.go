@@ -74,17 +74,7 @@ func TestDamageBeforeTheLastAppendIsNoCrash(t *testing.T) {
 		{"the last of the last batch", []int{30, 30}, 60, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			o := patient(t)
-			o.Dir = t.TempDir()
-			l := open(t, o)
-			w := newWriting(t, "a")
-			var all []events.Record
-			for _, n := range c.appends {
-				next := w.next(t, uint64(len(all)), n)
-				appended(t, l, uint64(len(all)), next)
-				all = append(all, next...)
-			}
-			closed(t, l)
+			o, all := written(t, c.appends...)
 			damage(t, o.Dir, all[c.position-1].Body, false)
 
 			l, err := Open(t.Context(), o)

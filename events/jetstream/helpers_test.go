@@ -123,6 +123,21 @@ func appended(t testing.TB, l *Log, after uint64, records []events.Record) {
 	}
 }
 
+// written is a log of appends with so many events each, which was closed in good order.
+func written(t testing.TB, appends ...int) (o Options, all []events.Record) {
+	t.Helper()
+	o = patient(t)
+	o.Dir = t.TempDir()
+	l, w := open(t, o), newWriting(t, "a")
+	for _, n := range appends {
+		next := w.next(t, uint64(len(all)), n)
+		appended(t, l, uint64(len(all)), next)
+		all = append(all, next...)
+	}
+	closed(t, l)
+	return o, all
+}
+
 func failsWith(t testing.TB, err, want error) {
 	t.Helper()
 	if !errors.Is(err, want) {

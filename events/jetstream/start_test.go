@@ -257,12 +257,7 @@ func checkKnowsTheLogAgain(t *testing.T, l *Log) {
 func TestDamagedFilesAreFound(t *testing.T) {
 	for _, withIndex := range []bool{true, false} {
 		t.Run(fmt.Sprint("index ", withIndex), func(t *testing.T) {
-			o := patient(t)
-			o.Dir = t.TempDir()
-			all := newWriting(t, "a").next(t, 0, 50)
-			l := open(t, o)
-			appended(t, l, 0, all)
-			closed(t, l)
+			o, all := written(t, 50)
 			damage(t, o.Dir, all[24].Body, withIndex)
 
 			o.Durable = 50
@@ -271,7 +266,7 @@ func TestDamagedFilesAreFound(t *testing.T) {
 			mentions(t, err, "event 25", "1.blk")
 
 			o.Damaged = true
-			l = open(t, o)
+			l := open(t, o)
 			failsWith(t, l.Check(t.Context(), hashes(all, 10, 50)), events.ErrGap)
 			var seen []events.Record
 			err = l.Follow(t.Context(), 0, 100, until(&seen, 50))

@@ -13,16 +13,11 @@ import (
 func TestWhatStandsBehindADamagedSectorIsKept(t *testing.T) {
 	for _, at := range []int{0, 1, 20, 30} {
 		t.Run(fmt.Sprint("events behind ", at), func(t *testing.T) {
-			o := patient(t)
-			o.Dir = t.TempDir()
-			l := open(t, o)
-			all := newWriting(t, "a").next(t, 0, 60)
-			appended(t, l, 0, all)
-			closed(t, l)
+			o, all := written(t, 60)
 			zero(t, o.Dir, all[at].Body, all[at+7].Body)
 
 			o.Damaged = true
-			l = open(t, o)
+			l := open(t, o)
 			for i, want := range all {
 				got, err := l.Read(t.Context(), uint64(i)+1)
 				switch within := i >= at && i <= at+7; {

@@ -53,12 +53,7 @@ func TestWhatADiskCannotReadIsDamaged(t *testing.T) {
 		"all":           {to: 1 << 20},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := patient(t)
-			o.Dir = t.TempDir()
-			l := open(t, o)
-			all := newWriting(t, "a").next(t, 0, 60)
-			appended(t, l, 0, all)
-			closed(t, l)
+			o, all := written(t, 60)
 			block, err := os.ReadFile(blocksIn(o.Dir).name(1))
 			if err != nil {
 				t.Fatal(err)
@@ -70,7 +65,7 @@ func TestWhatADiskCannotReadIsDamaged(t *testing.T) {
 				t.Fatal(err)
 			}
 			o.Dir, o.Damaged = copied, true
-			l = open(t, o)
+			l := open(t, o)
 			lost, end := 0, 0
 			for i, want := range all {
 				begin := end

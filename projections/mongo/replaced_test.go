@@ -56,14 +56,8 @@ func TestATableThatWasReplacedIsNotReadThoughItCouldNotBeDropped(t *testing.T) {
 // looksInto begins a transaction that looks into the test's table, until the test ends.
 func looksInto(t *testing.T, url string) {
 	t.Helper()
-	database := connect(t, url)
-	names, err := database.ListCollectionNames(t.Context(), bson.D{
-		{Key: "name", Value: bson.D{{Key: "$regex", Value: "^view\\." + table}}},
-	})
-	if err != nil || len(names) != 1 {
-		t.Fatalf("the table is in collections %v, %v", names, err)
-	}
-	session, err := database.Client().StartSession()
+	documents := collection(t, url)
+	session, err := documents.Database().Client().StartSession()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +66,7 @@ func looksInto(t *testing.T, url string) {
 		t.Fatal(err)
 	}
 	err = driver.WithSession(t.Context(), session, func(sc driver.SessionContext) error {
-		return database.Collection(names[0]).FindOne(sc, bson.D{}).Err()
+		return documents.FindOne(sc, bson.D{}).Err()
 	})
 	if err != nil {
 		t.Fatal(err)

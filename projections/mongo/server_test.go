@@ -246,8 +246,8 @@ func connect(t *testing.T, url string) *driver.Database {
 	return client.Database(parsed.Database)
 }
 
-// stored are the documents of the test's table as they are in the database.
-func stored(t *testing.T, url string) []bson.Raw {
+// collection is where the database has the test's table.
+func collection(t *testing.T, url string) *driver.Collection {
 	t.Helper()
 	database := connect(t, url)
 	names, err := database.ListCollectionNames(t.Context(), bson.D{
@@ -256,7 +256,13 @@ func stored(t *testing.T, url string) []bson.Raw {
 	if err != nil || len(names) != 1 {
 		t.Fatalf("the table is in collections %v, %v", names, err)
 	}
-	cursor, err := database.Collection(names[0]).Find(t.Context(), bson.D{})
+	return database.Collection(names[0])
+}
+
+// stored are the documents of the test's table as they are in the database.
+func stored(t *testing.T, url string) []bson.Raw {
+	t.Helper()
+	cursor, err := collection(t, url).Find(t.Context(), bson.D{})
 	if err != nil {
 		t.Fatal(err)
 	}
