@@ -55,7 +55,7 @@ On a terminal it is asked for twice, and not shown.`,
 			return err
 		},
 	}
-	to.flags(cmd)
+	targetFlags(cmd, &to)
 	cmd.Flags().StringVar(&email, "email", "", "e-mail address to log in with")
 	cmd.Flags().StringVar(&role, "role", "", "what they may do: "+strings.Join(staffRoles, " or "))
 	cmd.Flags().StringVar(&name, "name", "", "name to show (default: what stands before the @)")

@@ -11,6 +11,8 @@ import (
 	"reflect"
 	"testing"
 
+	"truebond/cmd/truebond/datafolder"
+	"truebond/cmd/truebond/server"
 	"truebond/commands/vault"
 	"truebond/events"
 	"truebond/events/jetstream"
@@ -35,7 +37,7 @@ type pastAnswer struct {
 // Balances, books, texts, accounts and API keys are as they were, and who asks once more under an old
 // key gets the old answer.
 func TestALogOfAnEarlierProgramIsReadAsItWas(t *testing.T) {
-	w := serveFrom(t, options{data: folderOfThePast(t, november), listen: "127.0.0.1:0"})
+	w := serveFrom(t, server.Options{Data: folderOfThePast(t, november), Listen: "127.0.0.1:0"})
 	var past []pastAnswer
 	readPast(t, november, "answers.json", &past)
 	tokens := map[string]string{}
@@ -65,7 +67,7 @@ func TestALogOfAnEarlierProgramIsReadAsItWas(t *testing.T) {
 // folderOfThePast is a data folder with a log and a vault of testdata.
 func folderOfThePast(t *testing.T, when string) string {
 	t.Helper()
-	folder, err := openDataFolder(filepath.Join(t.TempDir(), "data"))
+	folder, err := datafolder.Open(filepath.Join(t.TempDir(), "data"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,10 +77,10 @@ func folderOfThePast(t *testing.T, when string) string {
 		Keys   []vault.Key     `json:"keys"`
 	}
 	readPast(t, when, "vault.json", &kept)
-	if err := os.WriteFile(folder.join(jwtSecretFile), []byte(kept.Secret), 0o600); err != nil {
+	if err := os.WriteFile(folder.Join(datafolder.JWTSecretFile), []byte(kept.Secret), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	keys, err := vault.OpenSQLite(folder.join(vaultFile))
+	keys, err := vault.OpenSQLite(folder.Join(datafolder.VaultFile))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,10 +98,10 @@ func folderOfThePast(t *testing.T, when string) string {
 		}
 	}
 	fillLog(t, folder, when)
-	return folder.path
+	return folder.Path
 }
 
-func fillLog(t *testing.T, folder dataFolder, when string) {
+func fillLog(t *testing.T, folder datafolder.Folder, when string) {
 	t.Helper()
 	codec, err := events.NewCodec()
 	if err != nil {
@@ -114,7 +116,7 @@ func fillLog(t *testing.T, folder dataFolder, when string) {
 		}
 		records = append(records, events.Record{Event: e, Body: body})
 	}
-	log, err := jetstream.Open(t.Context(), jetstream.Options{Dir: folder.path, Codec: codec})
+	log, err := jetstream.Open(t.Context(), jetstream.Options{Dir: folder.Path, Codec: codec})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"truebond/cmd/truebond/wording"
 	"truebond/queries"
 )
 
@@ -49,7 +50,7 @@ shown again. The key is all that goes to standard output.`,
 			return err
 		},
 	}
-	to.flags(cmd)
+	targetFlags(cmd, &to)
 	cmd.Flags().StringVar(&name, "name", "", "what the key is for")
 	cmd.Flags().StringSliceVar(&scopes, "scope", nil, "what it may do: credits:deduct, operator (may be repeated)")
 	return cmd
@@ -81,14 +82,14 @@ func apikeyListCommand() *cobra.Command {
 						state = "revoked"
 					}
 					fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", //nolint:errcheck // Flush tells
-						k.ID, oneLine(k.Name), strings.Join(k.Scopes, ","), state)
+						k.ID, wording.OneLine(k.Name), strings.Join(k.Scopes, ","), state)
 				}
 				cursor, more = page.NextCursor, page.HasMore
 			}
 			return table.Flush()
 		},
 	}
-	to.flags(cmd)
+	targetFlags(cmd, &to)
 	return cmd
 }
 
@@ -124,7 +125,7 @@ func apikeyRevokeCommand() *cobra.Command {
 			return err
 		},
 	}
-	to.flags(cmd)
+	targetFlags(cmd, &to)
 	return cmd
 }
 

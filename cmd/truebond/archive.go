@@ -10,15 +10,20 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"truebond/cmd/truebond/datafolder"
+	"truebond/cmd/truebond/server"
+	"truebond/cmd/truebond/settings"
 	"truebond/events"
 	"truebond/events/archive"
+	"truebond/events/checkpoints"
 	"truebond/events/jetstream"
+	"truebond/events/merkle"
 	"truebond/http"
 )
 
 func archiveCommand() *cobra.Command {
 	var to target
-	var local options
+	var local logPlace
 	var place string
 	cmd := &cobra.Command{
 		Use:   "archive",
@@ -43,14 +48,14 @@ signed is signed first, if the vault can be opened.`,
 			return err
 		},
 	}
-	to.flags(cmd)
+	targetFlags(cmd, &to)
 	cmd.Flags().StringVar(&place, "to", "", `folder, or "bucket", where no server runs`)
-	serverFlags(cmd, &local)
+	logFlags(cmd, &local)
 	return cmd
 }
 
 // archiveLog asks the server of a data folder to archive, or does it where none runs.
-func archiveLog(ctx context.Context, to target, local options, place string) (done http.Archived, err error) {
+func archiveLog(ctx context.Context, to target, local logPlace, place string) (done http.Archived, err error) {
 	server, err := to.connect(ctx)
 	if errors.Is(err, errNoServer) {
 		return archiveAlone(ctx, to.data, local, place)
@@ -65,8 +70,8 @@ func archiveLog(ctx context.Context, to target, local options, place string) (do
 	return done, err
 }
 
-func archiveAlone(ctx context.Context, data string, local options, place string) (done http.Archived, err error) {
-	s, err := readSettings()
+func archiveAlone(ctx context.Context, data string, local logPlace, place string) (done http.Archived, err error) {
+	s, err := settings.Read()
 	if err != nil {
 		return done, err
 	}
@@ -75,8 +80,11 @@ func archiveAlone(ctx context.Context, data string, local options, place string)
 		return done, err
 	}
 	defer func() { err = errors.Join(err, release()) }()
-	folder := dataFolder{data}
-	store, err := archivePlace(place, folder, s)
+	folder := datafolder.Folder{Path: data}
+	store, err := server.OpenArchive(place, folder, s)
+	if errors.Is(err, server.ErrInDataFolder) {
+		return done, misused("%w", err)
+	}
 	if err != nil {
 		return done, err
 	}
@@ -87,12 +95,12 @@ func archiveAlone(ctx context.Context, data string, local options, place string)
 	if err != nil {
 		return done, err
 	}
-	signed, err := folder.checkpoint()
+	signed, err := folder.Checkpoint()
 	if err != nil {
 		return done, err
 	}
 	if signed != nil {
-		if signed, err = folder.signedAnew(ctx, s, log, signed); err != nil {
+		if signed, err = signedAnew(ctx, folder, s, log, signed); err != nil {
 			return done, err
 		}
 		if err := k.KeepSigned(ctx, signed); err != nil {
@@ -111,25 +119,27 @@ func archiveAlone(ctx context.Context, data string, local options, place string)
 
 // signedAnew is a checkpoint of all that the log has, or the one that there is where the key is not at hand:
 // a restore asks before it takes what is behind that.
-func (d dataFolder) signedAnew(ctx context.Context, s settings, log *jetstream.Log, before []byte) ([]byte, error) {
-	signer, err := d.signer(ctx, s)
+func signedAnew(
+	ctx context.Context, d datafolder.Folder, s settings.Settings, log *jetstream.Log, before []byte,
+) ([]byte, error) {
+	key, err := server.Signer(ctx, d, s)
 	if err != nil {
 		return before, nil //nolint:nilerr // an archive without its last signature is better than none
 	}
-	if err := d.signAll(ctx, signer, log); err != nil {
+	if err := signAll(ctx, d, key, log); err != nil {
 		return nil, err
 	}
-	return d.checkpoint()
+	return d.Checkpoint()
 }
 
 // openLogAlone opens the log of a data folder that no server runs on, and keeps servers
 // off until it is released.
-func openLogAlone(ctx context.Context, data string, o options) (*jetstream.Log, func() error, error) {
-	folder, unlock, err := lockDataFolder(data)
+func openLogAlone(ctx context.Context, data string, place logPlace) (*jetstream.Log, func() error, error) {
+	folder, unlock, err := datafolder.HoldExisting(data)
 	if err != nil {
 		return nil, nil, err
 	}
-	log, err := openOnlyLog(ctx, folder, o)
+	log, err := openOnlyLog(ctx, folder, place)
 	if err != nil {
 		return nil, nil, errors.Join(err, unlock())
 	}
@@ -137,24 +147,48 @@ func openLogAlone(ctx context.Context, data string, o options) (*jetstream.Log, 
 }
 
 // openOnlyLog opens a log that is there already, in a folder that the caller has locked.
-func openOnlyLog(ctx context.Context, folder dataFolder, o options) (*jetstream.Log, error) {
-	if err := folder.checkRestored(); err != nil {
+func openOnlyLog(ctx context.Context, folder datafolder.Folder, place logPlace) (*jetstream.Log, error) {
+	if err := folder.CheckRestored(); err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(folder.join(logFolder)); err != nil && o.nats == "" {
-		return nil, fmt.Errorf("there is no log in %s", folder.path)
+	if _, err := os.Stat(folder.Join(datafolder.LogFolder)); err != nil && place.nats == "" {
+		return nil, fmt.Errorf("there is no log in %s", folder.Path)
 	}
-	return openLogIn(ctx, folder.path, o)
+	return openLogIn(ctx, folder.Path, place)
 }
 
 // openLogIn opens the log of a folder, or of a cluster.
-func openLogIn(ctx context.Context, path string, o options) (*jetstream.Log, error) {
-	codec, err := events.NewCodec()
-	if err != nil {
+func openLogIn(ctx context.Context, path string, place logPlace) (*jetstream.Log, error) {
+	return openLog(ctx, jetstream.Options{Dir: path, URL: place.nats, Replicas: place.replicas})
+}
+
+func openLog(ctx context.Context, o jetstream.Options) (_ *jetstream.Log, err error) {
+	if o.Codec, err = events.NewCodec(); err != nil {
 		return nil, err
 	}
-	return jetstream.Open(ctx, jetstream.Options{
-		Dir: path, URL: o.nats, Replicas: o.replicas, Codec: codec, Logger: o.logger,
-		Durable: signedSize(dataFolder{path}), Damaged: o.damaged,
-	})
+	o.Durable = datafolder.Folder{Path: o.Dir}.SignedSize()
+	return jetstream.Open(ctx, o)
+}
+
+// signAll signs for all of a log that no server runs on, as its server does within a second. After a kill
+// its last events may not be signed for.
+func signAll(ctx context.Context, d datafolder.Folder, signer *merkle.Signer, log *jetstream.Log) error {
+	last, err := log.Last(ctx)
+	if err != nil || last == 0 {
+		return err
+	}
+	tree, err := checkpoints.Open(ctx, d.Path, signer, log, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	running, stop := context.WithCancelCause(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		stop(tree.Run(running))
+	}()
+	err = tree.Await(running, last)
+	stop(nil)
+	<-ended
+	return errors.Join(err, tree.Close())
 }

@@ -5,7 +5,19 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"truebond/cmd/truebond/server"
+	"truebond/cmd/truebond/settings"
 )
+
+// alone runs a test in an empty folder, without any setting in the environment.
+func alone(t *testing.T) {
+	t.Helper()
+	t.Chdir(t.TempDir())
+	for _, name := range settings.Names() {
+		t.Setenv(name, "")
+	}
+}
 
 func TestAnArchiveOfNothingMakesNoFolder(t *testing.T) {
 	alone(t)
@@ -19,7 +31,7 @@ func TestAnArchiveOfNothingMakesNoFolder(t *testing.T) {
 
 func TestAnArchiveIsNotKeptAmongTheLogsFiles(t *testing.T) {
 	data := t.TempDir()
-	_, err := startServer(t.Context(), options{data: data, listen: "127.0.0.1:0", archive: data + "/."})
+	_, err := server.Start(t.Context(), server.Options{Data: data, Listen: "127.0.0.1:0", Archive: data + "/."})
 	if err == nil || !strings.Contains(err.Error(), "the data folder itself") {
 		t.Errorf("a server says %v", err)
 	}
@@ -41,7 +53,7 @@ func TestTheFolderOfAnArchiveMayBeALink(t *testing.T) {
 		w.grows()
 		w.archives()
 	})
-	_, err := startServer(t.Context(), options{data: t.TempDir(), listen: "127.0.0.1:0", archive: link})
+	_, err := server.Start(t.Context(), server.Options{Data: t.TempDir(), Listen: "127.0.0.1:0", Archive: link})
 	if err == nil || !strings.Contains(err.Error(), "the archive has more than the log") {
 		t.Errorf("an empty log beside it: %v", err)
 	}
@@ -53,7 +65,7 @@ func TestTheFolderOfAnArchiveMayBeALink(t *testing.T) {
 // An archive that cannot be reached is no reason not to serve.
 func TestAServerServesWhileItsArchiveCannotBeReached(t *testing.T) {
 	t.Parallel()
-	w := serveFrom(t, options{data: t.TempDir(), listen: "127.0.0.1:0", archive: inBucket, settings: &settings{
+	w := serveFrom(t, server.Options{Data: t.TempDir(), Listen: "127.0.0.1:0", Archive: server.InBucket, Settings: &settings.Settings{
 		CloudStorageProvider: "http://127.0.0.1:1", CloudStorageKey: "k", CloudStorageSecret: "s", CloudStorageBucket: "b"}})
 	w.grows()
 	body := w.ask("GET", "/readyz", "", nil).is(200).body

@@ -15,6 +15,8 @@ import (
 	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
+	"truebond/cmd/truebond/datafolder"
+	"truebond/cmd/truebond/server"
 	"truebond/commands/blob/blobtest"
 	"truebond/events"
 	"truebond/events/jetstream"
@@ -36,7 +38,7 @@ func newKeeper(t *testing.T) *keeper {
 func (k *keeper) serves(name, data string, work func(w *world)) {
 	k.t.Helper()
 	k.t.Run(name, func(t *testing.T) {
-		w := serveFrom(t, options{data: data, listen: "127.0.0.1:0", archive: k.archive, archiveEvery: time.Hour})
+		w := serveFrom(t, server.Options{Data: data, Listen: "127.0.0.1:0", Archive: k.archive, ArchiveEvery: time.Hour})
 		w.people.Store(k.grown) // nobody signs up twice
 		w.keys.Store(k.grown)
 		work(w)
@@ -142,7 +144,7 @@ func newData(t *testing.T, of string) string {
 	return folder
 }
 
-var keepsakes = []string{vaultFile, jwtSecretFile, webhookSecretFile}
+var keepsakes = []string{datafolder.VaultFile, datafolder.JWTSecretFile, datafolder.WebhookSecretFile}
 
 func TestALogIsArchivedAndRestoredAndGoesOn(t *testing.T) {
 	t.Parallel() // it mostly waits
@@ -241,13 +243,13 @@ func TestAnArchiveOfAnotherLogKeepsAServerFromServing(t *testing.T) {
 		w.archives()
 	})
 	other := t.TempDir()
-	_, err := startServer(t.Context(), options{data: other, listen: "127.0.0.1:0", archive: k.archive})
+	_, err := server.Start(t.Context(), server.Options{Data: other, Listen: "127.0.0.1:0", Archive: k.archive})
 	if err == nil || !strings.Contains(err.Error(), "the archive has more than the log") {
 		t.Errorf("an empty log beside it: %v", err)
 	}
 	other = t.TempDir()
 	t.Run("another log", func(t *testing.T) {
-		w := serveFrom(t, options{data: other, listen: "127.0.0.1:0"})
+		w := serveFrom(t, server.Options{Data: other, Listen: "127.0.0.1:0"})
 		w.grows()
 		w.grows()
 		w.operate("/api/operator/archive", nil).is(409).says("code", "no_archive")
@@ -258,7 +260,7 @@ func TestAnArchiveOfAnotherLogKeepsAServerFromServing(t *testing.T) {
 	truebond(t, "", "archive", "--data", other).ends(t, exitMisused, "--to")
 	truebond(t, "", "archive", "--data", filepath.Join(other, "mistyped"), "--to", k.archive).ends(t, exitFailed, "no data folder")
 	truebond(t, "", "restore", "--from", filepath.Join(other, "mistyped"), "--data", t.TempDir()).ends(t, exitFailed, "mistyped")
-	_, err = startServer(t.Context(), options{data: other, listen: "127.0.0.1:0", archive: k.archive})
+	_, err = server.Start(t.Context(), server.Options{Data: other, Listen: "127.0.0.1:0", Archive: k.archive})
 	if err == nil || !strings.Contains(err.Error(), "another log") {
 		t.Errorf("another log beside it: %v", err)
 	}
@@ -339,7 +341,7 @@ func numberIn(t *testing.T, pattern, text string) (n int) {
 func messages(t *testing.T, data string) []string {
 	t.Helper()
 	s, err := natsserver.NewServer(&natsserver.Options{
-		JetStream: true, StoreDir: filepath.Join(data, logFolder), DontListen: true, NoSigs: true,
+		JetStream: true, StoreDir: filepath.Join(data, datafolder.LogFolder), DontListen: true, NoSigs: true,
 	})
 	if err != nil {
 		t.Fatal(err)

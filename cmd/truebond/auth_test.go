@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/netip"
 	"reflect"
 	"strings"
 	"sync"
@@ -13,6 +14,9 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"truebond/cmd/truebond/datafolder"
+	"truebond/cmd/truebond/server"
 )
 
 var embedded = everywhere[0]
@@ -91,7 +95,7 @@ func withoutRequestID(a answer) map[string]any {
 }
 
 func TestFiveFailuresLockTheAddressThatTriesAndNotTheOwner(t *testing.T) {
-	w := serveFrom(t, options{data: t.TempDir(), listen: "127.0.0.1:0", proxies: []string{"127.0.0.0/8"}})
+	w := serveFrom(t, server.Options{Data: t.TempDir(), Listen: "127.0.0.1:0", Proxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 	ann := w.signsUp()
 	guess, owner := []string{"X-Forwarded-For", "203.0.113.7"}, []string{"X-Forwarded-For", "203.0.113.8"}
 	for range 4 {
@@ -159,8 +163,8 @@ func TestARefreshTokenIsGoodOnceAndItsReuseEndsTheFamily(t *testing.T) {
 
 func TestASignUpAskedAgainMakesNoKeyAndIsAnsweredUntilTheErasure(t *testing.T) {
 	data := t.TempDir()
-	w := serveFrom(t, options{data: data, listen: "127.0.0.1:0"})
-	keys, err := openKeys(t.Context(), "", dataFolder{data})
+	w := serveFrom(t, server.Options{Data: data, Listen: "127.0.0.1:0"})
+	keys, err := server.OpenKeys(t.Context(), "", datafolder.Folder{Path: data})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,9 +223,9 @@ func TestLoggingOutStopsTheTokensAtOnce(t *testing.T) {
 
 func TestForgedTokensAreRefused(t *testing.T) {
 	data := t.TempDir()
-	w := serveFrom(t, options{data: data, listen: "127.0.0.1:0"})
+	w := serveFrom(t, server.Options{Data: data, Listen: "127.0.0.1:0"})
 	ann := w.signsUp()
-	secret, err := dataFolder{data}.readSecret("jwt-secret")
+	secret, err := datafolder.Folder{Path: data}.ReadSecret("jwt-secret")
 	if err != nil {
 		t.Fatal(err)
 	}

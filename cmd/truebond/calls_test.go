@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"truebond/cmd/truebond/server"
 	"truebond/events"
 	"truebond/events/jetstream"
 )
@@ -126,7 +127,7 @@ func TestACallEndsWhenAPartyIsGone(t *testing.T) {
 // A call's minute that comes due while the server is away is not charged.
 func TestACallEndsUnchargedWhenTheServerWasAway(t *testing.T) {
 	data := t.TempDir()
-	o := options{data: data, listen: "127.0.0.1:0", testClock: true}
+	o := server.Options{Data: data, Listen: "127.0.0.1:0", TestClock: true}
 	var ann, bob *person
 	var call string
 	t.Run("a call goes on when the server stops", func(t *testing.T) {

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"truebond/cmd/truebond/datafolder"
+	"truebond/cmd/truebond/server"
 	"truebond/events/jetstream/natstest"
 )
 
@@ -43,7 +45,7 @@ type child struct {
 // spawn starts `truebond serve` on a data folder, and waits until it serves.
 func spawn(t *testing.T, data string, more ...string) *child {
 	t.Helper()
-	c, err := launch(t, options{data: data, listen: "127.0.0.1:0"}, nil, more...)
+	c, err := launch(t, server.Options{Data: data, Listen: "127.0.0.1:0"}, nil, more...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,11 +54,11 @@ func spawn(t *testing.T, data string, more ...string) *child {
 
 // launch is spawn for any options and flags, with settings on top of those of the environment. Its
 // error is what the server says when it does not come up.
-func launch(t testing.TB, o options, set []string, more ...string) (*child, error) {
+func launch(t testing.TB, o server.Options, set []string, more ...string) (*child, error) {
 	t.Helper()
-	args := []string{"--data", o.data, "--listen", o.listen, "--log-level", "warn"}
-	if o.nats != "" {
-		args = append(args, "--nats", o.nats, "--replicas", strconv.Itoa(o.replicas))
+	args := []string{"--data", o.Data, "--listen", o.Listen, "--log-level", "warn"}
+	if o.NATS != "" {
+		args = append(args, "--nats", o.NATS, "--replicas", strconv.Itoa(o.Replicas))
 	}
 	c, err := bear(t, nil, set, append(args, more...)...)
 	if err != nil {
@@ -105,7 +107,7 @@ func bear(t testing.TB, in *host, set []string, flags ...string) (*child, error)
 			t.Logf("a server said\n%s", c.hasSaid())
 		}
 		if at := slices.Index(flags, "--data"); at >= 0 {
-			dataFolder{flags[at+1]}.removeDeadSocket()
+			datafolder.Folder{Path: flags[at+1]}.RemoveDeadSocket()
 		}
 	})
 	return c, nil

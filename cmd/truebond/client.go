@@ -15,12 +15,11 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/spf13/cobra"
+	"truebond/cmd/truebond/datafolder"
 )
 
 const (
 	answerBytesMax = 1 << 20 // an answer, or one line of a stream, is far shorter
-	dataDefault    = "data"  // the folder of a server that was started without --data
 )
 
 // errNoServer says that no server runs on a data folder.
@@ -28,13 +27,6 @@ var errNoServer = errors.New("no server is running")
 
 // A target says which server a subcommand means.
 type target struct{ data, server, key string }
-
-// flags adds what all subcommands share that talk to a server.
-func (t *target) flags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&t.data, "data", dataDefault, "data folder of the server on this machine")
-	cmd.Flags().StringVar(&t.server, "server", "", "URL of a remote server, instead of --data")
-	cmd.Flags().StringVar(&t.key, "key", "", "API key for the remote server")
-}
 
 // A client talks to one server.
 type client struct {
@@ -51,8 +43,8 @@ func (t target) connect(ctx context.Context) (*client, error) {
 	if t.server != "" {
 		return remote(t.server, t.key)
 	}
-	folder := dataFolder{t.data}
-	note, err := folder.readNote()
+	folder := datafolder.Folder{Path: t.data}
+	note, err := folder.ReadNote()
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w on the data folder %s", errNoServer, t.data)
 	}
@@ -69,7 +61,7 @@ func (t target) connect(ctx context.Context) (*client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reach the server: %w", err)
 	}
-	if !folder.isServed() {
+	if !folder.IsServed() {
 		return nil, errors.Join(conn.Close(), fmt.Errorf("%w on the data folder %s (it is a copy of one that is served)",
 			errNoServer, t.data))
 	}

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"truebond/cmd/truebond/datafolder"
 )
 
 // A heard request is what a server got.
@@ -24,7 +26,7 @@ type heard struct {
 
 // serving runs a server on a data folder: its answers stand on the operator's socket and
 // on a port. It gives the folder, the URL, and what the server hears.
-func serving(t *testing.T, answer http.HandlerFunc) (data dataFolder, url string, requests *[]heard) {
+func serving(t *testing.T, answer http.HandlerFunc) (data datafolder.Folder, url string, requests *[]heard) {
 	t.Helper()
 	requests = &[]heard{}
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -40,20 +42,19 @@ func serving(t *testing.T, answer http.HandlerFunc) (data dataFolder, url string
 	})
 	public := httptest.NewServer(handler)
 	t.Cleanup(public.Close)
-	data = emptyFolder(t)
-	unlock, err := data.lock()
+	data, unlock, err := datafolder.Hold(filepath.Join(t.TempDir(), "data"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = unlock() })
-	socket, err := data.listenOperator()
+	socket, err := data.ListenOperator()
 	if err != nil {
 		t.Fatal(err)
 	}
 	operator := &httptest.Server{Listener: socket, Config: &http.Server{Handler: handler, ReadHeaderTimeout: time.Second}}
 	operator.Start()
 	t.Cleanup(operator.Close)
-	if err := data.writeNote(runtimeNote{URL: public.URL, Socket: socket.Addr().String()}); err != nil {
+	if err := data.WriteNote(datafolder.Note{URL: public.URL, Socket: socket.Addr().String()}); err != nil {
 		t.Fatal(err)
 	}
 	return data, public.URL, requests
@@ -69,23 +70,23 @@ func saying(status int, body string) http.HandlerFunc {
 // Who tries something on a copy of a folder that is served, an erasure, say, does it to the copy.
 func TestACopyOfAServedFolderDoesNotLeadToItsServer(t *testing.T) {
 	data, _, requests := serving(t, saying(200, `{}`))
-	copied := dataFolder{filepath.Join(t.TempDir(), "copied")}
-	if err := os.Mkdir(copied.path, 0o700); err != nil {
+	copied := datafolder.Folder{Path: filepath.Join(t.TempDir(), "copied")}
+	if err := os.Mkdir(copied.Path, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{runtimeFile, lockFile} {
-		text, err := os.ReadFile(data.join(name))
+	for _, name := range []string{"server.json", "lock"} {
+		text, err := os.ReadFile(data.Join(name))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(copied.join(name), text, 0o600); err != nil {
+		if err := os.WriteFile(copied.Join(name), text, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	const none = "no server is running"
-	truebond(t, "", "apikey", "create", "--name", "n", "--scope", "operator", "--data", copied.path).ends(t, 1, none)
+	truebond(t, "", "apikey", "create", "--name", "n", "--scope", "operator", "--data", copied.Path).ends(t, 1, none)
 	truebond(t, `{"id": "ch_1", "object": "charge"}`, "trigger", "charge.updated", "--object", "-", "--secret", "s",
-		"--data", copied.path).ends(t, 1, none)
+		"--data", copied.Path).ends(t, 1, none)
 	if len(*requests) > 0 {
 		t.Errorf("the server heard %+v", *requests)
 	}
@@ -114,7 +115,7 @@ func TestAKeyFollowsNobodyElsewhere(t *testing.T) {
 
 func TestAnAdminIsMadeWithAPasswordFromStandardInput(t *testing.T) {
 	data, _, requests := serving(t, saying(201, `{"id":"usr_1"}`))
-	truebond(t, " correct horse \r\n", "admin", "create", "--data", data.path,
+	truebond(t, " correct horse \r\n", "admin", "create", "--data", data.Path,
 		"--email", "eve@example.com", "--role", "admin").ends(t, exitDone, "eve@example.com may now log in")
 	got := onlyOne(t, requests)
 	want := `POST /api/operator/staff map[email:eve@example.com name:eve password: correct horse  role:admin]`
@@ -126,7 +127,7 @@ func TestAnAdminIsMadeWithAPasswordFromStandardInput(t *testing.T) {
 func TestWithoutAPasswordNobodyIsMade(t *testing.T) {
 	data, _, requests := serving(t, saying(201, `{}`))
 	for _, stdin := range []string{"", "\n", strings.Repeat("x", passwordBytesMax+1)} {
-		truebond(t, stdin, "admin", "create", "--data", data.path, "--email", "e@example.com", "--role", "admin").
+		truebond(t, stdin, "admin", "create", "--data", data.Path, "--email", "e@example.com", "--role", "admin").
 			ends(t, exitFailed, "password")
 	}
 	if len(*requests) != 0 {
@@ -136,7 +137,7 @@ func TestWithoutAPasswordNobodyIsMade(t *testing.T) {
 
 func TestAKeyIsAllThatGoesToStandardOutput(t *testing.T) {
 	data, _, requests := serving(t, saying(201, `{"id":"key_1","key":"tb_secret"}`))
-	got := truebond(t, "", "apikey", "create", "--data", data.path, "--name", "gifts", "--scope", "credits:deduct")
+	got := truebond(t, "", "apikey", "create", "--data", data.Path, "--name", "gifts", "--scope", "credits:deduct")
 	got.ends(t, exitDone, "key_1")
 	if got.out != "tb_secret\n" {
 		t.Errorf("standard output is %q", got.out)
@@ -148,11 +149,11 @@ func TestAKeyIsAllThatGoesToStandardOutput(t *testing.T) {
 
 func TestARevocationWithoutAKeyAsksNobody(t *testing.T) {
 	data, _, requests := serving(t, saying(200, `{}`))
-	truebond(t, " \n", "apikey", "revoke", "--data", data.path).ends(t, exitFailed, "there is no key on standard input")
+	truebond(t, " \n", "apikey", "revoke", "--data", data.Path).ends(t, exitFailed, "there is no key on standard input")
 	if len(*requests) != 0 {
 		t.Errorf("the server heard %v", *requests)
 	}
-	truebond(t, "tb_1\n", "apikey", "revoke", "--data", data.path).ends(t, exitDone, "useless")
+	truebond(t, "tb_1\n", "apikey", "revoke", "--data", data.Path).ends(t, exitDone, "useless")
 	if s := fmt.Sprint(onlyOne(t, requests).body); s != "map[key:tb_1]" {
 		t.Errorf("it asked for %s", s)
 	}
@@ -161,14 +162,14 @@ func TestARevocationWithoutAKeyAsksNobody(t *testing.T) {
 func TestAKeyIsListedAndRevokedByItsID(t *testing.T) {
 	data, _, requests := serving(t, saying(200, `{"data":[{"id":"key_2","name":"gifts","scopes":["credits:deduct"],"revoked":true},
 		{"id":"key_1","name":"o\u001bs","scopes":["operator"],"revoked":false}],"has_more":false}`))
-	got := truebond(t, "", "apikey", "list", "--data", data.path)
+	got := truebond(t, "", "apikey", "list", "--data", data.Path)
 	got.ends(t, exitDone, "")
 	if got.out != "id     name   scopes          \nkey_2  gifts  credits:deduct  revoked\nkey_1  o s    operator        \n" {
 		t.Errorf("the list is %q", got.out)
 	}
 	*requests = nil
-	truebond(t, "", "apikey", "revoke", "key_1", "key_2", "--data", data.path).ends(t, exitMisused, "one argument too many")
-	truebond(t, "", "apikey", "revoke", "key_1", "--data", data.path).ends(t, exitDone, "useless")
+	truebond(t, "", "apikey", "revoke", "key_1", "key_2", "--data", data.Path).ends(t, exitMisused, "one argument too many")
+	truebond(t, "", "apikey", "revoke", "key_1", "--data", data.Path).ends(t, exitDone, "useless")
 	if s := fmt.Sprint(onlyOne(t, requests).body); s != "map[id:key_1]" {
 		t.Errorf("it asked for %s", s)
 	}
@@ -181,9 +182,9 @@ func TestWhoIsWaitedForCanBreakOff(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	for _, line := range []string{
-		"apikey revoke --data " + data.path,
-		"admin create --email e@example.com --role admin --data " + data.path,
-		"trigger charge.updated --object - --data " + data.path,
+		"apikey revoke --data " + data.Path,
+		"admin create --email e@example.com --role admin --data " + data.Path,
+		"trigger charge.updated --object - --data " + data.Path,
 	} {
 		var out bytes.Buffer
 		if code := run(ctx, strings.Fields(line), nobodyTypes, &out, &out); code != exitFailed ||
@@ -201,7 +202,7 @@ func TestWhoIsWaitedForCanBreakOff(t *testing.T) {
 
 func TestErasingNamesThePersonAndTheReason(t *testing.T) {
 	data, _, requests := serving(t, saying(200, `{}`))
-	truebond(t, "", "erase", "usr_1", "--data", data.path, "--reason", "a letter").ends(t, exitDone, "usr_1 is erased")
+	truebond(t, "", "erase", "usr_1", "--data", data.Path, "--reason", "a letter").ends(t, exitDone, "usr_1 is erased")
 	if s := fmt.Sprint(onlyOne(t, requests).body); s != "map[reason:a letter user_id:usr_1]" {
 		t.Errorf("it asked for %s", s)
 	}
@@ -214,7 +215,7 @@ func TestRebuildingShowsHowFarItIs(t *testing.T) {
 {"view":"balances","done":100,"total":200}
 {"view":"balances","done":200,"total":200}
 `))
-	got := truebond(t, "", "rebuild", "balances", "--data", data.path)
+	got := truebond(t, "", "rebuild", "balances", "--data", data.Path)
 	got.ends(t, exitDone, "")
 	want := "balances: 0 of 200 events\nbalances: 100 of 200 events\nbalances: 200 of 200 events\n"
 	if got.out != want {
@@ -233,7 +234,7 @@ func TestARebuildThatBreaksOffIsAFailure(t *testing.T) {
 		`{"view":`: "read the server's answer",
 	} {
 		data, _, _ := serving(t, saying(200, answer))
-		truebond(t, "", "rebuild", "--data", data.path).ends(t, exitFailed, fault)
+		truebond(t, "", "rebuild", "--data", data.Path).ends(t, exitFailed, fault)
 	}
 }
 
@@ -242,7 +243,7 @@ func TestTailShowsEventsUntilTheServerStops(t *testing.T) {
 		`"actor":"user/usr_1","moves":[{"from":"user/usr_1/lot_1","to":"spent/paid/messages",` +
 		`"asset":"CREDIT","amount":1}],"data":{"x":1}}}`
 	data, _, requests := serving(t, saying(200, line+"\n"))
-	got := truebond(t, "", "tail", "--after", "6", "--data", data.path)
+	got := truebond(t, "", "tail", "--after", "6", "--data", data.Path)
 	got.ends(t, exitFailed, "the server has stopped")
 	want := "7  2026-01-02T03:04:05Z  message.sent  user/usr_1  k  user/usr_1/lot_1 → spent/paid/messages 1 CREDIT\n"
 	if got.out != want {
@@ -251,7 +252,7 @@ func TestTailShowsEventsUntilTheServerStops(t *testing.T) {
 	if h := onlyOne(t, requests); h.uri != "/api/operator/tail?after=6" {
 		t.Errorf("it asked for %s", h.uri)
 	}
-	if got := truebond(t, "", "tail", "--json", "--data", data.path); got.out != line+"\n" {
+	if got := truebond(t, "", "tail", "--json", "--data", data.Path); got.out != line+"\n" {
 		t.Errorf("as JSON it printed %q", got.out)
 	}
 }
@@ -267,7 +268,7 @@ func TestARefusalIsOneClearLine(t *testing.T) {
 		{`{"detail":"a\u001b[2Jb\nc"}`, "a [2Jb c (422)"},
 	} {
 		data, _, _ := serving(t, saying(422, told.answer))
-		got := truebond(t, "", "apikey", "create", "--data", data.path, "--name", "n", "--scope", "s")
+		got := truebond(t, "", "apikey", "create", "--data", data.Path, "--name", "n", "--scope", "s")
 		if got.code != exitFailed || got.errout != "truebond: the server refused: "+told.want+"\n" {
 			t.Errorf("it ended with %d and said %q", got.code, got.errout)
 		}
@@ -278,7 +279,7 @@ func TestARemoteServerGetsTheKeyAndTheSocketDoesNot(t *testing.T) {
 	data, url, requests := serving(t, saying(201, `{"key":"k"}`))
 	create := []string{"apikey", "create", "--name", "n", "--scope", "s"}
 	truebond(t, "", append(create, "--server", url+"/", "--key", "tb_1")...).ends(t, exitDone, "k")
-	truebond(t, "", append(create, "--data", data.path)...).ends(t, exitDone, "k")
+	truebond(t, "", append(create, "--data", data.Path)...).ends(t, exitDone, "k")
 	if got := (*requests)[0].authorization; got != "Bearer tb_1" {
 		t.Errorf("the remote server got %q", got)
 	}
@@ -289,14 +290,17 @@ func TestARemoteServerGetsTheKeyAndTheSocketDoesNot(t *testing.T) {
 
 func TestWithoutAServerItSaysSo(t *testing.T) {
 	data, _, _ := serving(t, saying(200, ""))
-	if err := data.removeNote(); err != nil {
+	if err := data.RemoveNote(); err != nil {
 		t.Fatal(err)
 	}
-	truebond(t, "", "tail", "--data", data.path).ends(t, exitFailed, "no server is running on the data folder "+data.path)
+	truebond(t, "", "tail", "--data", data.Path).ends(t, exitFailed, "no server is running on the data folder "+data.Path)
 
-	killed := emptyFolder(t)
-	if err := killed.writeNote(runtimeNote{Socket: killed.join(operatorSocket)}); err != nil {
+	killed, err := datafolder.Open(filepath.Join(t.TempDir(), "data"))
+	if err != nil {
 		t.Fatal(err)
 	}
-	truebond(t, "", "tail", "--data", killed.path).ends(t, exitFailed, "the last one was killed")
+	if err := killed.WriteNote(datafolder.Note{Socket: killed.Join("operator.sock")}); err != nil {
+		t.Fatal(err)
+	}
+	truebond(t, "", "tail", "--data", killed.Path).ends(t, exitFailed, "the last one was killed")
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"truebond/cmd/truebond/server"
 	"truebond/commands"
 	"truebond/events"
 	"truebond/ledger"
@@ -16,7 +17,7 @@ import (
 func TestATestClockIsRefusedTogetherWithALiveKey(t *testing.T) {
 	for _, key := range []string{"sk_live_1", "rk_live_1"} {
 		t.Setenv("STRIPE_SECRET_KEY", key)
-		_, err := startServer(t.Context(), options{data: t.TempDir(), listen: "127.0.0.1:0", testClock: true})
+		_, err := server.Start(t.Context(), server.Options{Data: t.TempDir(), Listen: "127.0.0.1:0", TestClock: true})
 		if err == nil || !strings.Contains(err.Error(), "live Stripe key") || strings.Contains(err.Error(), key) {
 			t.Errorf("with %s the server says %v", key, err)
 		}
@@ -24,7 +25,7 @@ func TestATestClockIsRefusedTogetherWithALiveKey(t *testing.T) {
 }
 
 func TestWithoutATestClockTimeCannotBeMoved(t *testing.T) {
-	w := serveFrom(t, options{data: t.TempDir(), listen: "127.0.0.1:0"})
+	w := serveFrom(t, server.Options{Data: t.TempDir(), Listen: "127.0.0.1:0"})
 	w.ask("POST", "/api/test-clock/advance", "", map[string]any{"seconds": 60}).is(404)
 }
 
@@ -58,7 +59,7 @@ func (w *world) now() time.Time {
 }
 
 func TestATestClockGoesOnFromTheLastEvent(t *testing.T) {
-	o := options{data: t.TempDir(), listen: "127.0.0.1:0", testClock: true}
+	o := server.Options{Data: t.TempDir(), Listen: "127.0.0.1:0", TestClock: true}
 	var last time.Time
 	t.Run("moved", func(t *testing.T) {
 		w := serveFrom(t, o)
@@ -74,13 +75,13 @@ func TestATestClockGoesOnFromTheLastEvent(t *testing.T) {
 }
 
 func TestAnOperatorSeesThatTheClockIsAhead(t *testing.T) {
-	o := options{data: t.TempDir(), listen: "127.0.0.1:0", testClock: true}
+	o := server.Options{Data: t.TempDir(), Listen: "127.0.0.1:0", TestClock: true}
 	t.Run("a clock that is wrong", func(t *testing.T) {
 		w := serveFrom(t, o)
 		w.advance(time.Hour)
 		w.signsUp()
 	})
-	o.testClock = false
+	o.TestClock = false
 	var ahead float64
 	if _, err := fmt.Sscan(serveFrom(t, o).metric("truebond_clock_ahead_seconds"), &ahead); err != nil {
 		t.Fatal(err)
@@ -107,32 +108,34 @@ func TestTheTestClockCanBeMovedBySeveralAtOnce(t *testing.T) {
 // What is set aside, and what was given for a while, goes by itself. No route asks for
 // either yet; the writer does.
 func TestHoldsAndLotsEndByTimers(t *testing.T) {
-	s, err := startServer(t.Context(), options{data: t.TempDir(), listen: "127.0.0.1:0", testClock: true})
+	s, err := server.Start(t.Context(), server.Options{Data: t.TempDir(), Listen: "127.0.0.1:0", TestClock: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := s.stop(context.WithoutCancel(t.Context())); err != nil {
+		if err := s.Stop(context.WithoutCancel(t.Context())); err != nil {
 			t.Error(err)
 		}
 	})
-	w := &world{t: t, url: s.url(), secret: s.settings.StripeWebhookSecret}
+	w := visit(t, s.Data)
 	ann := w.signsUp()
 	do := func(key string, decide ledger.Decision) {
 		t.Helper()
-		done, err := s.writer.Do(t.Context(), commands.Command{Key: key, Actor: events.System, Decide: decide})
+		_, err := s.Do(t.Context(), commands.Command{Key: key, Actor: events.System, Decide: decide})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := s.projector.Wait(t.Context(), done.Event.Position); err != nil {
+		if err := s.CatchUp(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
 	hold := func(id string, credits int64, d time.Duration) {
 		t.Helper()
-		do("test/"+id, ledger.ReserveCredits(ledger.NewHold{
-			Hold: id, User: ann.id, Credits: credits, Use: ledger.UseCalls, ExpiresAt: s.clock.Now().Add(d),
-		}))
+		do("test/"+id, func(tx *ledger.Tx) (events.Payload, []events.Move, error) {
+			return ledger.ReserveCredits(ledger.NewHold{
+				Hold: id, User: ann.id, Credits: credits, Use: ledger.UseCalls, ExpiresAt: tx.Now.Add(d),
+			})(tx)
+		})
 	}
 	balance := func(available, held int64) {
 		t.Helper()
@@ -161,9 +164,9 @@ func TestHoldsAndLotsEndByTimers(t *testing.T) {
 }
 
 // giveForAWhile gives somebody 20 credits for a day.
-func giveForAWhile(t *testing.T, s *server, user string) {
+func giveForAWhile(t *testing.T, s *server.Server, user string) {
 	t.Helper()
-	done, err := s.writer.Do(t.Context(), commands.Command{Key: "test/lot", Actor: events.System,
+	_, err := s.Do(t.Context(), commands.Command{Key: "test/lot", Actor: events.System,
 		Decide: func(tx *ledger.Tx) (events.Payload, []events.Move, error) {
 			lot := events.Lot{ID: "lot_while", Kind: events.Paid, Credits: 20, Price: 2000, Currency: events.INR,
 				Payment: "pi_while", ExpiresAt: tx.Now.Add(24 * time.Hour)}
@@ -174,7 +177,7 @@ func giveForAWhile(t *testing.T, s *server, user string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.projector.Wait(t.Context(), done.Event.Position); err != nil {
+	if err := s.CatchUp(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -259,7 +259,7 @@ func (s *stage) check(t *testing.T) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	log, err := openLogIn(ctx, t.TempDir(), options{nats: s.nats.URL()})
+	log, err := openLogIn(ctx, t.TempDir(), logPlace{nats: s.nats.URL()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 
 	goredis "github.com/redis/go-redis/v9"
 
+	"truebond/cmd/truebond/datafolder"
 	"truebond/commands/cluster"
 	"truebond/events/jetstream/natstest"
 	"truebond/projections/storetest"
@@ -151,7 +152,7 @@ func (c *crowd) others(but *node) []*node {
 // world is a node as its users and its operator meet it.
 func (n *node) world() *world {
 	n.t.Helper()
-	note, err := dataFolder{n.data}.readNote()
+	note, err := datafolder.Folder{Path: n.data}.ReadNote()
 	if err != nil {
 		n.t.Fatal(err)
 	}

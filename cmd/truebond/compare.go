@@ -11,12 +11,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"truebond/cmd/truebond/wording"
 	"truebond/http"
 )
 
 func compareCommand() *cobra.Command {
 	var to target
-	var local options
+	var local logPlace
 	cmd := &cobra.Command{
 		Use:   "compare [VIEW]…",
 		Short: "Hold views against the log, while the server goes on serving",
@@ -35,8 +36,8 @@ positions. Mend a view with "truebond rebuild VIEW" once you know how that came 
 			})
 		},
 	}
-	to.flags(cmd)
-	serverFlags(cmd, &local)
+	targetFlags(cmd, &to)
+	logFlags(cmd, &local)
 	return cmd
 }
 
@@ -71,11 +72,11 @@ func report(out io.Writer, results []http.CompareLine) error {
 	var drifted []string
 	for _, l := range results {
 		fmt.Fprintf(out, "%s: %s compared up to position %d, %s\n",
-			oneLine(l.View), counted(l.Result.Documents, "document", "documents"), l.Result.Position,
-			counted(l.Result.Drift, "differs", "differ"))
+			wording.OneLine(l.View), wording.Counted(l.Result.Documents, "document", "documents"), l.Result.Position,
+			wording.Counted(l.Result.Drift, "differs", "differ"))
 		for _, d := range l.Result.Differences {
 			fmt.Fprintf(out, "  %s %s: stored at position %d, follows at position %d\n",
-				oneLine(d.ID), oneLine(d.What), d.Stored, d.Built)
+				wording.OneLine(d.ID), wording.OneLine(d.What), d.Stored, d.Built)
 		}
 		if more := int(l.Result.Drift) - len(l.Result.Differences); more > 0 {
 			fmt.Fprintf(out, "  and %d more\n", more)

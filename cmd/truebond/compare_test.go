@@ -7,6 +7,10 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"truebond/cmd/truebond/server"
+	"truebond/http"
+	"truebond/projections"
 )
 
 func TestDriftIsFoundNamedAndMeasured(t *testing.T) {
@@ -41,7 +45,7 @@ func TestDriftIsFoundNamedAndMeasured(t *testing.T) {
 		t.Errorf("it tells what is in a document: %s", out)
 	}
 
-	w := serveFrom(t, options{data: data, listen: "127.0.0.1:0", compareEvery: 20 * time.Millisecond})
+	w := serveFrom(t, server.Options{Data: data, Listen: "127.0.0.1:0", CompareEvery: 20 * time.Millisecond})
 	w.drifts(map[string]string{"accounts": "1", "balances": "0", "audit": "0", "message_stats": "0"})
 	w.rebuilds("accounts")
 	w.drifts(map[string]string{"accounts": "0"})
@@ -102,17 +106,17 @@ func (w *world) drift(view string) string {
 }
 
 func TestEachViewHasItsMetricsFromTheStart(t *testing.T) {
-	w := serveFrom(t, options{data: t.TempDir(), listen: "127.0.0.1:0"})
-	for _, view := range viewNames() {
-		if drift := w.drift(view); drift != "" {
-			t.Errorf("the drift of %s was measured already, as %s", view, drift)
+	w := serveFrom(t, server.Options{Data: t.TempDir(), Listen: "127.0.0.1:0"})
+	for _, view := range projections.Catalogue() {
+		if drift := w.drift(view.Name); drift != "" {
+			t.Errorf("the drift of %s was measured already, as %s", view.Name, drift)
 		}
 	}
 }
 
 // A comparison that meets what an operator builds has its turn later.
 func TestAComparisonThatAnOperatorIsInTheWayOfHasNotFailed(t *testing.T) {
-	w := serveFrom(t, options{data: t.TempDir(), listen: "127.0.0.1:0", compareEvery: 100 * time.Millisecond})
+	w := serveFrom(t, server.Options{Data: t.TempDir(), Listen: "127.0.0.1:0", CompareEvery: 100 * time.Millisecond})
 	w.signsUp()
 	const most = 10 // rebuilds, each longer than the pause between two comparisons
 	for range most {
@@ -122,5 +126,13 @@ func TestAComparisonThatAnOperatorIsInTheWayOfHasNotFailed(t *testing.T) {
 	metrics := string(w.ask("GET", "/metrics", "", nil).is(200).body)
 	if !strings.Contains(metrics, "\ntruebond_view_compare_failures_total 0\n") {
 		t.Errorf("comparisons have failed: %s", regexp.MustCompile(`view_compare_failures_total \d+`).FindString(metrics))
+	}
+}
+
+func TestAReportSaysOneDocumentAsOne(t *testing.T) {
+	var said strings.Builder
+	err := report(&said, []http.CompareLine{{View: "users", Result: &http.Compared{Documents: 1, Position: 9, Drift: 1}}})
+	if want := "users: 1 document compared up to position 9, 1 differs\n"; !strings.HasPrefix(said.String(), want) || err == nil {
+		t.Errorf("it says %q, not %q, and %v", said.String(), want, err)
 	}
 }

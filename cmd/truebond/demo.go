@@ -12,6 +12,10 @@ import (
 	"text/template"
 
 	"github.com/spf13/cobra"
+
+	"truebond/cmd/truebond/logging"
+	"truebond/cmd/truebond/server"
+	"truebond/cmd/truebond/settings"
 )
 
 func demoCommand() *cobra.Command {
@@ -46,10 +50,11 @@ func demo(ctx context.Context, listen string, out, logs io.Writer) (err error) {
 		listen = "127.0.0.1:0"
 	}
 	// Whatever the environment is set up for, a demo is kept away from it.
-	o := options{
-		data: folder, listen: listen, testClock: true, settings: &settings{}, logger: newLogger(logs, slog.LevelError),
+	o := server.Options{
+		Data: folder, Listen: listen, TestClock: true, Settings: &settings.Settings{},
+		Logger: logging.New(logs, slog.LevelError, isTerminal(logs)),
 	}
-	return serve(ctx, o, func(s *server) error {
+	return server.Serve(ctx, o, func(s *server.Server) error {
 		told, err := tellStory(ctx, s)
 		if err != nil {
 			return fmt.Errorf("fill the demo: %w", err)

@@ -65,7 +65,7 @@ func TestGeneratedDocumentsAreAsTheCodeSays(t *testing.T) {
 }
 
 // testClocked is an operator of a server that has all routes. None is ever called.
-type testClocked struct{ operator }
+type testClocked struct{ http.Operator }
 
 func (testClocked) TestClock() bool { return true }
 

@@ -14,7 +14,7 @@ import (
 
 func eraseCommand() *cobra.Command {
 	var to target
-	var local options
+	var local logPlace
 	var reason string
 	var yes bool
 	cmd := &cobra.Command{
@@ -45,10 +45,10 @@ On a terminal you are asked to confirm. It works while the server runs and while
 			})
 		},
 	}
-	to.flags(cmd)
+	targetFlags(cmd, &to)
 	cmd.Flags().StringVar(&reason, "reason", "the person asked for it", "why, for the audit")
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask on a terminal")
-	serverFlags(cmd, &local)
+	logFlags(cmd, &local)
 	return cmd
 }
 

@@ -12,6 +12,7 @@ import (
 	"go.mongodb.org/mongo-driver/mongo"
 	mongooptions "go.mongodb.org/mongo-driver/mongo/options"
 
+	"truebond/cmd/truebond/server"
 	"truebond/projections/storetest"
 )
 
@@ -43,14 +44,14 @@ func TestAnErasedPersonIsReadNowhere(t *testing.T) {
 		data := t.TempDir()
 		user, texts := "", []string(nil)
 		t.Run("before", func(t *testing.T) {
-			w := serveFrom(t, options{data: data, listen: "127.0.0.1:0"})
+			w := serveFrom(t, server.Options{Data: data, Listen: "127.0.0.1:0"})
 			p := plants(w, w.signsUp())
 			user, texts = p.id, plantedTexts(p.clientSecret)
 		})
 		searchFiles(t, data, texts)
 		runErase(t, data, user)
 		searchFiles(t, data, texts)
-		w := serveFrom(t, options{data: data, listen: "127.0.0.1:0"})
+		w := serveFrom(t, server.Options{Data: data, Listen: "127.0.0.1:0"})
 		w.logsIn(planted["email"], planted["password"]).is(401)
 	})
 	t.Run("MongoDB and Redis", func(t *testing.T) {
@@ -95,7 +96,7 @@ func plants(w *world, partner *person) plantation {
 // erases has somebody erased, and looks at all that is to be so afterwards.
 func erases(t *testing.T, data string, erase func(w *world, user string), search func(texts []string)) {
 	t.Helper()
-	w := serveFrom(t, options{data: data, listen: "127.0.0.1:0"})
+	w := serveFrom(t, server.Options{Data: data, Listen: "127.0.0.1:0"})
 	partner, finance, admin := w.signsUp(), w.staff("finance"), w.staff("admin")
 	p := plants(w, partner)
 	texts := plantedTexts(p.clientSecret)

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"truebond/cmd/truebond/server"
 )
 
 // What a guide marks as `sh` is pasted into a shell, block after block; what it marks as
@@ -99,9 +101,9 @@ func newShell(t *testing.T) *shell {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	s := &shell{t: t, folder: t.TempDir()}
-	server, err := startServer(ctx, options{
-		data: filepath.Join(s.folder, dataDefault), listen: "127.0.0.1:0", testClock: true,
-		archive: filepath.Join(s.folder, "archive"),
+	server, err := server.Start(ctx, server.Options{
+		Data: filepath.Join(s.folder, dataDefault), Listen: "127.0.0.1:0", TestClock: true,
+		Archive: filepath.Join(s.folder, "archive"),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -109,7 +111,7 @@ func newShell(t *testing.T) *shell {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		if err := server.stop(ctx); err != nil {
+		if err := server.Stop(ctx); err != nil {
 			t.Error(err)
 		}
 	})

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"truebond/cmd/truebond/server"
 )
 
 // A load asks for things until it has had enough or its server dies, and remembers what
@@ -348,7 +350,7 @@ func prepareLoad(t *testing.T, data string) *load {
 	t.Helper()
 	l := newLoad(t)
 	t.Run("prepare", func(t *testing.T) {
-		l.prepare(serveFrom(t, options{data: data, listen: "127.0.0.1:0"}), 4)
+		l.prepare(serveFrom(t, server.Options{Data: data, Listen: "127.0.0.1:0"}), 4)
 	})
 	return l
 }

@@ -10,14 +10,24 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"truebond/cmd/truebond/server"
 )
+
+const dataDefault = "data" // the folder of a server that was started without --data
 
 const stopTimeout = 30 * time.Second // a view's last batch is written by then
 
-// serverFlags are for subcommands that may have to start a server themselves.
-func serverFlags(cmd *cobra.Command, o *options) {
-	cmd.Flags().StringVar(&o.nats, "nats", "", "URL of the log's cluster, if no server runs")
-	replicasFlag(cmd.Flags(), &o.replicas)
+// A logPlace is where a log is that no server may run on.
+type logPlace struct {
+	nats     string // URL of an outside cluster; empty: the log is in the data folder
+	replicas int    // of the log on that cluster
+}
+
+// logFlags are for subcommands that may have to open the log themselves, or start a server.
+func logFlags(cmd *cobra.Command, p *logPlace) {
+	cmd.Flags().StringVar(&p.nats, "nats", "", "URL of the log's cluster, if no server runs")
+	replicasFlag(cmd.Flags(), &p.replicas)
 }
 
 // A replicaCount is how many copies of a stream a cluster keeps.
@@ -48,7 +58,7 @@ func (*replicaCount) Type() string { return replicasType }
 
 // runAgainst runs a subcommand against the server of a data folder. When none runs
 // there, it starts one for as long as the work takes, on a port of this machine only.
-func runAgainst(ctx context.Context, t target, o options, work func(*client) error) (err error) {
+func runAgainst(ctx context.Context, t target, log logPlace, work func(*client) error) (err error) {
 	c, err := t.connect(ctx)
 	if err == nil {
 		return work(c)
@@ -59,8 +69,9 @@ func runAgainst(ctx context.Context, t target, o options, work func(*client) err
 	if _, err := os.Stat(t.data); err != nil {
 		return fmt.Errorf("there is no data folder %s", t.data) // a mistyped name makes no new one
 	}
-	o.data, o.listen = t.data, "127.0.0.1:0"
-	server, err := startServer(ctx, o)
+	s, err := server.Start(ctx, server.Options{
+		Data: t.data, Listen: "127.0.0.1:0", NATS: log.nats, Replicas: log.replicas,
+	})
 	if err != nil {
 		return fmt.Errorf("no server is running on %s, and none can be started: %w", t.data, err)
 	}
@@ -68,10 +79,17 @@ func runAgainst(ctx context.Context, t target, o options, work func(*client) err
 		// Also when the work was interrupted: what it has begun is to end in good order.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 		defer cancel()
-		err = errors.Join(err, server.stop(ctx))
+		err = errors.Join(err, s.Stop(ctx))
 	}()
 	if c, err = t.connect(ctx); err != nil {
 		return err
 	}
 	return work(c)
+}
+
+// targetFlags adds what all subcommands share that talk to a server.
+func targetFlags(cmd *cobra.Command, t *target) {
+	cmd.Flags().StringVar(&t.data, "data", dataDefault, "data folder of the server on this machine")
+	cmd.Flags().StringVar(&t.server, "server", "", "URL of a remote server, instead of --data")
+	cmd.Flags().StringVar(&t.key, "key", "", "API key for the remote server")
 }

@@ -7,13 +7,14 @@ import (
 	"testing"
 	"time"
 
+	"truebond/cmd/truebond/server"
 	"truebond/ledger"
 )
 
 // Somebody has written into the store. When its view is built again, nothing is decided by that any more.
 func TestWhatARebuildHasMendedIsDecidedBy(t *testing.T) {
 	data := t.TempDir()
-	o := options{data: data, listen: "127.0.0.1:0"}
+	o := server.Options{Data: data, Listen: "127.0.0.1:0"}
 	var ann string
 	t.Run("before", func(t *testing.T) {
 		w := serveFrom(t, o)

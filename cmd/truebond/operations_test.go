@@ -2,12 +2,17 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+
+	"truebond/cmd/truebond/server"
 )
 
 func TestAServerTellsHowItIs(t *testing.T) {
@@ -48,7 +53,7 @@ func TestAServerTellsHowItIs(t *testing.T) {
 var linked = regexp.MustCompile(`(?:src|href)="([^"]+)"`)
 
 func TestMetricsAreNamedAsPrometheusHasIt(t *testing.T) {
-	w := serveFrom(t, options{data: t.TempDir(), listen: "127.0.0.1:0", archive: t.TempDir(), archiveEvery: time.Hour})
+	w := serveFrom(t, server.Options{Data: t.TempDir(), Listen: "127.0.0.1:0", Archive: t.TempDir(), ArchiveEvery: time.Hour})
 	w.signsUp()
 	metrics := w.ask("GET", "/metrics", "", nil).is(200).body
 	problems, err := promlint.New(bytes.NewReader(metrics)).Lint()
@@ -84,5 +89,20 @@ func TestTheLogIsNotFollowedFromBeyondItsEnd(t *testing.T) {
 	for _, after := range []string{"3", "9223372036854775807", "18446744073709551615"} {
 		w.askOn(w.socket, "http://operator", "GET", "/api/operator/tail?after="+after, "", nil).is(200).
 			says("problem.code", "beyond_log")
+	}
+}
+
+func TestAllThatAServerLogsIsJSON(t *testing.T) {
+	t.Parallel()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "serve", "--data", t.TempDir(), "--listen", "127.0.0.1:0")
+	cmd.Env = append(os.Environ(), asProgram+"=1", "REDIS_URL=redis://127.0.0.1:1/0")
+	said, err := cmd.CombinedOutput()
+	if err == nil || !strings.Contains(string(said), "connection pool") {
+		t.Errorf("it ended with %v, and its Redis client has said nothing:\n%s", err, said)
+	}
+	for line := range strings.Lines(string(said)) {
+		if !json.Valid([]byte(line)) && !strings.HasPrefix(line, "truebond: ") {
+			t.Errorf("it logged %s", line)
+		}
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"strings"
+
+	"truebond/cmd/truebond/wording"
 )
 
 // A problem is a server's refusal (RFC 9457), told to a person in one line.
@@ -49,5 +51,5 @@ func (p *problem) Error() string {
 	if p.Code != "" {
 		code = p.Code + ", "
 	}
-	return oneLine(fmt.Sprintf("the server refused: %s (%s%d)", said, code, p.Status))
+	return wording.OneLine(fmt.Sprintf("the server refused: %s (%s%d)", said, code, p.Status))
 }

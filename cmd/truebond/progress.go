@@ -7,6 +7,8 @@ import (
 
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
+
+	"truebond/cmd/truebond/wording"
 )
 
 // showProgress shows how far something is, in events, as suits a terminal or a file: a view that is
@@ -28,7 +30,7 @@ func progressLines(out io.Writer) (show func(what string, done, total uint64), e
 		}
 		if shown, begun := tenths[what]; !begun || tenth > shown {
 			tenths[what] = tenth
-			fmt.Fprintf(out, "%s: %d of %s\n", oneLine(what), done, eventsIn(total))
+			fmt.Fprintf(out, "%s: %d of %s\n", wording.OneLine(what), done, wording.Events(total))
 		}
 	}
 	return show, func() {}
@@ -42,10 +44,10 @@ func progressBars(ctx context.Context, out io.Writer) (show func(what string, do
 		bar, begun := bars[what]
 		if !begun {
 			bar = progress.AddBar(int64(total),
-				mpb.PrependDecorators(decor.Name(oneLine(what), decor.WCSyncSpaceR)),
+				mpb.PrependDecorators(decor.Name(wording.OneLine(what), decor.WCSyncSpaceR)),
 				mpb.AppendDecorators(
 					decor.Any(func(s decor.Statistics) string {
-						return fmt.Sprintf("%d of %s  ", s.Current, eventsIn(s.Total))
+						return fmt.Sprintf("%d of %s  ", s.Current, wording.Events(s.Total))
 					}),
 					decor.AverageETA(decor.ET_STYLE_GO),
 				))

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"truebond/cmd/truebond/server"
 	"truebond/events"
 	"truebond/ledger"
 	"truebond/projections"
@@ -89,8 +90,8 @@ func (l *load) judgeAll(ctx context.Context, log recordsLog, store projections.S
 // checkPromises holds the log against what was acknowledged, and the views against it.
 func checkPromises(t *testing.T, data string, l *load) {
 	t.Helper()
-	stopped := openParts(t, options{data: data, listen: "127.0.0.1:0"})
-	v, err := l.judgeAll(t.Context(), stopped.log, stopped.store)
+	stopped := openParts(t, server.Options{Data: data, Listen: "127.0.0.1:0"})
+	v, err := l.judgeAll(t.Context(), stopped.Log, stopped.Store)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,20 +126,20 @@ func readHistory(ctx context.Context, log recordsLog) ([]events.Event, error) {
 }
 
 // openParts opens a data folder, and lets the views catch up.
-func openParts(t *testing.T, o options) *server {
+func openParts(t *testing.T, o server.Options) *server.Server {
 	t.Helper()
-	r, err := startServer(t.Context(), o)
+	r, err := server.Start(t.Context(), o)
 	if err != nil {
 		t.Fatalf("the server does not start: %v", err)
 	}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		if err := r.stop(ctx); err != nil {
+		if err := r.Stop(ctx); err != nil {
 			t.Error(err)
 		}
 	})
-	if err := r.projector.Wait(t.Context(), r.writer.Last()); err != nil {
+	if err := r.CatchUp(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	return r

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
+	"truebond/cmd/truebond/server"
 	"truebond/events/merkle"
 )
 
@@ -333,7 +334,7 @@ func anErasureLeavesTheTreeAsItWas(t *testing.T, w *world, finance string) {
 // It is built again from the log once somebody sees to it; no proof that it gives is wrong meanwhile.
 func TestATreeWhoseFilesAreDamagedIsNobodysFault(t *testing.T) {
 	data := t.TempDir()
-	w := serveFrom(t, options{data: data, listen: "127.0.0.1:0"})
+	w := serveFrom(t, server.Options{Data: data, Listen: "127.0.0.1:0"})
 	w.signsUp()
 	finance, size := w.staff("finance"), w.position()
 	w.witness().sees("Ledger-Position", size)

@@ -15,7 +15,7 @@ import (
 
 func rebuildCommand() *cobra.Command {
 	var to target
-	var local options
+	var local logPlace
 	cmd := &cobra.Command{
 		Use:   "rebuild [VIEW]…",
 		Short: "Build views again from the log, while the server goes on serving",
@@ -30,8 +30,8 @@ up. Without a name, all views are. It works while the server runs and while not.
 			})
 		},
 	}
-	to.flags(cmd)
-	serverFlags(cmd, &local)
+	targetFlags(cmd, &to)
+	logFlags(cmd, &local)
 	return cmd
 }
 

@@ -5,13 +5,15 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"truebond/cmd/truebond/server"
 )
 
 func TestViewsAreBuiltAgainWhileTheServerServes(t *testing.T) {
 	data := t.TempDir()
 	l := prepareLoad(t, data)
 	t.Run("under load", func(t *testing.T) {
-		w := serveFrom(t, options{data: data, listen: "127.0.0.1:0"})
+		w := serveFrom(t, server.Options{Data: data, Listen: "127.0.0.1:0"})
 		callers := l.run(w.url, 8)
 		for _, args := range [][]string{{"rebuild"}, {"rebuild", "accounts"}, {"rebuild", "balances", "history"}} {
 			out := runRebuild(t, data, exitDone, args...)

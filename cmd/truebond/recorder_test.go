@@ -15,6 +15,7 @@ import (
 
 	"github.com/anishathalye/porcupine"
 
+	"truebond/cmd/truebond/server"
 	"truebond/events/jetstream/natstest"
 	"truebond/events/porttest"
 )
@@ -53,7 +54,7 @@ func recordHistory(t *testing.T) []porcupine.Operation {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := options{data: t.TempDir(), listen: address}
+	o := server.Options{Data: t.TempDir(), Listen: address}
 	server, err := launch(t, o, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -62,7 +63,7 @@ func recordHistory(t *testing.T) []porcupine.Operation {
 	r := &recorder{t: t, begun: time.Now(), url: "http://" + proxy.Addr(), load: newLoad(t),
 		client: &nethttp.Client{Transport: &nethttp.Transport{MaxIdleConnsPerHost: historyCallers}}}
 	t.Cleanup(r.client.CloseIdleConnections)
-	r.prepare(visit(t, o.data))
+	r.prepare(visit(t, o.Data))
 	r.up.Store(true)
 	r.begin()
 

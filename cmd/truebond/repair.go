@@ -7,6 +7,10 @@ import (
 	"os"
 	"syscall"
 
+	"truebond/cmd/truebond/datafolder"
+	"truebond/cmd/truebond/server"
+	"truebond/cmd/truebond/settings"
+	"truebond/cmd/truebond/wording"
 	"truebond/events"
 	"truebond/events/archive"
 	"truebond/events/jetstream"
@@ -18,23 +22,24 @@ const damagedFolder = "restore-damaged"
 
 // repair compares a folder's log with the archive, and makes a new one if it is damaged.
 func (r *restore) repair(ctx context.Context) (err error) {
-	copied := r.folder.join(damagedFolder)
+	copied := r.folder.Join(damagedFolder)
 	if err := os.RemoveAll(copied); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(copied)) }()
-	err = os.CopyFS(dataFolder{copied}.join(logFolder), jetstream.Readable(r.folder.join(logFolder)))
+	damaged := r.folder.Join(datafolder.LogFolder)
+	err = os.CopyFS(datafolder.Folder{Path: copied}.Join(datafolder.LogFolder), jetstream.Readable(damaged))
 	switch {
 	case errors.Is(err, syscall.EIO):
 		return fmt.Errorf("copy the damaged log: %w; its disk fails: copy what can be read of %s to another one, "+
-			"and restore there", err, r.folder.path)
+			"and restore there", err, r.folder.Path)
 	case err != nil:
 		return fmt.Errorf("copy the damaged log: %w", err)
 	}
-	log, err := openLogIn(ctx, copied, options{damaged: true})
+	log, err := openLog(ctx, jetstream.Options{Dir: copied, Damaged: true})
 	if err != nil {
 		return fmt.Errorf("the log cannot be opened at all (%w): move %s away, and what only it has is lost",
-			err, r.folder.join(logFolder))
+			err, r.folder.Join(datafolder.LogFolder))
 	}
 	defer func() { err = errors.Join(err, log.Close()) }()
 	var found archive.Damage
@@ -46,15 +51,15 @@ func (r *restore) repair(ctx context.Context) (err error) {
 		return err
 	}
 	if found.None() {
-		fmt.Fprintf(r.out, "The log in %s is sound, up to position %d. Nothing was changed.\n", r.folder.path, found.Last)
-		return r.folder.remove(restoringFile)
+		fmt.Fprintf(r.out, "The log in %s is sound, up to position %d. Nothing was changed.\n", r.folder.Path, found.Last)
+		return r.folder.Remove(datafolder.RestoringFile)
 	}
 	if found.Bad > 0 {
 		fmt.Fprintf(r.out, "%s, from event %d on: %v. The archive has what belongs there.\n",
-			counted(found.Bad, "event is damaged", "events are damaged"), found.First, found.Why)
+			wording.Counted(found.Bad, "event is damaged", "events are damaged"), found.First, found.Why)
 	}
 	if kept := found.Sound - r.restorer.Archive.Last(); kept > 0 {
-		fmt.Fprintf(r.out, "%s.\n", counted(kept,
+		fmt.Fprintf(r.out, "%s.\n", wording.Counted(kept,
 			"event is in the log alone, and sound: it is kept", "events are in the log alone, and sound: they are kept"))
 	}
 	if err := refuseNewer(found); err != nil {
@@ -83,7 +88,7 @@ func (r *restore) tellLoss(found archive.Damage) error {
 	if found.Lost == 0 {
 		return nil
 	}
-	loss := fmt.Sprintf("%s cannot be kept: %v", eventsFrom(found.Sound+1, found.Sound+found.Lost), found.Cause)
+	loss := fmt.Sprintf("%s cannot be kept: %v", wording.EventRange(found.Sound+1, found.Sound+found.Lost), found.Cause)
 	if !r.acceptLoss {
 		return fmt.Errorf("%s; nothing was changed: --accept-loss goes on without them", loss)
 	}
@@ -93,14 +98,14 @@ func (r *restore) tellLoss(found archive.Damage) error {
 
 // verifierKey is the key that checkpoints must be signed with: the one that the operator
 // names, or the one in the folder's vault.
-func (r *restore) verifierKey(ctx context.Context, s settings) (string, error) {
+func (r *restore) verifierKey(ctx context.Context, s settings.Settings) (string, error) {
 	if r.key != "" {
 		return r.key, nil
 	}
 	const hint = "--key names the key that the checkpoints are signed with, and --unsigned goes without"
-	signer, err := r.folder.signer(ctx, s)
+	signer, err := server.Signer(ctx, r.folder, s)
 	switch {
-	case errors.Is(err, errNoVault):
+	case errors.Is(err, server.ErrNoVault):
 		return "", misused("%w; %s", err, hint)
 	case err != nil:
 		return "", fmt.Errorf("%w; %s", err, hint)

@@ -12,6 +12,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"truebond/cmd/truebond/datafolder"
+	"truebond/cmd/truebond/server"
+	"truebond/cmd/truebond/settings"
+	"truebond/cmd/truebond/wording"
 	"truebond/commands/blob"
 	"truebond/events"
 	"truebond/events/archive"
@@ -61,18 +65,19 @@ none back: who was erased later than --until is erased again before the server s
 	flags.StringVar(&r.key, "key", "", "key that the checkpoints are signed with, as the server prints it")
 	flags.BoolVar(&r.unsigned, "unsigned", false, "take what no signature covers; without --key, check none")
 	flags.BoolVar(&r.acceptLoss, "accept-loss", false, "go on although events are lost")
-	serverFlags(cmd, &r.options)
+	logFlags(cmd, &r.logPlace)
 	return cmd
 }
 
 // A restore is what an operator wants, and what was found out so far.
 type restore struct {
-	options
+	logPlace
+	data                 string
 	from, until, key     string
 	unsigned, acceptLoss bool
 	out                  io.Writer
 
-	folder   dataFolder
+	folder   datafolder.Folder
 	restorer *archive.Restorer
 	note     []byte             // the archive's signed checkpoint; nil if there is none
 	signed   merkle.Checkpoint  // what it says
@@ -101,7 +106,7 @@ func (r *restore) run(ctx context.Context) (err error) {
 	if err := validateKey(r.key); err != nil {
 		return err
 	}
-	s, err := readSettings()
+	s, err := settings.Read()
 	if err != nil {
 		return err
 	}
@@ -109,17 +114,17 @@ func (r *restore) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	folder, unlock, err := holdDataFolder(r.data)
+	folder, unlock, err := datafolder.Hold(r.data)
 	if err != nil {
 		return err
 	}
 	r.folder = folder
 	defer func() { err = errors.Join(err, unlock()) }()
-	state, err := r.folder.restoreState()
+	state, err := r.folder.RestoreState()
 	if err != nil {
 		return err
 	}
-	if state == restoreWhole {
+	if state == datafolder.RestoreWhole {
 		fmt.Fprintln(r.out, "A restore before was cut off at its very end: this completes it, and does no other.")
 		return r.place()
 	}
@@ -132,7 +137,7 @@ func (r *restore) run(ctx context.Context) (err error) {
 	if r.nats != "" {
 		return r.intoCluster(ctx, until)
 	}
-	if _, err := os.Stat(r.folder.join(logFolder)); err == nil {
+	if _, err := os.Stat(r.folder.Join(datafolder.LogFolder)); err == nil {
 		if r.until != "" {
 			return errors.New("there is a log: --until makes an earlier one, in a data folder of its own")
 		}
@@ -194,13 +199,13 @@ func (r *restore) refuseUnsigned(ctx context.Context, until archive.Until, found
 	}
 	return fmt.Errorf("the archive has %s, which no signed checkpoint covers: anybody who can write the archive may "+
 		"have made them up; nothing was changed: --unsigned takes them, and --until %d in a new folder leaves them out",
-		eventsFrom(signed+1, r.restorer.Archive.Last()), signed)
+		wording.EventRange(signed+1, r.restorer.Archive.Last()), signed)
 }
 
 // openArchivePlace opens an archive that is there already.
-func openArchivePlace(place string, s settings) (archive.Store, error) {
-	if place == inBucket {
-		return s.bucket()
+func openArchivePlace(place string, s settings.Settings) (archive.Store, error) {
+	if place == server.InBucket {
+		return s.Bucket()
 	}
 	return blob.ExistingFolder(place)
 }
@@ -219,7 +224,7 @@ func openArchive(ctx context.Context, store archive.Store) (a *archive.Archive, 
 }
 
 // open opens the archive, and checks who has signed its checkpoint.
-func (r *restore) open(ctx context.Context, store archive.Store, s settings) error {
+func (r *restore) open(ctx context.Context, store archive.Store, s settings.Settings) error {
 	codec, err := events.NewCodec()
 	if err != nil {
 		return err
@@ -228,7 +233,7 @@ func (r *restore) open(ctx context.Context, store archive.Store, s settings) err
 	if r.restorer.Archive, r.note, err = openArchive(ctx, store); err != nil {
 		return err
 	}
-	own, err := r.folder.checkpoint()
+	own, err := r.folder.Checkpoint()
 	if err != nil {
 		return err
 	}
@@ -262,13 +267,13 @@ func (r *restore) open(ctx context.Context, store archive.Store, s settings) err
 // intoFolder makes the new log beside where it is to be, and puts it there when it is
 // whole and was read back. Until then the folder refuses to serve.
 func (r *restore) intoFolder(ctx context.Context, until archive.Until, found archive.Damage) error {
-	if err := r.folder.markRestore(restoreBegun); err != nil {
+	if err := r.folder.MarkRestore(datafolder.RestoreBegun); err != nil {
 		return err
 	}
-	if err := os.RemoveAll(r.folder.join(restoringFolder)); err != nil { // what one before has left
+	if err := os.RemoveAll(r.folder.Join(datafolder.RestoringFolder)); err != nil { // what one before has left
 		return err
 	}
-	log, err := openLogIn(ctx, r.folder.join(restoringFolder), options{})
+	log, err := openLogIn(ctx, r.folder.Join(datafolder.RestoringFolder), logPlace{})
 	if err != nil {
 		return err
 	}
@@ -276,13 +281,13 @@ func (r *restore) intoFolder(ctx context.Context, until archive.Until, found arc
 	if err := errors.Join(err, log.Close()); err != nil {
 		return err
 	}
-	if err := r.folder.addEraseAgain(done.Erased); err != nil {
+	if err := r.folder.AddEraseAgain(done.Erased); err != nil {
 		return err
 	}
 	if err := r.prepare(done); err != nil {
 		return err
 	}
-	if err := r.folder.markRestore(restoreWhole); err != nil {
+	if err := r.folder.MarkRestore(datafolder.RestoreWhole); err != nil {
 		return err
 	}
 	return r.place()
@@ -290,14 +295,14 @@ func (r *restore) intoFolder(ctx context.Context, until archive.Until, found arc
 
 // place puts a log that was restored whole where it belongs. It may be done again.
 func (r *restore) place() error {
-	aside, err := r.folder.placeRestored()
+	aside, err := r.folder.PlaceRestored()
 	if err != nil {
 		return err
 	}
 	if aside != "" {
 		fmt.Fprintf(r.out, "The damaged log stays in %s.\n", aside)
 	}
-	fmt.Fprintf(r.out, "The log is in %s.\n", r.folder.path)
+	fmt.Fprintf(r.out, "The log is in %s.\n", r.folder.Path)
 	return nil
 }
 
@@ -317,7 +322,7 @@ func (r *restore) fill(
 	if done.Unsure > 0 && !r.unsigned {
 		return done, fmt.Errorf("the archive has behind its signed checkpoint that %s erased, which anybody who can write "+
 			"it may have made up; there is no way back from that: --unsigned erases them again",
-			counted(done.Unsure, "person was", "people were"))
+			wording.Counted(done.Unsure, "person was", "people were"))
 	}
 	return done, r.show(ctx, "verify", done.Last, func() error { return r.restorer.Verify(ctx, log, done) })
 }
@@ -333,24 +338,24 @@ func (r *restore) show(ctx context.Context, step string, total uint64, do func()
 // prepare puts into the folder what goes with the new log.
 func (r *restore) prepare(done archive.Restored) error {
 	if r.own != nil && r.own.Size > done.Last { // it speaks of a log that is no more
-		if _, err := r.folder.moveAside(checkpoints.File); err != nil {
+		if _, err := r.folder.MoveAside(checkpoints.File); err != nil {
 			return err
 		}
 	}
 	whole := done.Last >= r.signed.Size
-	if _, err := os.Stat(r.folder.join(checkpoints.File)); r.note != nil && whole && errors.Is(err, fs.ErrNotExist) {
-		if err := r.folder.replace(checkpoints.File, r.note); err != nil { // the new log is held to it
+	if _, err := os.Stat(r.folder.Join(checkpoints.File)); r.note != nil && whole && errors.Is(err, fs.ErrNotExist) {
+		if err := r.folder.Replace(checkpoints.File, r.note); err != nil { // the new log is held to it
 			return err
 		}
 	}
-	fmt.Fprintf(r.out, "Restored and read back: %s.\n", eventsIn(done.Last))
+	fmt.Fprintf(r.out, "Restored and read back: %s.\n", wording.Events(done.Last))
 	if end := r.restorer.Archive.Last(); done.Last < end {
 		fmt.Fprintf(r.out, "The archive has %s: whoever keeps a checkpoint of more than %d will see that the log "+
 			"was set back.\nFrom here on it is another log, and needs an archive of its own.\n",
-			eventsIn(end), done.Last)
+			wording.Events(end), done.Last)
 	}
 	if len(done.Erased) > 0 {
-		fmt.Fprintf(r.out, "%s again when the server starts.\n", counted(len(done.Erased),
+		fmt.Fprintf(r.out, "%s again when the server starts.\n", wording.Counted(len(done.Erased),
 			"person was erased later, and is erased", "people were erased later, and are erased"))
 	}
 	return nil

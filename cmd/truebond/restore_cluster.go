@@ -6,28 +6,21 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
-	"strings"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nuid"
 
+	"truebond/cmd/truebond/wording"
 	"truebond/commands/cluster"
 	"truebond/events/archive"
 	"truebond/events/jetstream"
-)
-
-// What a restore leaves beside the lease, where all servers of the cluster look.
-const (
-	restoringNote  = "restore-unfinished" // there while the log is not whole
-	eraseAgainNote = "erase-again-"       // and a number: who was erased after the moment restored to
 )
 
 // intoCluster makes the log of a cluster, or completes one that is the archive's so far. It
 // holds the lease meanwhile, so that nobody serves; when it is cut off, a note keeps servers
 // away until it was run again.
 func (r *restore) intoCluster(ctx context.Context, until archive.Until) (err error) {
-	log, err := openLogIn(ctx, "", r.options)
+	log, err := openLogIn(ctx, "", r.logPlace)
 	if err != nil {
 		return err
 	}
@@ -62,7 +55,7 @@ func nobodyElse(holder cluster.Member) error {
 
 // complete restores while the lease is held.
 func (r *restore) complete(ctx context.Context, conn *nats.Conn, log *jetstream.Log, until archive.Until) error {
-	note, err := cluster.Note(ctx, conn, restoringNote)
+	unfinished, err := cluster.RestoreUnfinished(ctx, conn)
 	if err != nil {
 		return err
 	}
@@ -70,7 +63,7 @@ func (r *restore) complete(ctx context.Context, conn *nats.Conn, log *jetstream.
 	if err != nil {
 		return err
 	}
-	if found.Last > 0 && found.None() && len(note) == 0 {
+	if found.Last > 0 && found.None() && !unfinished {
 		if r.until != "" {
 			return errors.New("the cluster has a log: --until makes an earlier one, on a cluster that has none")
 		}
@@ -85,7 +78,7 @@ func (r *restore) complete(ctx context.Context, conn *nats.Conn, log *jetstream.
 			return err
 		}
 	}
-	if err := cluster.SetNote(ctx, conn, restoringNote, []byte(restoreBegun)); err != nil {
+	if err := cluster.BeginRestore(ctx, conn); err != nil {
 		return err
 	}
 	r.restorer.Has = found.Last
@@ -93,13 +86,13 @@ func (r *restore) complete(ctx context.Context, conn *nats.Conn, log *jetstream.
 	if err != nil {
 		return err
 	}
-	if err := noteEraseAgain(ctx, conn, done.Erased); err != nil {
+	if err := cluster.NoteEraseAgain(ctx, conn, done.Erased); err != nil {
 		return err
 	}
 	if err := r.prepare(done); err != nil {
 		return err
 	}
-	if err := cluster.SetNote(ctx, conn, restoringNote, nil); err != nil {
+	if err := cluster.EndRestore(ctx, conn); err != nil {
 		return err
 	}
 	where := cmp.Or(conn.ConnectedClusterName(), conn.ConnectedUrlRedacted()) // a server alone has no name
@@ -118,7 +111,7 @@ func (r *restore) inspectCluster(ctx context.Context, log *jetstream.Log) (found
 	switch {
 	case errors.Is(err, archive.ErrOther):
 		return found, fmt.Errorf("the cluster has a log of %s that is not the archive's: %w; nothing was changed",
-			eventsIn(found.Last), err)
+			wording.Events(found.Last), err)
 	case err == nil && found.First > 0 && found.First <= found.Last:
 		return found, fmt.Errorf("event %d of the cluster's log is not the archive's: %w; %s", found.First, found.Why, way)
 	case err == nil && refuseNewer(found) != nil:
@@ -127,68 +120,4 @@ func (r *restore) inspectCluster(ctx context.Context, log *jetstream.Log) (found
 		return found, fmt.Errorf("the cluster's log has all of the archive, and yet lacks events: %w", found.Cause)
 	}
 	return found, err
-}
-
-// checkRestoredCluster refuses a cluster in which a restore has not ended.
-func (s *server) checkRestoredCluster(ctx context.Context) error {
-	if s.conn == nil {
-		return nil
-	}
-	note, err := cluster.Note(ctx, s.conn, restoringNote)
-	if err != nil || len(note) == 0 {
-		return err
-	}
-	return errors.New("a restore into the cluster is under way, or was cut off: what is there is not a whole log; " +
-		"run `truebond restore` again")
-}
-
-// noteEraseAgain notes people whose erasure the restored log has not, for whichever server
-// leads first.
-func noteEraseAgain(ctx context.Context, conn *nats.Conn, users []string) error {
-	const perNote = 4096
-	n := 0
-	for some := range slices.Chunk(users, perNote) {
-		text := strings.Join(some, "\n")
-		if len(text) > cluster.NoteMax {
-			return fmt.Errorf("a note of %d bytes is too long", len(text))
-		}
-		if err := cluster.SetNote(ctx, conn, fmt.Sprint(eraseAgainNote, n), []byte(text)); err != nil {
-			return err
-		}
-		n++
-	}
-	return nil
-}
-
-// eachEraseAgain does something with each note of those to erase again.
-func (s *server) eachEraseAgain(ctx context.Context, do func(name string, text []byte) error) error {
-	if s.conn == nil {
-		return nil
-	}
-	for n := 0; ; n++ {
-		name := fmt.Sprint(eraseAgainNote, n)
-		text, err := cluster.Note(ctx, s.conn, name)
-		if err != nil || len(text) == 0 {
-			return err
-		}
-		if err := do(name, text); err != nil {
-			return err
-		}
-	}
-}
-
-// eraseAgainNoted are those who are to be erased again, as the cluster was told.
-func (s *server) eraseAgainNoted(ctx context.Context) (users []string, err error) {
-	err = s.eachEraseAgain(ctx, func(_ string, text []byte) error {
-		users = append(users, strings.Fields(string(text))...)
-		return nil
-	})
-	return users, err
-}
-
-// forgetEraseAgain takes the notes away when all in them are erased.
-func (s *server) forgetEraseAgain(ctx context.Context) error {
-	return s.eachEraseAgain(ctx, func(name string, _ []byte) error {
-		return cluster.SetNote(ctx, s.conn, name, nil)
-	})
 }

@@ -14,6 +14,7 @@ import (
 	"go.mongodb.org/mongo-driver/mongo"
 	mongooptions "go.mongodb.org/mongo-driver/mongo/options"
 
+	"truebond/cmd/truebond/server"
 	"truebond/commands/cluster"
 	"truebond/events"
 	"truebond/events/jetstream"
@@ -81,7 +82,7 @@ func (n *node) stops() {
 // refuses demands that a server ends at its start, and what it says then.
 func (r *ruin) refuses(t *testing.T, url, data, says string) {
 	t.Helper()
-	n := r.adds(nil, url, "--archive", nowhere)
+	n := r.adds(nil, url, "--archive", server.Nowhere)
 	n.data = data
 	n.start()
 	select {
@@ -218,15 +219,15 @@ func (r *ruin) althoughItWasCutOff(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if err := cluster.SetNote(t.Context(), conn, restoringNote, []byte(restoreBegun)); err != nil {
+	if err := cluster.BeginRestore(t.Context(), conn); err != nil {
 		t.Fatal(err)
 	}
 	onLog(t, clusterAt(url), func(log *jetstream.Log) { appendBodies(t, log, r.log[:3], 0) })
 	r.refuses(t, url, t.TempDir(), "a restore into the cluster is under way, or was cut off")
 	r.restore(url, r.archive).ends(t, exitDone, "Restored and read back")
 	same(t, bodies(t, clusterAt(url)), r.log, len(r.log))
-	if note, err := cluster.Note(t.Context(), conn, restoringNote); err != nil || len(note) > 0 {
-		t.Errorf("servers are kept away still: %q %v", note, err)
+	if unfinished, err := cluster.RestoreUnfinished(t.Context(), conn); err != nil || unfinished {
+		t.Errorf("servers are kept away still: %v %v", unfinished, err)
 	}
 }
 
@@ -247,7 +248,7 @@ func (r *ruin) untilAMoment(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Whichever server comes first erases again, not only that of the data folder.
-	n := r.serves(url, t.TempDir(), nowhere)
+	n := r.serves(url, t.TempDir(), server.Nowhere)
 	w := n.world()
 	w.logsIn("gone@example.com", password).is(401)
 	w.logsIn(r.person.email, password).is(200)

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"truebond/cmd/truebond/server"
 	"truebond/commands/blob"
 	"truebond/events/archive"
 	"truebond/events/checkpoints"
@@ -84,7 +85,7 @@ func TestAnErasureThatNobodyHasSignedIsNotRepeatedUnasked(t *testing.T) {
 	k, gone, _, before := erasure(t)
 	var earlier string
 	t.Run("ask for an earlier checkpoint", func(t *testing.T) {
-		w := serveFrom(t, options{data: k.data, listen: "127.0.0.1:0"})
+		w := serveFrom(t, server.Options{Data: k.data, Listen: "127.0.0.1:0"})
 		w.checkpoint()
 		earlier = w.ask("GET", fmt.Sprintf("/api/audit/proof/1?size=%d", before), "", nil).is(200).get("checkpoint")
 	})

@@ -10,6 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"truebond/cmd/truebond/datafolder"
+	"truebond/cmd/truebond/server"
+	"truebond/cmd/truebond/wording"
 	"truebond/events"
 	"truebond/events/jetstream"
 )
@@ -23,7 +26,7 @@ func prepared(t *testing.T) (k *keeper, archived uint64) {
 		w.grows()
 		archived = w.archives()
 	})
-	alone := &keeper{t: t, data: k.data, archive: nowhere, grown: k.grown}
+	alone := &keeper{t: t, data: k.data, archive: server.Nowhere, grown: k.grown}
 	alone.serves("without the archive", k.data, (*world).grows)
 	k.grown = alone.grown
 	return k, archived
@@ -33,7 +36,7 @@ func prepared(t *testing.T) (k *keeper, archived uint64) {
 func damage(t *testing.T, data string, body []byte) {
 	t.Helper()
 	done := false
-	err := filepath.WalkDir(filepath.Join(data, logFolder), func(path string, entry fs.DirEntry, err error) error {
+	err := filepath.WalkDir(filepath.Join(data, datafolder.LogFolder), func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || done || filepath.Ext(path) != ".blk" {
 			return err
 		}
@@ -105,7 +108,7 @@ func aDamagedLogIsRepaired(t *testing.T, k *keeper, before [][]byte, _ int) {
 	}
 	k.restore(k.data).ends(t, exitDone, "3 events are damaged, from event 5 on")
 	same(t, bodies(t, embeddedIn(k.data)), before, len(before))
-	if _, err := os.Stat(filepath.Join(k.data, logFolder+".damaged-1")); err != nil {
+	if _, err := os.Stat(filepath.Join(k.data, datafolder.LogFolder+".damaged-1")); err != nil {
 		t.Errorf("the damaged log is not there any more: %v", err)
 	}
 	k.serves("go on", k.data, func(w *world) {
@@ -116,10 +119,10 @@ func aDamagedLogIsRepaired(t *testing.T, k *keeper, before [][]byte, _ int) {
 
 func aLossIsToldOfFirst(t *testing.T, k *keeper, before [][]byte, archived int) {
 	damage(t, k.data, before[archived])
-	k.restore(k.data).ends(t, exitFailed, eventsFrom(uint64(archived+1), uint64(len(before)))+" cannot be kept")
+	k.restore(k.data).ends(t, exitFailed, wording.EventRange(uint64(archived+1), uint64(len(before)))+" cannot be kept")
 	k.restore(k.data, "--accept-loss").ends(t, exitDone, "Lost: ")
 	same(t, bodies(t, embeddedIn(k.data)), before, archived)
-	_, err := startServer(t.Context(), options{data: k.data, listen: "127.0.0.1:0"})
+	_, err := server.Start(t.Context(), server.Options{Data: k.data, Listen: "127.0.0.1:0"})
 	if err == nil || !strings.Contains(err.Error(), "it ends at") {
 		t.Errorf("with views that are ahead of the log it says %v", err)
 	}
@@ -140,7 +143,7 @@ func whatANewerProgramWroteIsKept(t *testing.T, k *keeper, before [][]byte, _ in
 	last := len(before)
 	onLog(t, embeddedIn(k.data), func(log *jetstream.Log) { appendNewer(t, log, uint64(last)) })
 	const why = "a newer program has written it"
-	_, err := startServer(t.Context(), options{data: k.data, listen: "127.0.0.1:0"})
+	_, err := server.Start(t.Context(), server.Options{Data: k.data, Listen: "127.0.0.1:0"})
 	if err == nil || !strings.Contains(err.Error(), why) {
 		t.Errorf("a server says %v", err)
 	}
@@ -175,24 +178,24 @@ func aFolderThatIsGone(t *testing.T, k *keeper, before [][]byte, archived int) {
 // isGone demands that a log is restored whose folder is gone, or some of it, and that what the archive
 // lacks of it is told.
 func isGone(t *testing.T, k *keeper, what string, before [][]byte, archived int) {
-	if err := os.RemoveAll(filepath.Join(k.data, logFolder, what)); err != nil {
+	if err := os.RemoveAll(filepath.Join(k.data, datafolder.LogFolder, what)); err != nil {
 		t.Fatal(err)
 	}
-	k.restore(k.data).ends(t, exitFailed, eventsFrom(uint64(archived+1), uint64(len(before)))+" cannot be kept")
+	k.restore(k.data).ends(t, exitFailed, wording.EventRange(uint64(archived+1), uint64(len(before)))+" cannot be kept")
 	k.restore(k.data, "--accept-loss").ends(t, exitDone, "Lost: ")
 	same(t, bodies(t, embeddedIn(k.data)), before, archived)
 }
 
 func aRestoreThatIsCutOff(t *testing.T, k *keeper, before [][]byte, archived int) {
-	folder := dataFolder{newData(t, k.data)}
+	folder := datafolder.Folder{Path: newData(t, k.data)}
 	refuses := func(when string) {
 		t.Helper()
-		_, err := startServer(t.Context(), options{data: folder.path, listen: "127.0.0.1:0"})
+		_, err := server.Start(t.Context(), server.Options{Data: folder.Path, Listen: "127.0.0.1:0"})
 		if err == nil || !strings.Contains(err.Error(), "was cut off") {
 			t.Fatalf("%s a server says %v", when, err)
 		}
-		truebond(t, "", "archive", "--data", folder.path, "--to", t.TempDir()).ends(t, exitFailed, "was cut off")
-		truebond(t, "", "verify", "--data", folder.path).ends(t, exitFailed, "was cut off")
+		truebond(t, "", "archive", "--data", folder.Path, "--to", t.TempDir()).ends(t, exitFailed, "was cut off")
+		truebond(t, "", "verify", "--data", folder.Path).ends(t, exitFailed, "was cut off")
 	}
 	objects, err := filepath.Glob(filepath.Join(k.archive, "log", "*.zst"))
 	if err != nil || len(objects) == 0 {
@@ -206,29 +209,29 @@ func aRestoreThatIsCutOff(t *testing.T, k *keeper, before [][]byte, archived int
 		if err := os.WriteFile(objects[0], harmed, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		k.restore(folder.path).ends(t, exitFailed, "damaged")
+		k.restore(folder.Path).ends(t, exitFailed, "damaged")
 		truebond(t, "", "verify", "--archive", k.archive).ends(t, exitFailed, "damaged")
 		refuses("after a restore from an archive that is " + what)
 	}
 	if err := os.WriteFile(objects[0], content, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	k.restore(folder.path).ends(t, exitDone, "")
-	same(t, bodies(t, embeddedIn(folder.path)), before, archived)
+	k.restore(folder.Path).ends(t, exitDone, "")
+	same(t, bodies(t, embeddedIn(folder.Path)), before, archived)
 
 	// Cut off at the very end: whole, but not where it belongs.
-	if err := os.MkdirAll(folder.join(restoringFolder), 0o700); err != nil {
+	if err := os.MkdirAll(folder.Join(datafolder.RestoringFolder), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Rename(folder.join(logFolder), filepath.Join(folder.join(restoringFolder), logFolder)); err != nil {
+	if err := os.Rename(folder.Join(datafolder.LogFolder), filepath.Join(folder.Join(datafolder.RestoringFolder), datafolder.LogFolder)); err != nil {
 		t.Fatal(err)
 	}
-	if err := folder.markRestore(restoreWhole); err != nil {
+	if err := folder.MarkRestore(datafolder.RestoreWhole); err != nil {
 		t.Fatal(err)
 	}
 	refuses("before the log is where it belongs")
-	k.restore(folder.path, "--until", "3").ends(t, exitDone, "completes it, and does no other")
-	same(t, bodies(t, embeddedIn(folder.path)), before, archived)
+	k.restore(folder.Path, "--until", "3").ends(t, exitDone, "completes it, and does no other")
+	same(t, bodies(t, embeddedIn(folder.Path)), before, archived)
 }
 
 func aLogThatIsSetBackIsCalledAnother(t *testing.T, k *keeper, before [][]byte, archived int) {
@@ -265,11 +268,11 @@ func erasure(t *testing.T) (k *keeper, gone string, vaultBefore string, beforeEr
 func erasedFor(t *testing.T, data, gone string) {
 	t.Helper()
 	t.Run("serve", func(t *testing.T) {
-		w := serveFrom(t, options{data: data, listen: "127.0.0.1:0"})
+		w := serveFrom(t, server.Options{Data: data, Listen: "127.0.0.1:0"})
 		w.logsIn(planted["email"], planted["password"]).is(401)
 		w.ask("GET", "/api/admin/audit?type=user.erased", w.staff("admin"), nil).is(200).says("data.0.subjects.0", gone)
 	})
-	keys, err := openKeys(t.Context(), "", dataFolder{data})
+	keys, err := server.OpenKeys(t.Context(), "", datafolder.Folder{Path: data})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -311,9 +314,9 @@ func TestRestoringBringsNoErasedPersonBack(t *testing.T) {
 		data := newData(t, vaultBefore)
 		truebond(t, "", "restore", "--from", k.archive, "--data", data, "--until", "2").ends(t, exitDone, "erased again")
 		t.Run("serve", func(t *testing.T) {
-			serveFrom(t, options{data: data, listen: "127.0.0.1:0"}).grows()
+			serveFrom(t, server.Options{Data: data, Listen: "127.0.0.1:0"}).grows()
 		})
-		if _, err := os.Stat(dataFolder{data}.join(eraseAgainFile)); err == nil {
+		if _, err := os.Stat(datafolder.Folder{Path: data}.Join("erase-again")); err == nil {
 			t.Error("the erasures are still to be done")
 		}
 	})
@@ -341,11 +344,11 @@ func TestALogIsRestoredUntilAMoment(t *testing.T) {
 	truebond(t, "", "restore", "--from", k.archive, "--data", newData(t, k.data), "--until", "1999-11-25T12:00:00Z").
 		ends(t, exitMisused, "--until 1999-11-25T12:00:00Z is before the first event, which is of")
 	t.Run("its archive is another one", func(t *testing.T) {
-		_, err := startServer(t.Context(), options{data: data, listen: "127.0.0.1:0", archive: k.archive})
+		_, err := server.Start(t.Context(), server.Options{Data: data, Listen: "127.0.0.1:0", Archive: k.archive})
 		if err == nil || !strings.Contains(err.Error(), "the archive has more than the log") {
 			t.Errorf("beside the old archive it says %v", err)
 		}
-		w := serveFrom(t, options{data: data, listen: "127.0.0.1:0", archive: t.TempDir()})
+		w := serveFrom(t, server.Options{Data: data, Listen: "127.0.0.1:0", Archive: t.TempDir()})
 		w.logsIn(email, password).is(200)
 		w.archives()
 	})

@@ -7,6 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"truebond/cmd/truebond/server"
 )
 
 // rootCommand is the program's command line: one line a subcommand.
@@ -25,7 +27,7 @@ One command starts all of it. Nothing else needs to be installed or set up.`,
   truebond trigger payment_intent.succeeded --intent pi_123
   truebond tail                          read the log
   truebond verify --data ./data          check the log, while no server runs`,
-		Version:           versionLine(),
+		Version:           server.Version(),
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},

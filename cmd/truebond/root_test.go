@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
+	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -132,5 +134,27 @@ func TestHelpIsThatOfTheCommand(t *testing.T) {
 func TestItSaysItsVersion(t *testing.T) {
 	for _, asked := range []string{"version", "--version"} {
 		truebond(t, "", asked).ends(t, exitDone, "truebond ")
+	}
+}
+
+func TestWhatIsRefusedLeavesNothingBehind(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for what, args := range map[string][]string{
+		"listen on":           {"serve", "--listen", taken.Addr().String(), "--data"},
+		"there is no archive": {"restore", "--from", t.TempDir(), "--data"},
+	} {
+		dir := t.TempDir()
+		truebond(t, "", append(args, filepath.Join(dir, "some", "data"))...).ends(t, exitFailed, what)
+		if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+			t.Errorf("%s has left %v: %v", args[0], left, err)
+		}
+		truebond(t, "", append(args, dir)...).ends(t, exitFailed, what)
+		if _, err := os.Stat(dir); err != nil {
+			t.Errorf("%s has removed what it has not made: %v", args[0], err)
+		}
 	}
 }

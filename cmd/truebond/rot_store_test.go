@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"truebond/cmd/truebond/datafolder"
 )
 
 // pageFlips are flips in each kind of page of a SQLite file, and in the byte that says that pages have checksums.
@@ -41,7 +43,7 @@ func pageFlips(t *testing.T, data, name string) (all []flip) {
 func storeFiles(t *testing.T, data string) map[string][]byte {
 	t.Helper()
 	found := map[string][]byte{}
-	for _, name := range []string{"views.db", "views.db-wal", vaultFile, vaultFile + "-wal"} {
+	for _, name := range []string{"views.db", "views.db-wal", datafolder.VaultFile, datafolder.VaultFile + "-wal"} {
 		content, err := os.ReadFile(filepath.Join(data, name))
 		if err != nil {
 			t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"truebond/cmd/truebond/server"
 	"truebond/commands/stripe"
 )
 
@@ -56,7 +57,7 @@ func laySoundFolder(t *testing.T) *soundFolder {
 	f := &soundFolder{data: filepath.Join(home, "data"), kept: filepath.Join(home, "kept"),
 		backup: filepath.Join(home, "backup"), shown: map[string]string{}}
 	t.Run("lay a log", func(t *testing.T) { // its end stops the server
-		w := serveFrom(t, options{data: f.data, listen: "127.0.0.1:0"})
+		w := serveFrom(t, server.Options{Data: f.data, Listen: "127.0.0.1:0"})
 		l := &load{t: t, acked: map[string]promise{}}
 		l.prepare(w, 3)
 		f.secret, f.people = w.secret, l.people
@@ -249,7 +250,7 @@ func (f *soundFolder) suffers(t *testing.T, flip flip) string {
 			t.Errorf("verify does not find it: %d %s", code, said)
 		}
 	}
-	server, err := launch(t, options{data: data, listen: "127.0.0.1:0"}, nil)
+	server, err := launch(t, server.Options{Data: data, Listen: "127.0.0.1:0"}, nil)
 	if err != nil {
 		if strings.Contains(err.Error(), "goroutine ") {
 			t.Errorf("it panics: %v", err)
@@ -334,7 +335,7 @@ func TestRotIsFoundWhileServing(t *testing.T) {
 func rotIsFoundWhileServing(t *testing.T, part string) {
 	data := t.TempDir()
 	prepareLoad(t, data)
-	w := serveFrom(t, options{data: data, listen: "127.0.0.1:0", compareEvery: time.Second})
+	w := serveFrom(t, server.Options{Data: data, Listen: "127.0.0.1:0", CompareEvery: time.Second})
 	if ready := w.ask("GET", "/readyz", "", nil); ready.status != 200 {
 		t.Fatalf("not ready before: %s", ready.body)
 	}

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"truebond/cmd/truebond/disktest"
+	"truebond/cmd/truebond/server"
+	"truebond/cmd/truebond/settings"
 	"truebond/events"
 	"truebond/events/jetstream"
 	"truebond/events/jetstream/natstest"
@@ -91,9 +93,9 @@ func (s *site) settings() map[string]string {
 	return set
 }
 
-func (s *site) options(t *testing.T) options {
+func (s *site) options(t *testing.T) server.Options {
 	t.Helper()
-	given, err := readSettings()
+	given, err := settings.Read()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,9 +105,9 @@ func (s *site) options(t *testing.T) options {
 	if s.redis != nil {
 		given.RedisURL = s.redis.URL
 	}
-	o := options{data: s.data, listen: "127.0.0.1:0", settings: &given}
+	o := server.Options{Data: s.data, Listen: "127.0.0.1:0", Settings: &given}
 	if s.nodes != nil {
-		o.nats, o.replicas = s.nodes.URL(), len(s.nodes.Stores())
+		o.NATS, o.Replicas = s.nodes.URL(), len(s.nodes.Stores())
 	}
 	return o
 }
@@ -160,7 +162,7 @@ func (s *site) check(l *load) (v verdict) {
 	s.t.Run("check", func(t *testing.T) {
 		stopped := openParts(t, s.options(t))
 		var err error
-		if v, err = l.judgeAll(t.Context(), stopped.log, stopped.store); err != nil {
+		if v, err = l.judgeAll(t.Context(), stopped.Log, stopped.Store); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -186,7 +188,7 @@ func (s *site) readLog() ([]events.Event, error) {
 	}
 	o := s.options(s.t)
 	log, err := jetstream.Open(s.t.Context(), jetstream.Options{
-		Dir: s.data, URL: o.nats, Replicas: o.replicas, Codec: codec, OpenTimeout: 10 * time.Second,
+		Dir: s.data, URL: o.NATS, Replicas: o.Replicas, Codec: codec, OpenTimeout: 10 * time.Second,
 	})
 	if err != nil {
 		return nil, err

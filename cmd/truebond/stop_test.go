@@ -6,6 +6,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"truebond/cmd/truebond/datafolder"
+	"truebond/cmd/truebond/server"
 )
 
 func TestAServerThatIsToldToStopAnswersWhatItHasTaken(t *testing.T) {
@@ -25,10 +28,10 @@ func TestAServerThatIsToldToStopAnswersWhatItHasTaken(t *testing.T) {
 		if <-server.ended; server.err != nil {
 			t.Errorf("the server ended with %v", server.err)
 		}
-		if _, err := os.Stat(dataFolder{data}.join(runtimeFile)); !os.IsNotExist(err) {
+		if _, err := os.Stat(datafolder.Folder{Path: data}.Join("server.json")); !os.IsNotExist(err) {
 			t.Errorf("the note of where the server is was left behind: %v", err)
 		}
-		if _, err := os.Stat(dataFolder{data}.join(operatorSocket)); !os.IsNotExist(err) {
+		if _, err := os.Stat(datafolder.Folder{Path: data}.Join("operator.sock")); !os.IsNotExist(err) {
 			t.Errorf("the operator's socket was left behind: %v", err)
 		}
 	}
@@ -45,7 +48,7 @@ func TestAServerThatIsToldToStopAnswersWhatItHasTaken(t *testing.T) {
 func (l *load) taken(t *testing.T, data string) (n int) {
 	t.Helper()
 	t.Run("count", func(t *testing.T) {
-		history, err := readHistory(t.Context(), openParts(t, options{data: data, listen: "127.0.0.1:0"}).log)
+		history, err := readHistory(t.Context(), openParts(t, server.Options{Data: data, Listen: "127.0.0.1:0"}).Log)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -60,11 +63,11 @@ func (l *load) taken(t *testing.T, data string) (n int) {
 
 func TestASecondServerOnTheSameFolderIsRefusedAndHarmsNothing(t *testing.T) {
 	data := t.TempDir()
-	w := serveFrom(t, options{data: data, listen: "127.0.0.1:0"})
+	w := serveFrom(t, server.Options{Data: data, Listen: "127.0.0.1:0"})
 	ann := w.signsUp()
-	second, err := startServer(t.Context(), options{data: data, listen: "127.0.0.1:0"})
+	second, err := server.Start(t.Context(), server.Options{Data: data, Listen: "127.0.0.1:0"})
 	if err == nil {
-		t.Errorf("a second server has started: %v", second.stop(t.Context()))
+		t.Errorf("a second server has started: %v", second.Stop(t.Context()))
 	}
 	ann.has(10)
 	w.operate("/api/operator/api-keys", map[string]any{"name": "still there",
@@ -74,7 +77,7 @@ func TestASecondServerOnTheSameFolderIsRefusedAndHarmsNothing(t *testing.T) {
 func TestAServerThatIsToldToStopArchivesTheRest(t *testing.T) {
 	data, store := t.TempDir(), t.TempDir()
 	t.Run("serve", func(t *testing.T) {
-		w := serveFrom(t, options{data: data, listen: "127.0.0.1:0", archive: store, archiveEvery: time.Hour})
+		w := serveFrom(t, server.Options{Data: data, Listen: "127.0.0.1:0", Archive: store, ArchiveEvery: time.Hour})
 		for range 20 {
 			w.signsUp()
 		}

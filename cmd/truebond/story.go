@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"truebond/cmd/truebond/datafolder"
+	"truebond/cmd/truebond/server"
 	"truebond/commands"
 	"truebond/events"
 	"truebond/ledger"
@@ -35,17 +37,21 @@ type actor struct {
 // A teller tells the story to a server, as its users would; the first error ends it.
 type teller struct {
 	ctx    context.Context
-	server *server
+	server *server.Server
 	told   told
 	keys   int
 	err    error
 }
 
 // tellStory has people sign up, buy, write, call and dispute.
-func tellStory(ctx context.Context, s *server) (told, error) {
+func tellStory(ctx context.Context, s *server.Server) (told, error) {
 	defer http.DefaultClient.CloseIdleConnections() // a server that stops would wait for them
-	t := &teller{ctx: ctx, server: s, told: told{URL: s.url(), Password: demoPassword, Program: programName(),
-		Secret: s.settings.StripeWebhookSecret, AuditKey: s.tree.Key()}}
+	secret, err := datafolder.Folder{Path: s.Data}.ReadSecret(datafolder.WebhookSecretFile)
+	if err != nil {
+		return told{}, err
+	}
+	t := &teller{ctx: ctx, server: s, told: told{URL: s.URL(), Password: demoPassword, Program: programName(),
+		Secret: secret, AuditKey: s.Key()}}
 	ann := t.signUp("ann@example.com", "Ann", "bought credits, writes and calls")
 	bob := t.signUp("bob@example.com", "Bob", "answers")
 	cleo := t.signUp("cleo@example.com", "Cleo", "disputed what she bought, and is in debt")
@@ -104,7 +110,7 @@ func (t *teller) as(who actor, path string, in, out any) {
 func (t *teller) nobody() actor { return t.with("") }
 
 func (t *teller) with(token string) actor {
-	return actor{client: client{http: http.DefaultClient, base: t.server.url(), key: token}, Token: token}
+	return actor{client: client{http: http.DefaultClient, base: t.server.URL(), key: token}, Token: token}
 }
 
 func (t *teller) signUp(email, name, what string) actor {
@@ -171,7 +177,7 @@ func (t *teller) dispute(who actor, intent string) {
 	facts := events.PaymentFacts{Disputes: map[string]events.Dispute{
 		"dp_demo": {Amount: 5000, Transactions: map[string]int64{"txn_demo": -5000}},
 	}}
-	_, t.err = t.server.writer.Do(t.ctx, commands.Command{
+	_, t.err = t.server.Do(t.ctx, commands.Command{
 		Key: "stripe/" + said.StripeEvent, Actor: events.Actor{Kind: events.ActorStripe, ID: said.StripeEvent},
 		Decide: ledger.LearnPaymentFacts(said, facts),
 	})
@@ -203,7 +209,7 @@ func (t *teller) operate(path string, in, out any) {
 	if t.err != nil {
 		return
 	}
-	server, err := target{data: t.server.folder.path}.connect(t.ctx)
+	server, err := target{data: t.server.Data}.connect(t.ctx)
 	if err != nil {
 		t.err = err
 		return

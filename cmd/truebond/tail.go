@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"truebond/cmd/truebond/wording"
 	"truebond/events"
 )
 
@@ -50,7 +51,7 @@ key, and what moved. It ends with Ctrl-C.`,
 			return err
 		},
 	}
-	to.flags(cmd)
+	targetFlags(cmd, &to)
 	cmd.Flags().Uint64Var(&after, "after", 0, "begin behind this position")
 	cmd.Flags().BoolVar(&raw, "json", false, "print the events whole, as JSON")
 	return cmd
@@ -81,6 +82,6 @@ func showEvent(out io.Writer, line json.RawMessage) error {
 	for _, m := range e.Moves {
 		fmt.Fprintf(&text, "  %s → %s %d %s", m.From, m.To, m.Amount, m.Asset)
 	}
-	_, err := fmt.Fprintln(out, oneLine(text.String()))
+	_, err := fmt.Fprintln(out, wording.OneLine(text.String()))
 	return err
 }

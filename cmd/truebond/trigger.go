@@ -16,6 +16,8 @@ import (
 	"github.com/spf13/cobra"
 	stripego "github.com/stripe/stripe-go/v76"
 
+	"truebond/cmd/truebond/datafolder"
+	"truebond/cmd/truebond/settings"
 	"truebond/commands/stripe"
 )
 
@@ -66,7 +68,7 @@ object that it is about as JSON, by --object.`,
 			return postWebhook(cmd.Context(), base, body, secret, cmd.OutOrStdout())
 		},
 	}
-	to.flags(cmd)
+	targetFlags(cmd, &to)
 	cmd.Flags().StringVar(&e.intent, "intent", "", "id of the payment intent that was paid")
 	cmd.Flags().Int64Var(&e.amount, "amount", 0, "what was paid, in minor units (default: the intent's)")
 	cmd.Flags().StringVar(&e.currency, "currency", "", "in which currency (default: the intent's)")
@@ -152,11 +154,11 @@ func (t target) webhookSecret(given string) (string, error) {
 	if given != "" {
 		return given, nil
 	}
-	s, err := readSettings()
+	s, err := settings.Read()
 	if err != nil || s.StripeWebhookSecret != "" {
 		return s.StripeWebhookSecret, err
 	}
-	secret, err := dataFolder{t.data}.readSecret(webhookSecretFile)
+	secret, err := datafolder.Folder{Path: t.data}.ReadSecret(datafolder.WebhookSecretFile)
 	if err != nil {
 		return "", fmt.Errorf("%w; name the server's folder by --data, or its secret by --secret", err)
 	}
@@ -168,8 +170,8 @@ func (t target) publicURL() (string, error) {
 	if t.server != "" {
 		return strings.TrimRight(t.server, "/"), nil
 	}
-	note, err := dataFolder{t.data}.readNote()
-	if err != nil || !(dataFolder{t.data}).isServed() {
+	note, err := datafolder.Folder{Path: t.data}.ReadNote()
+	if err != nil || !(datafolder.Folder{Path: t.data}).IsServed() {
 		return "", fmt.Errorf("%w on the data folder %s", errNoServer, t.data)
 	}
 	return note.URL, nil

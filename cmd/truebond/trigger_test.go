@@ -11,11 +11,13 @@ import (
 
 	stripego "github.com/stripe/stripe-go/v76"
 	"github.com/stripe/stripe-go/v76/webhook"
+
+	"truebond/cmd/truebond/datafolder"
 )
 
 // hook is a server that takes webhooks with a secret, as Stripe's library verifies them,
 // and knows one intent. It gives the folder and the events that it took.
-func hook(t *testing.T, secret string) (data dataFolder, took *[]stripego.Event) {
+func hook(t *testing.T, secret string) (data datafolder.Folder, took *[]stripego.Event) {
 	t.Helper()
 	took = &[]stripego.Event{}
 	data, _, _ = serving(t, func(w http.ResponseWriter, r *http.Request) {
@@ -42,10 +44,10 @@ func TestATriggeredPaymentIsWhatStripeWouldSend(t *testing.T) {
 	alone(t)
 	const secret = "whsec_of_the_folder"
 	data, took := hook(t, secret)
-	if err := os.WriteFile(data.join(webhookSecretFile), []byte(secret+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(data.Join(datafolder.WebhookSecretFile), []byte(secret+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	at := func(args ...string) said { return truebond(t, "", append(args, "--data", data.path)...) }
+	at := func(args ...string) said { return truebond(t, "", append(args, "--data", data.Path)...) }
 	at("trigger", "payment_intent.succeeded", "--intent", "pi_sim1").ends(t, exitDone, `200 {"received":true`)
 	at("trigger", "checkout.session.completed", "--intent", "pi_sim1", "--amount", "1", "--currency", "EUR").
 		ends(t, exitDone, "200")
@@ -83,7 +85,7 @@ func TestAnyOtherEventIsSentWithAnObjectOfYours(t *testing.T) {
 		t.Fatal(err)
 	}
 	with := func(object, stdin string) said {
-		return truebond(t, stdin, "trigger", "charge.refunded", "--object", object, "--data", data.path)
+		return truebond(t, stdin, "trigger", "charge.refunded", "--object", object, "--data", data.Path)
 	}
 	with(file, "").ends(t, exitDone, "200")
 	with("-", `{"id":"ch_2"}`).ends(t, exitDone, "200")
@@ -100,7 +102,7 @@ func TestAnyOtherEventIsSentWithAnObjectOfYours(t *testing.T) {
 func TestWhatTheServerRefusesFails(t *testing.T) {
 	alone(t)
 	data, took := hook(t, "whsec_right")
-	given := []string{"trigger", "payment_intent.succeeded", "--data", data.path, "--secret"}
+	given := []string{"trigger", "payment_intent.succeeded", "--data", data.Path, "--secret"}
 	truebond(t, "", append(given, "whsec_wrong", "--intent", "pi_sim1")...).ends(t, exitFailed, "forged (400)")
 	truebond(t, "", append(given, "whsec_right", "--intent", "pi_9")...).ends(t, exitFailed, "There is no such intent.")
 	truebond(t, "", append(given, "", "--intent", "pi_sim1")...).ends(t, exitMisused, "--secret")

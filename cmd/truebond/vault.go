@@ -11,6 +11,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"truebond/cmd/truebond/datafolder"
+	"truebond/cmd/truebond/server"
+	"truebond/cmd/truebond/settings"
 	"truebond/commands/vault"
 )
 
@@ -37,7 +40,7 @@ before need the old secret, so make a new one, and destroy the old secret with t
   JWT_SECRET=$(cat new-secret) truebond vault rotate --data ./data < old-secret`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := readSettings()
+			s, err := settings.Read()
 			if err != nil {
 				return err
 			}
@@ -49,16 +52,16 @@ before need the old secret, so make a new one, and destroy the old secret with t
 }
 
 // rotateVault puts a vault under the secret of the settings, or under one that it makes.
-func rotateVault(ctx context.Context, data string, s settings, in io.Reader, out io.Writer) (err error) {
-	folder, unlock, err := lockDataFolder(data)
+func rotateVault(ctx context.Context, data string, s settings.Settings, in io.Reader, out io.Writer) (err error) {
+	folder, unlock, err := datafolder.HoldExisting(data)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
-	if _, err := os.Stat(folder.join(vaultFile)); err != nil && s.MongoURL == "" {
-		return fmt.Errorf("there is no vault in %s", folder.path)
+	if _, err := os.Stat(folder.Join(datafolder.VaultFile)); err != nil && s.MongoURL == "" {
+		return fmt.Errorf("there is no vault in %s", folder.Path)
 	}
-	keys, err := openKeys(ctx, s.MongoURL, folder)
+	keys, err := server.OpenKeys(ctx, s.MongoURL, folder)
 	if err != nil {
 		return err
 	}
@@ -70,12 +73,12 @@ func rotateVault(ctx context.Context, data string, s settings, in io.Reader, out
 	if err != nil {
 		return err
 	}
-	if err := folder.placeNextSecret(s); err != nil {
+	if err := placeNextSecret(folder, s); err != nil {
 		return err
 	}
 	secret := "JWT_SECRET"
 	if s.JWTSecret == "" {
-		secret = "the new secret, which is in " + folder.join(jwtSecretFile)
+		secret = "the new secret, which is in " + folder.Join(datafolder.JWTSecretFile)
 	}
 	if done {
 		_, err = fmt.Fprintf(out, "The vault was under %s already. No rotation is left unfinished.\n", secret)
@@ -87,11 +90,11 @@ func rotateVault(ctx context.Context, data string, s settings, in io.Reader, out
 
 // isUnderNext tells whether the vault is under the new secret already: a rotation before was
 // cut off, and opening the vault has ended it.
-func isUnderNext(ctx context.Context, keys vault.Store, folder dataFolder, s settings) (bool, error) {
+func isUnderNext(ctx context.Context, keys vault.Store, folder datafolder.Folder, s settings.Settings) (bool, error) {
 	next := s.JWTSecret
 	if next == "" {
 		var err error
-		if next, err = folder.readSecret(nextSecretFile); errors.Is(err, fs.ErrNotExist) {
+		if next, err = folder.ReadSecret(datafolder.NextSecretFile); errors.Is(err, fs.ErrNotExist) {
 			return false, nil
 		} else if err != nil {
 			return false, err
@@ -105,14 +108,16 @@ func isUnderNext(ctx context.Context, keys vault.Store, folder dataFolder, s set
 }
 
 // putUnderNext rotates the vault. A new secret is on disk before the vault is under it.
-func putUnderNext(ctx context.Context, keys vault.Store, folder dataFolder, s settings, in io.Reader) error {
+func putUnderNext(
+	ctx context.Context, keys vault.Store, folder datafolder.Folder, s settings.Settings, in io.Reader,
+) error {
 	v, err := openWithOld(ctx, keys, folder, in)
 	if err != nil {
 		return err
 	}
 	next := s.JWTSecret
 	if next == "" {
-		if next, err = folder.secret(nextSecretFile, ""); err != nil {
+		if next, err = folder.Secret(datafolder.NextSecretFile, ""); err != nil {
 			return err
 		}
 	}
@@ -122,9 +127,9 @@ func putUnderNext(ctx context.Context, keys vault.Store, folder dataFolder, s se
 // openWithOld opens the vault with a secret of the folder, or else with the one on standard
 // input. A secret that was made for a rotation that was cut off is one too: meanwhile
 // somebody has set JWT_SECRET.
-func openWithOld(ctx context.Context, keys vault.Store, folder dataFolder, in io.Reader) (*vault.Vault, error) {
-	for _, name := range []string{jwtSecretFile, nextSecretFile} {
-		old, err := folder.readSecret(name)
+func openWithOld(ctx context.Context, keys vault.Store, folder datafolder.Folder, in io.Reader) (*vault.Vault, error) {
+	for _, name := range []string{datafolder.JWTSecretFile, datafolder.NextSecretFile} {
+		old, err := folder.ReadSecret(name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -138,7 +143,7 @@ func openWithOld(ctx context.Context, keys vault.Store, folder dataFolder, in io
 	}
 	if isTerminal(in) {
 		return nil, misused("no secret in %s opens the vault: the old one comes from standard input, from a file or a pipe",
-			folder.path)
+			folder.Path)
 	}
 	const secretBytesMax = 4096 // far more than anybody's
 	old, err := io.ReadAll(io.LimitReader(in, secretBytesMax))
@@ -146,7 +151,7 @@ func openWithOld(ctx context.Context, keys vault.Store, folder dataFolder, in io
 		return nil, fmt.Errorf("read the old secret: %w", err)
 	}
 	if old = bytes.TrimRight(old, "\r\n"); len(old) == 0 {
-		return nil, misused("no secret in %s opens the vault, and there is no old one on standard input", folder.path)
+		return nil, misused("no secret in %s opens the vault, and there is no old one on standard input", folder.Path)
 	}
 	v, err := vault.Open(ctx, keys, string(old), false)
 	if errors.Is(err, vault.ErrSecret) {
@@ -155,27 +160,14 @@ func openWithOld(ctx context.Context, keys vault.Store, folder dataFolder, in io
 	return v, err
 }
 
-// nextSecretFile holds the secret that the vault will be under, or is already, when a
-// rotation was cut off.
-const nextSecretFile = jwtSecretFile + ".next"
-
 // placeNextSecret ends a rotation: the new secret takes the old one's place, or that is gone
 // where JWT_SECRET is set. It may be done again.
-func (d dataFolder) placeNextSecret(s settings) error {
+func placeNextSecret(d datafolder.Folder, s settings.Settings) error {
 	if s.JWTSecret != "" {
-		return errors.Join(d.remove(jwtSecretFile), d.remove(nextSecretFile))
+		return errors.Join(d.Remove(datafolder.JWTSecretFile), d.Remove(datafolder.NextSecretFile))
 	}
-	if err := os.Rename(d.join(nextSecretFile), d.join(jwtSecretFile)); err != nil {
+	if err := os.Rename(d.Join(datafolder.NextSecretFile), d.Join(datafolder.JWTSecretFile)); err != nil {
 		return err
 	}
-	return d.sync()
-}
-
-// explain says more of a secret of the folder's that does not open the vault, when it is one
-// that a rotation was to replace.
-func (d dataFolder) explain(err error) error {
-	if _, missing := os.Stat(d.join(nextSecretFile)); missing == nil && errors.Is(err, vault.ErrSecret) {
-		return fmt.Errorf("%w (`truebond vault rotate` was cut off: run it again)", err)
-	}
-	return err
+	return d.Sync()
 }

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"truebond/cmd/truebond/datafolder"
+	"truebond/cmd/truebond/server"
 	"truebond/commands/vault"
 	"truebond/events"
 	"truebond/projections/storetest"
@@ -34,7 +36,7 @@ func settle(t *testing.T) *settled {
 	t.Helper()
 	s := &settled{data: t.TempDir()}
 	t.Run("settle", func(t *testing.T) {
-		w := serveFrom(t, options{data: s.data, listen: "127.0.0.1:0"})
+		w := serveFrom(t, server.Options{Data: s.data, Listen: "127.0.0.1:0"})
 		s.ann = w.signsUp()
 		s.token, s.refresh, s.partner = s.ann.token, s.ann.refresh, w.signsUp().id
 		s.ann.post("/api/v2/messages/send", map[string]any{"to": s.partner, "body": "it is me"}).is(201)
@@ -50,7 +52,7 @@ func settle(t *testing.T) *settled {
 func (s *settled) goesOn(t *testing.T, rotated bool) {
 	t.Helper()
 	t.Run("goes on", func(t *testing.T) {
-		w := serveFrom(t, options{data: s.data, listen: "127.0.0.1:0"})
+		w := serveFrom(t, server.Options{Data: s.data, Listen: "127.0.0.1:0"})
 		status := 200
 		if rotated {
 			status = 401
@@ -77,7 +79,7 @@ func (s *settled) rotates(t *testing.T, stdin string, code int, says string) {
 // keeps tells which secrets the folder has.
 func (s *settled) keeps(t *testing.T, want ...string) {
 	t.Helper()
-	got, err := filepath.Glob(filepath.Join(s.data, jwtSecretFile+"*"))
+	got, err := filepath.Glob(filepath.Join(s.data, datafolder.JWTSecretFile+"*"))
 	if err != nil || len(got) != len(want) {
 		t.Fatalf("the folder keeps %v (%v), not %v", got, err, want)
 	}
@@ -90,17 +92,17 @@ func (s *settled) keeps(t *testing.T, want ...string) {
 
 func TestASecretThatTheFolderKeepsIsReplaced(t *testing.T) {
 	s := settle(t)
-	before, err := dataFolder{s.data}.readSecret(jwtSecretFile)
+	before, err := datafolder.Folder{Path: s.data}.ReadSecret(datafolder.JWTSecretFile)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
-		s.rotates(t, "", exitDone, "is under the new secret, which is in "+filepath.Join(s.data, jwtSecretFile))
-		s.keeps(t, jwtSecretFile)
+		s.rotates(t, "", exitDone, "is under the new secret, which is in "+filepath.Join(s.data, datafolder.JWTSecretFile))
+		s.keeps(t, datafolder.JWTSecretFile)
 		s.goesOn(t, true)
 	}
 	t.Setenv("JWT_SECRET", before)
-	if _, err := startServer(t.Context(), options{data: s.data, listen: "127.0.0.1:0"}); !errors.Is(err, vault.ErrSecret) {
+	if _, err := server.Start(t.Context(), server.Options{Data: s.data, Listen: "127.0.0.1:0"}); !errors.Is(err, vault.ErrSecret) {
 		t.Errorf("with the old secret it says %v", err)
 	}
 }
@@ -132,13 +134,13 @@ func TestAVaultMovesBetweenTheFoldersSecretAndJWT_SECRET(t *testing.T) {
 	s.goesOn(t, true)
 	t.Setenv("JWT_SECRET", "")
 	s.rotates(t, freshSecret, exitDone, "is under the new secret")
-	s.keeps(t, jwtSecretFile)
+	s.keeps(t, datafolder.JWTSecretFile)
 	s.goesOn(t, true)
 }
 
 func TestAVaultIsNotRotatedUnderAServerOrWhereThereIsNone(t *testing.T) {
 	data := t.TempDir()
-	serveFrom(t, options{data: data, listen: "127.0.0.1:0"})
+	serveFrom(t, server.Options{Data: data, Listen: "127.0.0.1:0"})
 	truebond(t, "", "vault", "rotate", "--data", data).ends(t, exitFailed, "another server holds the data folder")
 	none := t.TempDir()
 	truebond(t, "", "vault", "rotate", "--data", none).ends(t, exitFailed, "there is no vault in "+none)
@@ -151,7 +153,7 @@ func TestAVaultIsNotRotatedUnderAServerOrWhereThereIsNone(t *testing.T) {
 // A key that no secret opens is found before anything is changed.
 func TestARotationThatCannotEndDoesNotBegin(t *testing.T) {
 	s := settle(t)
-	keys, err := vault.OpenSQLite(filepath.Join(s.data, vaultFile))
+	keys, err := vault.OpenSQLite(filepath.Join(s.data, datafolder.VaultFile))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,37 +167,37 @@ func TestARotationThatCannotEndDoesNotBegin(t *testing.T) {
 
 func TestARotationThatWasCutOffIsEndedByTheNext(t *testing.T) {
 	s := settle(t)
-	folder := dataFolder{s.data}
-	next, err := folder.secret(nextSecretFile, "")
+	folder := datafolder.Folder{Path: s.data}
+	next, err := folder.Secret(datafolder.NextSecretFile, "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.goesOn(t, false) // the new secret was made, and no more
 
-	v := s.opens(t, jwtSecretFile)
+	v := s.opens(t, datafolder.JWTSecretFile)
 	if v == nil {
 		t.Fatal("the old secret does not open the vault")
 	}
 	if err := v.Rotate(t.Context(), next); err != nil { // and it does not take the old one's place
 		t.Fatal(err)
 	}
-	_, err = startServer(t.Context(), options{data: s.data, listen: "127.0.0.1:0"})
+	_, err = server.Start(t.Context(), server.Options{Data: s.data, Listen: "127.0.0.1:0"})
 	if err == nil || !strings.Contains(err.Error(), "`truebond vault rotate` was cut off: run it again") {
 		t.Errorf("it starts, or says %v", err)
 	}
 	s.rotates(t, "", exitDone, "was under the new secret")
-	s.keeps(t, jwtSecretFile)
+	s.keeps(t, datafolder.JWTSecretFile)
 	s.goesOn(t, true)
 }
 
 // opens opens the vault with a secret of the folder; nil if that does not fit.
 func (s *settled) opens(t *testing.T, secretFile string) *vault.Vault {
 	t.Helper()
-	secret, err := dataFolder{s.data}.readSecret(secretFile)
+	secret, err := datafolder.Folder{Path: s.data}.ReadSecret(secretFile)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
-	keys, err := vault.OpenSQLite(filepath.Join(s.data, vaultFile))
+	keys, err := vault.OpenSQLite(filepath.Join(s.data, datafolder.VaultFile))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,7 +214,7 @@ func TestARotationThatIsKilledLosesNoKey(t *testing.T) {
 	s := settle(t)
 	texts := map[string]events.Sealed{}
 	t.Run("seal", func(t *testing.T) {
-		v := s.opens(t, jwtSecretFile)
+		v := s.opens(t, datafolder.JWTSecretFile)
 		for n := range owners {
 			owner := fmt.Sprintf("usr_%d", n)
 			sealed, err := v.Seal(t.Context(), owner, "msg/"+owner, "body", "of "+owner)
@@ -224,15 +226,15 @@ func TestARotationThatIsKilledLosesNoKey(t *testing.T) {
 	})
 	rotated := false
 	for range kills {
-		before, err := dataFolder{s.data}.readSecret(jwtSecretFile)
+		before, err := datafolder.Folder{Path: s.data}.ReadSecret(datafolder.JWTSecretFile)
 		if err != nil {
 			t.Fatal(err)
 		}
 		s.rotatesAndIsKilled(t)
 		t.Run("read", func(t *testing.T) {
-			v := s.opens(t, jwtSecretFile)
+			v := s.opens(t, datafolder.JWTSecretFile)
 			if v == nil {
-				v = s.opens(t, nextSecretFile)
+				v = s.opens(t, datafolder.NextSecretFile)
 			}
 			if v == nil {
 				t.Fatal("no secret opens the vault")
@@ -243,14 +245,14 @@ func TestARotationThatIsKilledLosesNoKey(t *testing.T) {
 				}
 			}
 		})
-		after, err := dataFolder{s.data}.readSecret(jwtSecretFile)
+		after, err := datafolder.Folder{Path: s.data}.ReadSecret(datafolder.JWTSecretFile)
 		if err != nil {
 			t.Fatal(err)
 		}
 		rotated = rotated || after != before
 	}
 	s.rotates(t, "", exitDone, "under the new secret")
-	s.keeps(t, jwtSecretFile)
+	s.keeps(t, datafolder.JWTSecretFile)
 	s.goesOn(t, true)
 	t.Logf("a killed one had ended: %v", rotated)
 }

@@ -12,6 +12,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"truebond/cmd/truebond/datafolder"
+	"truebond/cmd/truebond/wording"
 	"truebond/events"
 	"truebond/events/audit"
 	"truebond/events/checkpoints"
@@ -22,10 +24,11 @@ import (
 
 // A verification is what an operator or auditor asks for.
 type verification struct {
-	options
+	logPlace
+	data        string
 	checkpoints []string // files that the checker has kept
 	key         string   // that they are signed with
-	from        string   // folder of an archive, or inBucket; empty: the log of a data folder is checked
+	from        string   // folder of an archive, or InBucket; empty: the log of a data folder is checked
 }
 
 func verifyCommand() *cobra.Command {
@@ -61,7 +64,7 @@ log is held against those. Checkpoints from several times narrow down where a ch
 	cmd.Flags().StringVar(&v.from, "archive", "", "folder of an archive to check instead, or \"bucket\"")
 	cmd.Flags().StringArrayVar(&v.checkpoints, "checkpoint", nil, "file with a checkpoint that you have kept; repeatable")
 	cmd.Flags().StringVar(&v.key, "key", "", "key that checkpoints must be signed with: name+hash+key")
-	serverFlags(cmd, &v.options)
+	logFlags(cmd, &v.logPlace)
 	cmd.AddCommand(verifyReceiptCommand())
 	return cmd
 }
@@ -102,15 +105,15 @@ func verifyLog(ctx context.Context, v verification, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	folder, unlock, err := lockDataFolder(v.data)
-	if errors.Is(err, errHeld) {
+	folder, unlock, err := datafolder.HoldExisting(v.data)
+	if errors.Is(err, datafolder.ErrHeld) {
 		err = fmt.Errorf("%w: stop it first, or check from outside what it proves (docs/auditor.md)", err)
 	}
 	if err != nil {
 		return err
 	}
 	defer unlock() //nolint:errcheck // the process ends
-	if err := folder.checkRestored(); err != nil {
+	if err := folder.CheckRestored(); err != nil {
 		return err
 	}
 	own, err := v.ownCheckpoint(folder)
@@ -125,7 +128,7 @@ func verifyLog(ctx context.Context, v verification, out io.Writer) error {
 		return err
 	}
 	defer log.Close() //nolint:errcheck // it was only read
-	stored, err := checkpoints.ReadStored(folder.path)
+	stored, err := checkpoints.ReadStored(folder.Path)
 	if err != nil {
 		return err
 	}
@@ -141,15 +144,15 @@ func verifyLog(ctx context.Context, v verification, out io.Writer) error {
 }
 
 // verifyBeside looks for flipped bits in what stands beside a sound log.
-func verifyBeside(folder dataFolder) error {
-	if err := jetstream.VerifySettings(folder.path); err != nil {
+func verifyBeside(folder datafolder.Folder) error {
+	if err := jetstream.VerifySettings(folder.Path); err != nil {
 		return fmt.Errorf("the log is right, but its settings are not: remove both, and they are written again: %w", err)
 	}
 	for _, f := range []struct{ name, fault string }{
-		{vaultFile, "the vault's file is damaged, and a copy of it has to take its place"},
-		{viewsFile, "the views' file is damaged: move it away, and they are built again"},
+		{datafolder.VaultFile, "the vault's file is damaged, and a copy of it has to take its place"},
+		{datafolder.ViewsFile, "the views' file is damaged: move it away, and they are built again"},
 	} {
-		if err := sqlitefile.Verify(folder.join(f.name)); err != nil {
+		if err := sqlitefile.Verify(folder.Join(f.name)); err != nil {
 			return fmt.Errorf("%s: %w", f.fault, err)
 		}
 	}
@@ -181,12 +184,12 @@ func (v verification) openCheckpoint(text []byte) (merkle.Checkpoint, error) {
 }
 
 // ownCheckpoint is the last that the folder's server has signed; nil if there is none.
-func (v verification) ownCheckpoint(folder dataFolder) (*keptCheckpoint, error) {
-	text, err := folder.checkpoint()
+func (v verification) ownCheckpoint(folder datafolder.Folder) (*keptCheckpoint, error) {
+	text, err := folder.Checkpoint()
 	if err != nil || text == nil {
 		return nil, err
 	}
-	name := folder.join(checkpoints.File)
+	name := folder.Join(checkpoints.File)
 	c, err := v.openCheckpoint(text)
 	if err != nil {
 		return nil, fmt.Errorf("read the checkpoint %s: %w", name, err)
@@ -194,8 +197,8 @@ func (v verification) ownCheckpoint(folder dataFolder) (*keptCheckpoint, error) 
 	return &keptCheckpoint{c, name}, nil
 }
 
-func (v verification) openLog(ctx context.Context, folder dataFolder) (*jetstream.Log, error) {
-	log, err := openOnlyLog(ctx, folder, v.options)
+func (v verification) openLog(ctx context.Context, folder datafolder.Folder) (*jetstream.Log, error) {
+	log, err := openOnlyLog(ctx, folder, v.logPlace)
 	if err != nil {
 		return nil, err
 	}
@@ -320,7 +323,7 @@ func whichIsRight(failed error, first merkle.Node, against []keptCheckpoint, sto
 
 func (v verification) report(out io.Writer, what string, read *audit.Reader, against []keptCheckpoint) error {
 	_, err := fmt.Fprintf(out, "The %s is sound: %s, each read, in order and hashed.\nIts root is %v.\n",
-		what, eventsIn(read.Read()), read.Root())
+		what, wording.Events(read.Read()), read.Root())
 	for _, c := range against {
 		signature := ", whose signature was not checked: give --key"
 		if v.key != "" {
@@ -328,11 +331,11 @@ func (v verification) report(out io.Writer, what string, read *audit.Reader, aga
 		}
 		if err == nil {
 			_, err = fmt.Fprintf(out, "Its first %s of the checkpoint %s%s.\n",
-				counted(c.Size, "event is that", "events are those"), c.from, signature)
+				wording.Counted(c.Size, "event is that", "events are those"), c.from, signature)
 		}
 	}
 	if n := len(against); err == nil && n > 0 && against[n-1].Size < read.Read() {
-		_, err = fmt.Fprintf(out, "No checkpoint covers %s.\n", eventsFrom(against[n-1].Size+1, read.Read()))
+		_, err = fmt.Fprintf(out, "No checkpoint covers %s.\n", wording.EventRange(against[n-1].Size+1, read.Read()))
 	}
 	if len(v.checkpoints) == 0 && err == nil {
 		_, err = fmt.Fprintln(out, "Nothing was compared that is kept elsewhere: give --checkpoint.")

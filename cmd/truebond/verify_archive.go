@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 
+	"truebond/cmd/truebond/settings"
 	"truebond/events"
 	"truebond/events/archive"
 	"truebond/events/audit"
@@ -16,7 +17,7 @@ func verifyArchive(ctx context.Context, v verification, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	s, err := readSettings()
+	s, err := settings.Read()
 	if err != nil {
 		return err
 	}

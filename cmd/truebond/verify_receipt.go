@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"truebond/cmd/truebond/wording"
 	"truebond/events"
 	"truebond/events/merkle"
 	"truebond/queries"
@@ -92,7 +93,7 @@ func verifyReceipt(text []byte, key string, out io.Writer) error {
 	path := make([]merkle.Hash, len(r.Path))
 	for i, hash := range r.Path {
 		if len(hash) != len(path[i]) {
-			return fmt.Errorf("this is not a receipt: a hash of its path has %s", counted(len(hash), "byte", "bytes"))
+			return fmt.Errorf("this is not a receipt: a hash of its path has %s", wording.Counted(len(hash), "byte", "bytes"))
 		}
 		copy(path[i][:], hash)
 	}
@@ -101,7 +102,7 @@ func verifyReceipt(text []byte, key string, out io.Writer) error {
 	case r.Position == 0 || r.Index != r.Position-1:
 		return fmt.Errorf("the receipt is of position %d, and proves %d", r.Position, r.Index+1)
 	case r.Size != c.Size:
-		return fmt.Errorf("the receipt is of a log of %s, and its checkpoint of %d", eventsIn(r.Size), c.Size)
+		return fmt.Errorf("the receipt is of a log of %s, and its checkpoint of %d", wording.Events(r.Size), c.Size)
 	case string(r.LeafHash) != string(leaf[:]):
 		return fmt.Errorf("the event in the receipt is not the one that it proves: its bytes were changed")
 	}
@@ -168,7 +169,7 @@ func membersOf(text []byte) (map[string]any, error) {
 
 func showReceipt(out io.Writer, r queries.Receipt, c merkle.Checkpoint) error {
 	_, err := fmt.Fprintf(out, "The receipt is good: event %d is in the log %s, which had %s.\n",
-		r.Position, c.Origin, eventsIn(c.Size))
+		r.Position, c.Origin, wording.Events(c.Size))
 	if err != nil {
 		return err
 	}
@@ -178,10 +179,11 @@ func showReceipt(out io.Writer, r queries.Receipt, c merkle.Checkpoint) error {
 	}
 	e, err := codec.Decode(r.Position, r.Event)
 	if err != nil { // of a later program: what was proved is proved
-		_, err = fmt.Fprintf(out, "%s\n", oneLine(string(r.Event)))
+		_, err = fmt.Fprintf(out, "%s\n", wording.OneLine(string(r.Event)))
 		return err
 	}
-	_, err = fmt.Fprintf(out, "%s  %s  %s  %s\n", e.Time.Format(time.RFC3339), e.Data.Type(), e.Actor, oneLine(e.Key))
+	_, err = fmt.Fprintf(out, "%s  %s  %s  %s\n", e.Time.Format(time.RFC3339), e.Data.Type(), e.Actor,
+		wording.OneLine(e.Key))
 	for _, m := range e.Moves {
 		if err == nil {
 			_, err = fmt.Fprintf(out, "  %d %s from %s to %s\n", m.Amount, m.Asset, m.From, m.To)

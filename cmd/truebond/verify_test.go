@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"truebond/cmd/truebond/datafolder"
+	"truebond/cmd/truebond/server"
 	"truebond/events"
 	"truebond/events/jetstream"
 	"truebond/events/merkle"
@@ -35,7 +37,7 @@ func lay(t *testing.T) laid {
 	l := laid{t: t, data: filepath.Join(home, "data"), kept: filepath.Join(home, "kept"),
 		early: filepath.Join(home, "early"), receipt: filepath.Join(home, "receipt.json")}
 	t.Run("lay a log", func(t *testing.T) { // its end stops the server
-		w := serveFrom(t, options{data: l.data, listen: "127.0.0.1:0", testClock: true})
+		w := serveFrom(t, server.Options{Data: l.data, Listen: "127.0.0.1:0", TestClock: true})
 		v, finance := w.witness(), w.staff("finance")
 		l.key = v.key
 		keep := func(name string) {
@@ -191,7 +193,7 @@ func aSoundLogIsVerified(t *testing.T, l laid) {
 	l.verifies(exitFailed, []string{foreign + " is of truebond/another"}, "--checkpoint", foreign)
 	l.verifies(exitMisused, []string{"one argument too many"}, "extra")
 	t.Run("while a server runs", func(t *testing.T) {
-		serveFrom(t, options{data: l.data, listen: "127.0.0.1:0", testClock: true})
+		serveFrom(t, server.Options{Data: l.data, Listen: "127.0.0.1:0", TestClock: true})
 		l.verifies(exitFailed, []string{"another server holds", "stop it first"})
 	})
 	code, said := runs(t, "verify", "--data", filepath.Join(t.TempDir(), "none"))
@@ -262,9 +264,9 @@ func aServerRefusesALogThatIsNotWhatItSigned(t *testing.T, l laid) {
 	start := func(t *testing.T, l laid) error {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		s, err := startServer(ctx, options{data: l.data, listen: "127.0.0.1:0", testClock: true})
+		s, err := server.Start(ctx, server.Options{Data: l.data, Listen: "127.0.0.1:0", TestClock: true})
 		if err == nil {
-			err = s.stop(ctx)
+			err = s.Stop(ctx)
 		}
 		return err
 	}
@@ -321,10 +323,10 @@ func aServerRefusesALogThatIsNotWhatItSigned(t *testing.T, l laid) {
 }
 
 func aFlippedBitBesideTheLogIsFound(t *testing.T, l laid) {
-	stream := filepath.Join(logFolder, "jetstream", "$G", "streams", "EVENTS")
+	stream := filepath.Join(datafolder.LogFolder, "jetstream", "$G", "streams", "EVENTS")
 	for name, says := range map[string][]string{
-		vaultFile:                         {"the vault's file is damaged", "bytes ", vaultFile},
-		viewsFile:                         {"the views' file is damaged", "bytes ", viewsFile},
+		datafolder.VaultFile:              {"the vault's file is damaged", "bytes ", datafolder.VaultFile},
+		datafolder.ViewsFile:              {"the views' file is damaged", "bytes ", datafolder.ViewsFile},
 		filepath.Join(stream, "meta.inf"): {"the log is right, but its settings are not", "meta.inf or meta.sum in "},
 		filepath.Join(stream, "meta.sum"): {"the log is right, but its settings are not", "meta.inf or meta.sum in "},
 	} {

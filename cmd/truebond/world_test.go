@@ -13,11 +13,13 @@ import (
 	"testing"
 	"time"
 
+	stripego "github.com/stripe/stripe-go/v76"
+
+	"truebond/cmd/truebond/datafolder"
+	"truebond/cmd/truebond/server"
 	"truebond/commands/stripe"
 	"truebond/events/jetstream/natstest"
 	"truebond/projections/storetest"
-
-	stripego "github.com/stripe/stripe-go/v76"
 )
 
 // A world is a server as its users meet it: an address, and what an operator can do.
@@ -52,25 +54,25 @@ var everywhere = []surroundings{
 func begin(t *testing.T, where surroundings) *world {
 	t.Helper()
 	nats := where.set(t)
-	return serveFrom(t, options{data: t.TempDir(), listen: "127.0.0.1:0", nats: nats, replicas: 3, testClock: true})
+	return serveFrom(t, server.Options{Data: t.TempDir(), Listen: "127.0.0.1:0", NATS: nats, Replicas: 3, TestClock: true})
 }
 
-func serveFrom(t *testing.T, o options) *world {
+func serveFrom(t *testing.T, o server.Options) *world {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	r, err := startServer(ctx, o)
+	r, err := server.Start(ctx, o)
 	if err != nil {
 		t.Fatalf("the server does not start: %v", err)
 	}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		if err := r.stop(ctx); err != nil {
+		if err := r.Stop(ctx); err != nil {
 			t.Errorf("the server does not stop in good order: %v", err)
 		}
 	})
-	w := visit(t, o.data)
+	w := visit(t, o.Data)
 	t.Cleanup(func() { // a server that stops waits a while for who keeps a connection
 		nethttp.DefaultClient.CloseIdleConnections()
 		w.socket.CloseIdleConnections()
@@ -81,11 +83,11 @@ func serveFrom(t *testing.T, o options) *world {
 // visit is the world of the server that runs on a data folder.
 func visit(t testing.TB, data string) *world {
 	t.Helper()
-	secret, err := dataFolder{data}.readSecret(webhookSecretFile)
+	secret, err := datafolder.Folder{Path: data}.ReadSecret(datafolder.WebhookSecretFile)
 	if err != nil {
 		t.Fatal(err)
 	}
-	note, err := dataFolder{data}.readNote()
+	note, err := datafolder.Folder{Path: data}.ReadNote()
 	if err != nil {
 		t.Fatal(err)
 	}
