@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
+	"runtime/pprof"
 
 	"github.com/spf13/cobra"
 
@@ -13,7 +15,7 @@ import (
 
 func benchCommand() *cobra.Command {
 	var o bench.Options
-	asJSON := false
+	asJSON, profile := false, ""
 	cmd := &cobra.Command{
 		Use:   "bench",
 		Short: "Measure it, next to raw JetStream in the same run",
@@ -50,7 +52,12 @@ emptied before and afterwards.`,
 			if asJSON {
 				show = func(out io.Writer, rows []bench.Row) error { return json.NewEncoder(out).Encode(rows) }
 			}
+			stop, err := startProfile(profile)
+			if err != nil {
+				return err
+			}
 			rows, err := bench.Run(cmd.Context(), o, cmd.ErrOrStderr())
+			err = cmp.Or(err, stop())
 			if errors.Is(err, bench.ErrNoCase) {
 				err = &misuseError{err}
 			}
@@ -67,5 +74,24 @@ emptied before and afterwards.`,
 		"URL of a Postgres server to compare with; its schema truebond_bench is dropped")
 	cmd.Flags().StringSliceVar(&o.Cases, "case", nil, "measure only this case, named as in the table (may be repeated)")
 	cmd.Flags().Uint64Var(&o.Events, "events", 0, "measure only a server on a log of so many events, next to a short log")
+	cmd.Flags().StringVar(&profile, "cpuprofile", "", "file for a profile of this process, as go tool pprof reads it")
 	return cmd
+}
+
+// startProfile has the processor's time profiled into a file; empty: not at all.
+func startProfile(file string) (stop func() error, err error) {
+	if file == "" {
+		return func() error { return nil }, nil
+	}
+	f, err := os.Create(file)
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return func() error {
+		pprof.StopCPUProfile()
+		return f.Close()
+	}, nil
 }

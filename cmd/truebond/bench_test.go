@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -26,5 +29,20 @@ func TestAServerIsMeasuredOnALongLog(t *testing.T) {
 	if strings.Join(names, " ") != "start-short command-first-short command-short memory-short cache-short "+
 		"start-long command-first-long command-long memory-long cache-long" {
 		t.Errorf("measured were %v", names)
+	}
+}
+
+func TestABenchTellsWhereItsTimeGoes(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "cpu.out")
+	stop, err := startProfile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	profile, err := os.ReadFile(file)
+	if err != nil || !bytes.HasPrefix(profile, []byte("\x1f\x8b")) { // gzip, as pprof reads it
+		t.Errorf("the profile begins with %x: %v", profile[:min(len(profile), 8)], err)
 	}
 }
