@@ -120,7 +120,7 @@ func (l *ledgerBench) begin(
 			}
 		}
 		return func(ctx context.Context, length time.Duration) (measured, error) {
-			m, err := together(ctx, all, length)
+			m, err := together(ctx, all, lasting(length), 0)
 			return m, errors.Join(err, l.settle(ctx))
 		}, nil
 	}
@@ -131,8 +131,8 @@ func (l *ledgerBench) settle(ctx context.Context) error {
 	return l.server.CatchUp(ctx)
 }
 
-// together has all callers call, again and again, until the time is over.
-func together(ctx context.Context, all []caller, length time.Duration) (m measured, err error) {
+// together has all callers call, again and again, as long as a condition holds, each with a pause between.
+func together(ctx context.Context, all []caller, still func() bool, pause time.Duration) (m measured, err error) {
 	var mu sync.Mutex
 	var group sync.WaitGroup
 	begun := time.Now()
@@ -140,10 +140,13 @@ func together(ctx context.Context, all []caller, length time.Duration) (m measur
 		group.Go(func() {
 			var waits []time.Duration
 			var failed error
-			for failed == nil && time.Since(begun) < length {
+			for failed == nil && still() {
 				asked := time.Now()
 				failed = insist(ctx, func() error { return call(ctx) })
 				waits = append(waits, time.Since(asked))
+				if pause > 0 {
+					sleep(ctx, pause)
+				}
 			}
 			mu.Lock()
 			defer mu.Unlock()
@@ -153,6 +156,12 @@ func together(ctx context.Context, all []caller, length time.Duration) (m measur
 	group.Wait()
 	m.took, m.events = time.Since(begun), len(m.waits)
 	return m, err
+}
+
+// lasting holds for a while from now on.
+func lasting(length time.Duration) func() bool {
+	begun := time.Now()
+	return func() bool { return time.Since(begun) < length }
 }
 
 // direct charges through the writer.

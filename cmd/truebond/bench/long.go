@@ -192,7 +192,7 @@ func (l *longBench) charge(ctx context.Context, length time.Duration) (m measure
 	if err != nil {
 		return m, err
 	}
-	return together(ctx, []caller{one}, length)
+	return together(ctx, []caller{one}, lasting(length), 0)
 }
 
 // comeToRest runs a server until it has made up for events that were not appended by one: its

@@ -132,7 +132,7 @@ func (p *postgresBench) begin(account func(int64) string, shared bool) func(cont
 					return m, err
 				}
 			}
-			return together(ctx, all, length)
+			return together(ctx, all, lasting(length), 0)
 		}, nil
 	}
 }

@@ -3,7 +3,6 @@ package bench
 import (
 	"context"
 	"errors"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -68,31 +67,6 @@ func (l *ledgerBench) read(ctx context.Context, still func() bool, length time.D
 	for i := range all {
 		all[i] = one
 	}
-	return paced(ctx, all, still, length)
-}
-
-// paced has callers call as long as a condition holds, each with a pause between.
-func paced(ctx context.Context, all []caller, still func() bool, length time.Duration) (m measured, err error) {
-	var mu sync.Mutex
-	var group sync.WaitGroup
-	begun := time.Now()
-	for _, call := range all {
-		group.Go(func() {
-			for still() && time.Since(begun) < length {
-				asked := time.Now()
-				failed := call(ctx)
-				took := time.Since(asked)
-				mu.Lock()
-				m.waits, err = append(m.waits, took), errors.Join(err, failed)
-				mu.Unlock()
-				if failed != nil {
-					return
-				}
-				sleep(ctx, queryPause)
-			}
-		})
-	}
-	group.Wait()
-	m.took, m.events = time.Since(begun), len(m.waits)
-	return m, err
+	inTime := lasting(length)
+	return together(ctx, all, func() bool { return still() && inTime() }, queryPause)
 }
