@@ -13,9 +13,9 @@ import (
 )
 
 const (
-	// positionTTL is how long a caller's last position is remembered: far longer than views
-	// are ever behind. (Commands are refused while they are 100,000 events behind.)
-	positionTTL = 10 * time.Minute
+	// positionTTL is how long a caller's last position is remembered: as long as an access token is
+	// good. Views that stand still longer would otherwise let in whoever has logged out meanwhile.
+	positionTTL = 24 * time.Hour
 	// positionsMark is there as long as Redis has forgotten nothing since somebody vouched
 	// for it, and vouchingMark as long as it has forgotten nothing since somebody began to.
 	positionsMark = "position!"

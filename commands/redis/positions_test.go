@@ -9,6 +9,7 @@ import (
 
 	goredis "github.com/redis/go-redis/v9"
 
+	"truebond/commands/token"
 	"truebond/events/jetstream/natstest"
 	"truebond/projections/storetest"
 )
@@ -55,6 +56,18 @@ func TestTheGreatestPositionOfACallerIsRemembered(t *testing.T) {
 	}
 	if got, err := p.Of(ctx, "user/a"); err != nil || got != 0 {
 		t.Errorf("it remembers %d: %v", got, err)
+	}
+}
+
+// Views that stand still show sessions that have ended as living ones.
+func TestAPositionIsRememberedAsLongAsATokenIsGood(t *testing.T) {
+	client := goredis.NewClient(&goredis.Options{Addr: storetest.Redis(t)})
+	defer client.Close()
+	if err := NewPositions(client).Note(t.Context(), 1, "user/a"); err != nil {
+		t.Fatal(err)
+	}
+	if left := client.PTTL(t.Context(), positionKey("user/a")).Val(); left < token.Lifetime-time.Minute {
+		t.Errorf("it is forgotten in %v", left)
 	}
 }
 
