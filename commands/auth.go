@@ -169,17 +169,14 @@ func (s *Service) Refresh(ctx context.Context, in Refresh) (LoggedIn, error) {
 		Key: key, Actor: events.Actor{Kind: events.ActorUser, ID: known.User}, Request: request,
 		Older: ledger.CallerOf(ctx).OlderRequest, Decide: ledger.RefreshSession(hash, s.newSession(session, key), time.Now()),
 	})
-	if errors.Is(err, &ledger.Refusal{Code: ledger.CodeSessionEnded}) {
-		return LoggedIn{}, ErrRefresh
+	_, reused := done.Event.Data.(events.SessionEnded)
+	if reused || errors.Is(err, &ledger.Refusal{Code: ledger.CodeSessionEnded}) {
+		// Whoever has the session's access token is to see its end, however far behind the views are.
+		end := Receipt{Position: s.Writer.Last()}
+		return LoggedIn{Receipt: end.alsoFor(events.Actor{Kind: events.ActorUser, ID: known.User})}, ErrRefresh
 	}
 	if err != nil {
 		return LoggedIn{}, err
-	}
-	if _, ended := done.Event.Data.(events.SessionEnded); ended {
-		// The answer is an error and carries no position: who asks next is to see the end
-		// of the session all the same.
-		s.show(ctx, done.Event.Position)
-		return LoggedIn{}, ErrRefresh
 	}
 	return s.loggedIn(done, me, session, key)
 }

@@ -13,7 +13,7 @@ type Receipt struct {
 	Position uint64 `json:"-"` // the event's place in the log; the log's end if all was so already
 	Replayed bool   `json:"-"` // the event was there already: this is the first answer again
 
-	users []string // whom the event is about
+	others []events.Actor // whom it is about
 }
 
 // receiptOf is receipt, also where there was nothing to do: what was so already may be so by an
@@ -30,9 +30,15 @@ func receipt(d Done) Receipt {
 	r := Receipt{Position: d.Event.Position, Replayed: d.Replayed}
 	for _, subject := range d.Event.Data.Subjects() {
 		if strings.HasPrefix(subject, userPrefix) {
-			r.users = append(r.users, subject)
+			r.others = append(r.others, events.Actor{Kind: events.ActorUser, ID: subject})
 		}
 	}
+	return r
+}
+
+// alsoFor is a receipt by which somebody else is to see the write, too.
+func (r Receipt) alsoFor(who events.Actor) Receipt {
+	r.others = append(r.others, who)
 	return r
 }
 
@@ -40,10 +46,4 @@ func receipt(d Done) Receipt {
 func (r Receipt) ReceiptOf() (position uint64, replayed bool) { return r.Position, r.Replayed }
 
 // RememberFor are those beside the caller who are to see the write.
-func (r Receipt) RememberFor() []events.Actor {
-	actors := make([]events.Actor, len(r.users))
-	for i, user := range r.users {
-		actors[i] = events.Actor{Kind: events.ActorUser, ID: user}
-	}
-	return actors
-}
+func (r Receipt) RememberFor() []events.Actor { return r.others }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -181,6 +182,26 @@ func TestATokenIsNotUsedUpForWhomTheVaultFails(t *testing.T) {
 	}
 }
 
+func TestWhoeverHasAStolenSessionIsToSeeItsEnd(t *testing.T) {
+	o := newOffice(t)
+	ann := o.signsUp("ann@example.com")
+	ask := Refresh{RefreshToken: ann.RefreshToken}
+	if _, err := o.Refresh(t.Context(), ask); err != nil {
+		t.Fatal(err)
+	}
+	o.Wait = func(context.Context, uint64) error { return errors.New("the views stand still") }
+	owner := events.Actor{Kind: events.ActorUser, ID: ann.User.ID}
+	for _, when := range []string{"at first", "again, after the answer got lost"} {
+		got, err := o.Refresh(t.Context(), ask)
+		if !errors.Is(err, ErrRefresh) || got.AccessToken != "" || got.RefreshToken != "" {
+			t.Fatalf("%s it is answered with %+v and %v", when, got, err)
+		}
+		if got.Position != o.clerk.last || !slices.Contains(got.RememberFor(), owner) {
+			t.Errorf("%s %v are to see %d, and it ended at %d", when, got.RememberFor(), got.Position, o.clerk.last)
+		}
+	}
+}
+
 // What could not be done is due, however often it is said that it could not.
 func TestATimerThatCouldNotBeAskedForIsNotTakenForDone(t *testing.T) {
 	due := ledger.Timer{Kind: ledger.RingEnds, Call: "call_1", Due: morning.UnixMilli()}
@@ -225,14 +246,15 @@ func TestWhatWasSoAlreadyIsShownAsWell(t *testing.T) {
 		if err != nil || got.Position != last || o.clerk.last != last {
 			t.Errorf("%s again is at %d, not %d: %v", what, got.Position, last, err)
 		}
-		if what == "a key's end" && o.shown != last {
-			t.Errorf("the views that open with the key are at %d, not %d", o.shown, last)
+		if bearer := BearerOf(o.vault.Hash(ledger.PurposeAPIKey, key.Key)); what == "a key's end" &&
+			!slices.Contains(got.RememberFor(), bearer) {
+			t.Errorf("who has the key is not to see its end, but %v", got.RememberFor())
 		}
 	}
 }
 
-// Who opens doors with a key goes by the views. What they do not show yet must not be told as done.
-func TestAKeyIsToldToBeUselessOnlyWhenItOpensNothing(t *testing.T) {
+// Whoever has the key waits for its end from then on.
+func TestAKeysEndDoesNotWaitForTheViews(t *testing.T) {
 	o := newOffice(t)
 	key, err := o.CreateAPIKey(t.Context(), CreateAPIKey{Name: "gifts", Scopes: []string{ledger.ScopeDeduct}})
 	if err != nil {
@@ -255,13 +277,17 @@ func TestAKeyIsToldToBeUselessOnlyWhenItOpensNothing(t *testing.T) {
 	if got, err := o.RevokeAPIKey(t.Context(), RevokeAPIKey{ID: key.ID}); !errors.Is(err, behind) {
 		t.Errorf("a key that the views do not show is told as %+v, %v", got, err)
 	}
-	if got, err := o.RevokeAPIKey(t.Context(), RevokeAPIKey{Key: key.Key}); !errors.Is(err, behind) {
-		t.Errorf("a key that still opens is told as %+v, %v", got, err)
+	bearer := BearerOf(o.vault.Hash(ledger.PurposeAPIKey, key.Key))
+	revokes := func(in RevokeAPIKey) {
+		t.Helper()
+		got, err := o.RevokeAPIKey(t.Context(), in)
+		if err != nil || !got.Revoked || got.Position != o.clerk.last || !slices.Contains(got.RememberFor(), bearer) {
+			t.Errorf("a key is told as %+v, %v, for %v", got, err, got.RememberFor())
+		}
 	}
+	revokes(RevokeAPIKey{Key: key.Key})
 	shown = true
-	if got, err := o.RevokeAPIKey(t.Context(), RevokeAPIKey{ID: key.ID}); err != nil || !got.Revoked {
-		t.Errorf("a key that opens nothing is told as %+v, %v", got, err)
-	}
+	revokes(RevokeAPIKey{ID: key.ID})
 	if got, err := o.RevokeAPIKey(t.Context(), RevokeAPIKey{ID: "key_of_nobody"}); !errors.Is(err, ledger.ErrNotFound) {
 		t.Errorf("a key that there is not is told as %+v, %v", got, err)
 	}

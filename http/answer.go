@@ -52,10 +52,11 @@ func (s *Server) handleHere(ctx context.Context, c echo.Context, r *Route) error
 		return err
 	}
 	out, err := s.serve(ctx, c, r, caller)
-	if err != nil {
+	// A refusal may have a receipt as well: a refresh token that comes again ends its session.
+	if err := s.noteReceipt(ctx, c.Response().Header(), caller, out); err != nil {
 		return err
 	}
-	if err := s.noteReceipt(ctx, c.Response().Header(), caller, out); err != nil {
+	if err != nil {
 		return err
 	}
 	if lines, ok := out.(Lines); ok {

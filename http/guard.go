@@ -23,9 +23,10 @@ type Sessions interface {
 	Session(ctx context.Context, id string) (user string, roles []string, live bool, err error)
 }
 
-// APIKeys tell whose a key is. They look it up by its hash.
+// APIKeys tell whose a key is, by its hash.
 type APIKeys interface {
-	APIKey(ctx context.Context, key string) (id string, scopes []string, ok bool, err error)
+	HashAPIKey(key string) string
+	APIKey(ctx context.Context, hash string) (id string, scopes []string, ok bool, err error)
 }
 
 // admit makes sure of who asks and whether they may, and how often. The caller that it
@@ -84,11 +85,21 @@ func (s *Server) identify(ctx context.Context, req *nethttp.Request, caller *led
 	return s.identifyUser(ctx, credential, caller)
 }
 
+// identifyApp believes a key unless it was revoked, however far behind the views are. It does not wait
+// for what was done with the key: that stands under the key's id.
 func (s *Server) identifyApp(ctx context.Context, key string, caller *ledger.Caller) error {
 	if !strings.HasPrefix(key, commands.APIKeyPrefix) || len(key) > commands.APIKeyMax {
 		return ledger.Refuse("invalid_token", "The API key is not valid.")
 	}
-	id, scopes, ok, err := s.cfg.APIKeys.APIKey(ctx, key)
+	hash := s.cfg.APIKeys.HashAPIKey(key)
+	revoked, err := s.cfg.Positions.Of(ctx, commands.BearerOf(hash).String())
+	if err != nil {
+		return err
+	}
+	if err := s.awaitViews(ctx, revoked); err != nil {
+		return err
+	}
+	id, scopes, ok, err := s.cfg.APIKeys.APIKey(ctx, hash)
 	if err != nil {
 		return err
 	}

@@ -340,6 +340,8 @@ func (broken) Session(context.Context, string) (string, []string, bool, error) {
 	return "usr_1", []string{"user"}, true, errBroken
 }
 
+func (broken) HashAPIKey(key string) string { return key }
+
 func (broken) APIKey(context.Context, string) (string, []string, bool, error) {
 	return "key_1", []string{"a"}, true, errBroken
 }

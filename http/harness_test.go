@@ -70,6 +70,8 @@ func (m *memorySessions) end(id string) {
 
 type memoryKeys map[string][]string
 
+func (m memoryKeys) HashAPIKey(key string) string { return key }
+
 func (m memoryKeys) APIKey(_ context.Context, key string) (string, []string, bool, error) {
 	scopes, ok := m[key]
 	return "key_" + strings.TrimPrefix(key, commands.APIKeyPrefix), scopes, ok, nil

@@ -8,6 +8,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"truebond/commands"
 	"truebond/events"
 )
 
@@ -141,6 +142,42 @@ func TestLoggingOutEndsATokenForTheNextRequest(t *testing.T) {
 	b.sessions.end("ses_usr_1") // the views get there
 	b.views.move(4)
 	(<-next).wants(t, 401, "invalid_token")
+}
+
+// A refresh token that comes again is refused, and that ends its session.
+func TestARefusalThatEndsASessionEndsItsTokenForTheNextRequest(t *testing.T) {
+	ends := func(context.Context, nothing) (written, error) {
+		return written{position: 4, actor: events.Actor{Kind: events.ActorUser, ID: "usr_1"}}, commands.ErrRefresh
+	}
+	b := serving(t, append(writingRoutes(), post("/refresh", ends, "Refresh", public)), briefly)
+	one, two := b.as("usr_1", "user"), b.as("usr_2", "user")
+	b.views.grow(4)
+	b.send("POST", "/refresh", "").wants(t, 401, "refresh_failed")
+	b.send("GET", "/read", "", "Authorization", one).wants(t, 503, "views_behind")
+	b.send("POST", "/write", `{}`, "Authorization", one).wants(t, 503, "views_behind")
+	b.send("GET", "/read", "", "Authorization", two).wants(t, 200, "")
+	b.sessions.end("ses_usr_1") // the views get there
+	b.views.move(4)
+	b.send("GET", "/read", "", "Authorization", one).wants(t, 401, "invalid_token")
+}
+
+func TestARevokedKeyOpensNothingHoweverFarBehindTheViewsAre(t *testing.T) {
+	revoke := func(context.Context, nothing) (written, error) {
+		return written{position: 4, actor: commands.BearerOf("tb_one")}, nil
+	}
+	b := serving(t, append(writingRoutes(), post("/revoke", revoke, "Revoke", public)), briefly)
+	b.keys["tb_one"], b.keys["tb_two"] = []string{"a"}, []string{"a"}
+	b.views.grow(100)
+	for _, key := range []string{"tb_one", "tb_two"} { // commands wait for nothing that was done with a key
+		b.send("POST", "/write", `{"position":3}`, "X-API-Key", key).wants(t, 200, "")
+		b.send("POST", "/write", `{"position":3}`, "X-API-Key", key).wants(t, 200, "")
+	}
+	b.send("POST", "/revoke", "").wants(t, 200, "")
+	b.send("POST", "/write", `{"position":5}`, "X-API-Key", "tb_one").wants(t, 503, "views_behind")
+	b.send("POST", "/write", `{"position":5}`, "X-API-Key", "tb_two").wants(t, 200, "")
+	delete(b.keys, "tb_one") // the views get there
+	b.views.move(4)
+	b.send("POST", "/write", `{"position":6}`, "X-API-Key", "tb_one").wants(t, 401, "invalid_token")
 }
 
 // Against a plain map that forgets nothing: nobody is ever told a position before his

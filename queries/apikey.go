@@ -8,9 +8,12 @@ import (
 	"truebond/projections"
 )
 
-// APIKey tells whose an API key is and what it may do.
-func (s *Service) APIKey(ctx context.Context, key string) (id string, scopes []string, ok bool, err error) {
-	k, known, err := s.apiKeys.One(ctx, s.Vault.Hash(ledger.PurposeAPIKey, key))
+// HashAPIKey is the hash by which an API key is known.
+func (s *Service) HashAPIKey(key string) string { return s.Vault.Hash(ledger.PurposeAPIKey, key) }
+
+// APIKey tells whose the API key with a hash is and what it may do.
+func (s *Service) APIKey(ctx context.Context, hash string) (id string, scopes []string, ok bool, err error) {
+	k, known, err := s.apiKeys.One(ctx, hash)
 	if err != nil || !known || k.Revoked {
 		return "", nil, false, err
 	}
