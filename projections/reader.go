@@ -37,7 +37,7 @@ func (r *Reader) Get(ctx context.Context, view string, ids []string) ([]Document
 }
 
 // Find finds documents of a view by an index. ErrNotBuilt: the view has no live table
-// yet. ErrBadQuery: it does not fit the view.
+// yet. ErrNoIndex: that has no such index yet. ErrBadQuery: it does not fit the view.
 func (r *Reader) Find(ctx context.Context, view string, q Query) ([]Document, error) {
 	return r.read(ctx, view, func(table string) ([]Document, error) { return r.store.Find(ctx, table, q) })
 }

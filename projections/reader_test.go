@@ -52,6 +52,18 @@ func TestAViewWithoutALiveTableIsNotBuilt(t *testing.T) {
 	}
 }
 
+// As on a server of a newer program, while an older one leads.
+func TestAnIndexThatIsNotMadeYetMayBeAskedForLater(t *testing.T) {
+	w := newWorld(t)
+	w.log.append(events.UserBlocked{User: "usr_a", Blocked: "usr_b"})
+	p, _ := w.running()
+	w.caughtUp(p)
+	_, err := projections.NewReader(w.store).Find(t.Context(), "people", projections.Query{Index: "newest", Limit: 1})
+	if !errors.Is(err, projections.ErrNoIndex) || !errors.Is(err, ledger.ErrUnavailable) {
+		t.Errorf("Find says %v", err)
+	}
+}
+
 func TestACacheAnswersAsItsViewDoes(t *testing.T) {
 	w := newWorld(t)
 	blocks := func() { w.log.append(events.UserBlocked{User: "usr_a", Blocked: "usr_b"}) }

@@ -42,7 +42,8 @@ type Store interface {
 	// Get finds documents by id, in the order of their ids, each once; those that do
 	// not exist are left out.
 	Get(ctx context.Context, table string, ids []string) ([]Document, error)
-	// Find finds documents by an index. ErrBadQuery: it does not fit the table.
+	// Find finds documents by an index. ErrNoIndex: there is none of its name. ErrBadQuery: it does not
+	// fit the table otherwise.
 	Find(ctx context.Context, table string, q Query) ([]Document, error)
 
 	// Ping tells whether the store answers.
@@ -58,6 +59,9 @@ var (
 	ErrNoTable = errors.New("there is no such table")
 	// ErrBadQuery says that a query, maybe by its cursor, does not fit the table.
 	ErrBadQuery = errors.New("the query does not fit the table")
+	// ErrNoIndex says that a table does not have a query's index. One that a newer program goes by is
+	// made when that leads.
+	ErrNoIndex = errors.New("the table has no such index")
 )
 
 // Limits that both stores keep.
@@ -266,14 +270,14 @@ func ValidID(id string) bool {
 	return id != "" && len(id) <= IDBytesMax && utf8.ValidString(id) && !strings.Contains(id, "\x00")
 }
 
-// Check refuses a query that does not fit a table, with ErrBadQuery. Otherwise it gives
+// Check refuses a query that does not fit a table, with ErrNoIndex or ErrBadQuery. Otherwise it gives
 // the index: none, and so no fields, for a query by id.
 func (q Query) Check(t Table) (Index, error) {
 	var x Index
 	if q.Index != "" {
 		at := slices.IndexFunc(t.Indexes, func(x Index) bool { return x.Name == q.Index })
 		if at < 0 {
-			return x, fmt.Errorf("%w: table %s has no index %q", ErrBadQuery, t.Name, q.Index)
+			return x, fmt.Errorf("%w: table %s, index %q", ErrNoIndex, t.Name, q.Index)
 		}
 		x = t.Indexes[at]
 	}
