@@ -74,11 +74,16 @@ func (s *Server) passOn(c echo.Context, r *Route) (here bool, err error) {
 			return false, err
 		}
 	}
-	// Only its size is looked at here: what else is wrong is the leader's to say, after it
+	// Else only its size is looked at here: what is wrong besides is the leader's to say, after it
 	// has asked who sends it.
 	body, err := readBody(c.Response().Writer, req, &Route{method: r.method, bodyMax: r.bodyMax, raw: true})
 	if err != nil {
 		return false, err
+	}
+	if r.vet != nil {
+		if err := r.vet(body, req.Header); err != nil {
+			return false, err
+		}
 	}
 	ctx, cancel := s.bounded(req.Context(), r)
 	defer cancel()

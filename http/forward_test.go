@@ -11,7 +11,9 @@ import (
 	"testing"
 
 	"truebond/commands"
+	"truebond/commands/stripe"
 	"truebond/ledger"
+	"truebond/queries"
 )
 
 // A pair is two servers of which the second serves the first one's commands.
@@ -116,6 +118,29 @@ func TestAnOperatorsSocketIsOneAtEveryServer(t *testing.T) {
 	got.wants(t, 200, "")
 	if actor := got.json(t)["actor"]; actor != "operator" && actor != "operator/" {
 		t.Errorf("the actor is %v", actor)
+	}
+}
+
+// Anybody may send webhooks, without a limit.
+func TestAWebhookThatIsNotStripesIsNoWorkOfTheLeaders(t *testing.T) {
+	verify := func(body []byte, signature string) (said ledger.Announcement, err error) {
+		if signature != "of "+string(body) {
+			err = stripe.ErrSignature
+		}
+		return said, err
+	}
+	do := commands.NewService(commands.Parts{VerifyWebhook: verify})
+	p := pairServing(t, paymentRoutes(do, &queries.Service{}))
+	p.cut = ledger.Refuse("no_leader", "It was passed on.")
+	send := func(signature string) answer {
+		return p.send("POST", "/api/webhooks/stripe", `{}`, "Stripe-Signature", signature)
+	}
+	send("of {}").wants(t, 503, "no_leader")
+	for _, forged := range []string{"", "of []"} {
+		send(forged).wants(t, 400, "webhook_signature")
+		if p.passed != 1 {
+			t.Fatalf("%q was passed on", forged)
+		}
 	}
 }
 

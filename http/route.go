@@ -40,6 +40,7 @@ type Route struct {
 	raw         bool
 	contentType string // of an answer that is sent as it is; empty: JSON
 	bodyMax     int64
+	vet         func(body []byte, header nethttp.Header) error // before it is passed on; nil: nothing is looked at
 	in, out     reflect.Type
 	inShape     *inShape
 	streaming   bool
@@ -125,6 +126,12 @@ func plain(contentType string) option {
 // lifts the limits: a webhook is believed for its signature, and must not be lost.
 func rawBody(r *Route) {
 	r.raw, r.unlimited, r.bodyMax = true, true, rawBodyMax
+}
+
+// vetted has a server look at a request before it passes it on: what anybody may send, as often as they
+// like, is to be no work of the leader's.
+func vetted(vet func(body []byte, header nethttp.Header) error) option {
+	return func(r *Route) { r.vet = vet }
 }
 
 // bodyUpTo lets a route's body have more bytes than others may.
