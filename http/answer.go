@@ -51,6 +51,11 @@ func (s *Server) handleHere(ctx context.Context, c echo.Context, r *Route) error
 	if err != nil {
 		return err
 	}
+	if r.streaming {
+		var done context.CancelFunc
+		ctx, done = s.whileAdmitted(ctx, c.Request(), r)
+		defer done()
+	}
 	out, err := s.serve(ctx, c, r, caller)
 	// A refusal may have a receipt as well: a refresh token that comes again ends its session.
 	if err := s.noteReceipt(ctx, c.Response().Header(), caller, out); err != nil {

@@ -2,6 +2,7 @@ package http
 
 import (
 	"context"
+	"errors"
 	nethttp "net/http"
 	"strings"
 	"time"
@@ -17,6 +18,8 @@ const (
 
 	tokenYoung = 1 * time.Minute // a session this new may not have reached the views
 )
+
+var errForbidden = ledger.Refuse("forbidden", "You may not do this.")
 
 // Sessions tell whether a session lives, and what its user may do now.
 type Sessions interface {
@@ -53,7 +56,7 @@ func (s *Server) admit(ctx context.Context, w nethttp.ResponseWriter, req *netht
 	case limited != nil:
 		return caller, limited
 	case !r.admits(caller.Roles, caller.Scopes, onSocket):
-		return caller, ledger.Refuse("forbidden", "You may not do this.")
+		return caller, errForbidden
 	}
 	if !r.command() {
 		return caller, nil
@@ -141,6 +144,44 @@ func (s *Server) identifyUser(ctx context.Context, bearer string, caller *ledger
 	}
 	caller.Actor, caller.Session, caller.Roles = actor, claims.Session, roles
 	return nil
+}
+
+// whileAdmitted is a context that ends, with the reason, when who came with a token or a key may not
+// go on: that has ended, or a role was taken away.
+func (s *Server) whileAdmitted(ctx context.Context, req *nethttp.Request, r *Route) (
+	context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	if r.open || r.operators && isOperatorConn(ctx) {
+		return ctx, func() { cancel(nil) }
+	}
+	go func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(s.cfg.AdmitEvery):
+			}
+			if err := s.stillAdmits(ctx, req, r); err != nil {
+				cancel(err)
+				return
+			}
+		}
+	}()
+	return ctx, func() { cancel(nil) }
+}
+
+// stillAdmits tells why whoever was let in may not stay; nil if they may. A store that does not answer
+// says nothing about that.
+func (s *Server) stillAdmits(ctx context.Context, req *nethttp.Request, r *Route) error {
+	var caller ledger.Caller
+	err := s.identify(ctx, req, &caller)
+	switch {
+	case errors.Is(err, ledger.ErrUnavailable):
+		return nil
+	case err == nil && !r.admits(caller.Roles, caller.Scopes, false):
+		return errForbidden
+	}
+	return err
 }
 
 // idempotencyKey is the key that a command came with; empty if it has none and needs none.

@@ -13,6 +13,9 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"truebond/commands"
+	"truebond/ledger"
 )
 
 func TestReadyTellsWhatIsMissing(t *testing.T) {
@@ -210,6 +213,48 @@ func TestStoppingEndsStreams(t *testing.T) {
 	}
 	if err := <-stopped; err != nil {
 		t.Error(err)
+	}
+}
+
+func TestAStreamEndsWithTheSessionOrTheKeyThatOpenedIt(t *testing.T) {
+	feed := make(chan any)
+	follow := func(ctx context.Context, _ nothing) (lines, error) { return lines{ctx, feed}, nil }
+	b := serving(t, []Route{get("/lines", follow, "Follow", admin, operator)},
+		briefly, func(cfg *Config) { cfg.AdmitEvery = time.Millisecond })
+	b.keys["tb_key"] = []string{ledger.ScopeOperator}
+	b.views.grow(4)
+	revoke := func() { _ = b.server.cfg.Positions.Note(t.Context(), 4, commands.BearerOf("tb_key").String()) }
+	for _, c := range []struct {
+		name       string
+		credential string
+		end        func()
+		code       string
+	}{
+		{"a session", b.as("usr_1", "admin"), func() { b.sessions.end("ses_usr_1") }, "invalid_token"},
+		{"a role", b.as("usr_2", "admin"), func() { b.sessions.start("ses_usr_2", "usr_2", "user") }, "forbidden"},
+		{"a key, while the views stand still", "Bearer tb_key", revoke, "views_behind"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			go func() { feed <- "begun" }()
+			req, err := nethttp.NewRequest("GET", b.base+"/lines", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Authorization", c.credential)
+			res, err := b.client.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer res.Body.Close()
+			if _, err := io.ReadFull(res.Body, make([]byte, 8)); err != nil {
+				t.Fatal(err)
+			}
+			c.end()
+			rest, err := io.ReadAll(res.Body)
+			if err != nil || !strings.Contains(string(rest), `"code":"`+c.code+`"`) {
+				t.Errorf("its last line is %s, %v", rest, err)
+			}
+		})
 	}
 }
 

@@ -31,7 +31,8 @@ const (
 	idleTimeMax   = 2 * time.Minute
 	drainFor      = time.Second // a client that has not come by then is not in a hurry
 	headerMax     = 16 << 10    // bytes
-	inFlightMax   = 4096        // requests; four times what the writer is measured with
+	admitEvery    = 5 * time.Second
+	inFlightMax   = 4096 // requests; four times what the writer is measured with
 )
 
 // ConnectionsMax is how many connections from outside are open at once, some 20 KiB each.
@@ -73,6 +74,7 @@ type Config struct {
 	RequestMax       time.Duration // for one request; default 30 s
 	WaitMax          time.Duration // for the views to see a caller's own write; default 5 s
 	DrainFor         time.Duration // at most, to tell those who keep connections; default 1 s
+	AdmitEvery       time.Duration // between two looks at whether who follows a stream still may; default 5 s
 }
 
 // A Server serves the routes of its table.
@@ -147,6 +149,7 @@ func (cfg *Config) fillDefaults() {
 	fillTime(&cfg.RequestMax, requestMax)
 	fillTime(&cfg.WaitMax, waitMax)
 	fillTime(&cfg.DrainFor, drainFor)
+	fillTime(&cfg.AdmitEvery, admitEvery)
 }
 
 func (s *Server) addRoutes() error {
