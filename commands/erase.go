@@ -35,8 +35,7 @@ func (s *Service) Erase(ctx context.Context, in Erase) (Erased, error) {
 	if err != nil {
 		return Erased{}, err
 	}
-	if err := s.Vault.Erase(ctx, in.UserID); err != nil {
-		return Erased{}, err
-	}
-	return Erased{Receipt: receipt(done), UserID: in.UserID, Erased: true}, nil
+	// Whether or not the key is gone already, their sessions have ended.
+	erased := Erased{Receipt: receipt(done), UserID: in.UserID, Erased: true}
+	return erased, s.Vault.Erase(ctx, in.UserID)
 }

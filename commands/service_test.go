@@ -202,6 +202,20 @@ func TestWhoeverHasAStolenSessionIsToSeeItsEnd(t *testing.T) {
 	}
 }
 
+func TestWhoseKeyCannotBeDestroyedYetIsShutOutAllTheSame(t *testing.T) {
+	o := newOffice(t)
+	ann := o.signsUp("ann@example.com")
+	o.vault.fails = ledger.ErrUnavailable
+	got, err := o.Erase(t.Context(), Erase{UserID: ann.User.ID, Reason: "asked for"})
+	if !errors.Is(err, ledger.ErrUnavailable) {
+		t.Fatalf("it is answered with %v", err)
+	}
+	owner := events.Actor{Kind: events.ActorUser, ID: ann.User.ID}
+	if got.Position != o.clerk.last || !slices.Contains(got.RememberFor(), owner) {
+		t.Errorf("%v are to see %d, and it is at %d", got.RememberFor(), got.Position, o.clerk.last)
+	}
+}
+
 // What could not be done is due, however often it is said that it could not.
 func TestATimerThatCouldNotBeAskedForIsNotTakenForDone(t *testing.T) {
 	due := ledger.Timer{Kind: ledger.RingEnds, Call: "call_1", Due: morning.UnixMilli()}
