@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,7 +23,9 @@ type TimerView interface {
 
 const (
 	timersAtOnceMax = 200                    // how many due timers one look takes
+	timersShownMax  = 1000                   // that one look is shown: those done, too, that the views still have
 	timersPause     = 200 * time.Millisecond // between two looks
+	timersPatience  = time.Second            // with views that do not show what was done
 	// overdueMax is how late a call's minute may be charged. Later than that, the server
 	// was away, and nobody knows whether the call went on.
 	overdueMax = 15 * time.Second
@@ -34,8 +37,9 @@ type Timers struct {
 	service *Service
 	view    TimerView
 	logger  *slog.Logger
-	turn    sync.Mutex // one look at a time, its own or an advancing test clock's
-	moving  sync.Mutex // one move of the test clock at a time
+	turn    sync.Mutex            // one look at a time, its own or an advancing test clock's
+	done    map[ledger.Timer]bool // what has led to an event and was due in the views at the last look
+	moving  sync.Mutex            // one move of the test clock at a time
 }
 
 // NewTimers makes what does what is due. It does nothing until Run or Advance.
@@ -57,42 +61,69 @@ func (t *Timers) Run(ctx context.Context) error {
 	return nil
 }
 
-// runDue does what is due at a time, and returns when the views show it. It tells how
-// many timers it has looked at.
+// runDue does what is due at a time, and returns when the views show it, or take long. It tells
+// how many timers were new to it.
 func (t *Timers) runDue(ctx context.Context, now time.Time) (int, error) {
 	t.turn.Lock()
 	defer t.turn.Unlock()
-	due, err := t.view.DueUntil(ctx, now, timersAtOnceMax)
+	due, err := t.news(ctx, now)
 	if err != nil || len(due) == 0 {
 		return 0, err
 	}
-	failed := make(chan error, len(due))
-	for _, timer := range due {
-		go func() { failed <- t.do(ctx, timer, now) }()
+	done, failed := make([]bool, len(due)), make([]error, len(due))
+	var all sync.WaitGroup
+	for i, timer := range due {
+		all.Go(func() { done[i], failed[i] = t.do(ctx, timer, now) })
 	}
-	for range due {
-		err = errors.Join(err, <-failed)
+	all.Wait()
+	for i, timer := range due {
+		if done[i] {
+			t.done[timer] = true
+		}
 	}
-	if err != nil {
+	if err := errors.Join(failed...); err != nil {
 		return len(due), err
 	}
-	// What was done stands in the views before the next look, or it would be done again.
-	return len(due), t.view.Wait(ctx, t.service.Writer.Last())
+	// As a rule what was done stands in the views before the next look. Other calls' minutes do not
+	// wait for views that stand still: charged too late, they would end the calls.
+	bounded, cancel := context.WithTimeout(ctx, timersPatience)
+	defer cancel()
+	if err = t.view.Wait(bounded, t.service.Writer.Last()); bounded.Err() != nil {
+		err = ctx.Err()
+	}
+	return len(due), err
+}
+
+// news are timers that are due and not done yet.
+func (t *Timers) news(ctx context.Context, now time.Time) ([]ledger.Timer, error) {
+	due, err := t.view.DueUntil(ctx, now, min(timersAtOnceMax+len(t.done), timersShownMax))
+	if err != nil {
+		return nil, err
+	}
+	still := map[ledger.Timer]bool{}
+	due = slices.DeleteFunc(due, func(timer ledger.Timer) bool {
+		if t.done[timer] {
+			still[timer] = true
+		}
+		return t.done[timer]
+	})
+	t.done = still
+	return due, nil
 }
 
 // do does what one timer is for. That it is not needed any more is no error.
-func (t *Timers) do(ctx context.Context, due ledger.Timer, now time.Time) error {
+func (t *Timers) do(ctx context.Context, due ledger.Timer, now time.Time) (done bool, err error) {
 	key, decide, err := t.command(due, now)
 	if err != nil {
-		return err
+		return false, err
 	}
 	_, err = t.service.Writer.Do(ctx, Command{Key: key, Actor: events.System, Joins: true, Decide: decide})
 	var refused *ledger.Refusal
 	if errors.As(err, &refused) && !passes(err) {
 		t.logger.DebugContext(ctx, "a timer was not needed any more", "key", key, "why", refused.Code)
-		return nil
+		return false, nil
 	}
-	return err
+	return err == nil, err
 }
 
 // passes tells a refusal that is about this moment from one by the rules.
