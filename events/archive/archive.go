@@ -177,6 +177,14 @@ func (a *Archive) Body(ctx context.Context, position uint64) ([]byte, error) {
 //
 // Errors: ErrDamaged, what the store says, what yield returns.
 func (a *Archive) Walk(ctx context.Context, yield func(Segment) error) error {
+	return a.walk(ctx, nil, nil, yield)
+}
+
+// walk is Walk. Instead of a segment that is damaged it takes the log's events, if there is a log that has
+// them. That they are those is proved by the next segment, or at the archive's end by a checkpoint, which
+// the caller checks; where there is neither, the archive is damaged.
+func (a *Archive) walk(ctx context.Context, log BodyLog, checkpoints []merkle.Checkpoint,
+	yield func(Segment) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type fetched struct {
@@ -186,8 +194,13 @@ func (a *Archive) Walk(ctx context.Context, yield func(Segment) error) error {
 	ready := make(chan fetched) // one is in hand while one is fetched: some 20 MB in all
 	go func() {
 		defer close(ready)
-		for _, n := range a.segments {
+		for i, n := range a.segments {
 			s, err := a.get(ctx, n)
+			proved := i+1 < len(a.segments) ||
+				slices.ContainsFunc(checkpoints, func(c merkle.Checkpoint) bool { return c.Size == n.last })
+			if errors.Is(err, ErrDamaged) && log != nil && proved {
+				s, err = fromLog(ctx, log, n, err)
+			}
 			select {
 			case ready <- fetched{s, err}:
 			case <-ctx.Done():
@@ -203,7 +216,7 @@ func (a *Archive) Walk(ctx context.Context, yield func(Segment) error) error {
 		if s.err != nil {
 			return s.err
 		}
-		if !slices.Equal(s.edge, tree.nodes()) {
+		if s.damage == nil && !slices.Equal(s.edge, tree.nodes()) {
 			return fmt.Errorf("%w: the segment of event %d does not go on from the one before", ErrDamaged, s.First)
 		}
 		for _, body := range s.Bodies {
@@ -214,6 +227,20 @@ func (a *Archive) Walk(ctx context.Context, yield func(Segment) error) error {
 		}
 	}
 	return ctx.Err()
+}
+
+// fromLog is a segment as the log has it, since it is damaged in the archive.
+func fromLog(ctx context.Context, log BodyLog, n name, damage error) (Segment, error) {
+	s := Segment{First: n.first, damage: damage}
+	err := inRows(n.first-1, n.last, func(after uint64, count int) error {
+		bodies, err := log.ReadBodies(ctx, after, count)
+		s.Bodies = append(s.Bodies, bodies...)
+		return err
+	})
+	if err != nil {
+		return s, fmt.Errorf("%w; nor has the log these events: %w", damage, err)
+	}
+	return s, nil
 }
 
 // An edge is a Merkle tree whose right edge can be told.

@@ -46,8 +46,15 @@ func (r *Restorer) Inspect(ctx context.Context, log BodyLog) (Damage, error) {
 		return Damage{}, fmt.Errorf("inspect the log: %w", err)
 	}
 	in := inspection{Restorer: r, Damage: Damage{Last: last, Sound: r.Archive.Last(), log: log}, last: last}
-	if err := r.Archive.Walk(ctx, func(s Segment) error { return in.compare(ctx, s) }); err != nil {
+	err = r.Archive.walk(ctx, log, r.Checkpoints, func(s Segment) error { return in.compare(ctx, s) })
+	if err == nil && in.Bad == 0 {
+		err = in.archive
+	}
+	if err != nil {
 		return in.Damage, fmt.Errorf("inspect the log: %w", err)
+	}
+	if in.archive != nil {
+		in.Why = fmt.Errorf("%w (so is the archive elsewhere, where the log has what belongs there: %w)", in.Why, in.archive)
 	}
 	if in.same == 0 && r.Archive.Last() > 0 && last > 0 {
 		return in.Damage, fmt.Errorf("inspect the log: %w: no event is the same in both", ErrOther)
@@ -83,16 +90,21 @@ func (d *Damage) lose(checkpoints []merkle.Checkpoint, why error) {
 type inspection struct {
 	*Restorer
 	Damage
-	last  uint64
-	same  uint64
-	joins bool // the archive's last event is the log's, too
-	tree  merkle.Tree
+	last    uint64
+	same    uint64
+	joins   bool // the archive's last event is the log's, too
+	tree    merkle.Tree
+	archive error // what is damaged in the archive, and whole in the log
 }
 
 // compare holds the log's events against a segment's.
 func (in *inspection) compare(ctx context.Context, s Segment) error {
 	for _, body := range s.Bodies {
 		in.tree.Add(merkle.LeafHash(body), nil)
+	}
+	if s.damage != nil {
+		in.archive, in.joins = errors.Join(in.archive, s.damage), true
+		return nil
 	}
 	return inRows(s.First-1, s.Last(), func(after uint64, count int) error {
 		found, errs := in.read(ctx, after, count)

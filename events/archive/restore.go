@@ -122,7 +122,9 @@ type restoring struct {
 // readAll takes the archive's events, and those that were found good behind them.
 func (w *restoring) readAll(ctx context.Context, found Damage) error {
 	end := w.Archive.Last()
-	err := w.Archive.Walk(ctx, func(s Segment) error { return w.take(ctx, s.First, s.Bodies) })
+	err := w.Archive.walk(ctx, found.log, w.Checkpoints, func(s Segment) error {
+		return w.take(ctx, s.First, s.Bodies)
+	})
 	if err != nil {
 		return err
 	}

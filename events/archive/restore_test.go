@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -142,6 +143,66 @@ func TestADamagedLogIsInspected(t *testing.T) {
 			done, err := r.Restore(t.Context(), &made, Until{}, d)
 			bodies, _ := made.ReadBodies(t.Context(), 0, len(made.records))
 			if err != nil || done.Last != c.sound || uint64(len(bodies)) != c.sound || !isPrefix(bodies, log) {
+				t.Errorf("restored are %d events: %v", len(bodies), err)
+			}
+		})
+	}
+}
+
+// A flippedStore has one bit that has flipped, in the segment that begins with an event.
+type flippedStore struct {
+	Store
+	first uint64
+}
+
+func (s flippedStore) Get(ctx context.Context, name string) ([]byte, error) {
+	object, err := s.Store.Get(ctx, name)
+	if n, ok := parseName(name); ok && n.first == s.first {
+		object[len(object)/2] ^= 1
+	}
+	return object, err
+}
+
+// Where one is damaged the other has what belongs there.
+func TestADamagedLogAndADamagedArchiveMendEachOther(t *testing.T) {
+	log, other := newLog(t, "one", 50), newLog(t, "other", 50)
+	store := kept(t, log.until(40), 7)
+	end, _ := log.checkpoint(40)
+	early, _ := log.checkpoint(30)
+	for what, c := range map[string]struct {
+		log    *memoryLog
+		rotten uint64 // first event of the archive's damaged segment
+		signed merkle.Checkpoint
+		mended bool
+	}{
+		"at different places":                       {log.with(12, nil), 15, end, true},
+		"the log before and behind the archive":     {log.with(12, nil).with(30, nil), 15, end, true},
+		"the archive at its beginning":              {log.with(12, nil), 1, end, true},
+		"the archive at its end":                    {log.with(12, nil), 36, end, true},
+		"the archive at its end, which none proves": {log.with(12, nil), 36, early, false},
+		"at one place":                              {log.with(16, nil), 15, end, false},
+		"the log by another event at that place":    {log.with(12, nil).with(16, other.records[15].Body), 15, end, false},
+		"the same at the end":                       {log.with(12, nil).with(38, other.records[37].Body), 36, end, false},
+		"the archive alone":                         {log, 15, end, false},
+	} {
+		t.Run(what, func(t *testing.T) {
+			r := restorer(t, flippedStore{store, c.rotten}, c.signed)
+			found, err := r.Inspect(t.Context(), c.log)
+			if err == nil && !strings.Contains(found.Why.Error(), "so is the archive") {
+				t.Errorf("of the archive nothing is told: %v", found.Why)
+			}
+			var made memoryLog
+			if err == nil {
+				_, err = r.Restore(t.Context(), &made, Until{}, found)
+			}
+			if !c.mended {
+				if !errors.Is(err, ErrDamaged) && !errors.Is(err, merkle.ErrRoot) {
+					t.Errorf("it says %v", err)
+				}
+				return
+			}
+			bodies, _ := made.ReadBodies(t.Context(), 0, len(made.records))
+			if err != nil || len(bodies) != 50 || !isPrefix(bodies, log) {
 				t.Errorf("restored are %d events: %v", len(bodies), err)
 			}
 		})

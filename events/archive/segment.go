@@ -22,6 +22,7 @@ type Segment struct {
 	First  uint64        // position of the first event
 	Bodies [][]byte      // one at least
 	edge   []merkle.Hash // right edge of the tree of all events before First
+	damage error         // why the bodies are the log's and not the archive's; nil if they are that
 }
 
 // Last is the position of the last event.
