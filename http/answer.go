@@ -229,7 +229,7 @@ func (s *Server) noteReceipt(ctx context.Context, header nethttp.Header, caller 
 		return nil
 	}
 	header.Set(headerPosition, strconv.FormatUint(position, 10))
-	actors := append(r.RememberFor(), caller.Actor)
+	actors := append(slices.Clip(r.RememberFor()), caller.Actor)
 	names := make([]string, 0, len(actors))
 	for _, who := range actors {
 		if name := actorName(who); name != "" {
