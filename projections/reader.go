@@ -14,7 +14,7 @@ import (
 // is built.
 var ErrNotBuilt = errors.New("the view is not built yet")
 
-// ErrStoreDamaged says that the store's file is not as it was written.
+// ErrStoreDamaged says that the store's file is not as it was written, or that the disk cannot read it.
 var ErrStoreDamaged = errors.New("the views' file is damaged: stop the server, move it away, and they are built again")
 
 // A Reader reads views, whichever tables they are in at the moment.

@@ -30,7 +30,7 @@ var (
 	// ErrRotated says that the vault was wrapped anew by somebody else: start again,
 	// with the new secret.
 	ErrRotated = errors.New("the vault was wrapped anew under another secret; restart with that")
-	// ErrDamaged says that the vault's file is not as it was written.
+	// ErrDamaged says that the vault's file is not as it was written, or that the disk cannot read it.
 	ErrDamaged = errors.New("the vault's file is damaged: stop the server, and bring back a copy of it")
 	// ErrNoVault says that there is a log, but not the vault that belongs to it.
 	ErrNoVault = errors.New("the log is not empty, but its vault is: bring back the vault that belongs to it")

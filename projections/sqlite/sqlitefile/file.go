@@ -210,13 +210,20 @@ func applicationID(c *sqlite3.Conn) (id int64, err error) {
 	return id, errors.Join(stmt.Err(), stmt.Close())
 }
 
-// Damage is a place in a file that is not as it was written.
+// Damage is a place in a file that is not as it was written, or cannot be read.
 type Damage struct {
 	File string
 	From int64 // the place's first byte
 	Size int   // of the place
+	Why  error // it cannot be read; nil if it can
 }
 
 func (d *Damage) Error() string {
-	return fmt.Sprintf("bytes %d to %d of %s are not as they were written", d.From, d.From+int64(d.Size)-1, d.File)
+	what := "are not as they were written"
+	if d.Why != nil {
+		what = fmt.Sprintf("cannot be read: %v", d.Why)
+	}
+	return fmt.Sprintf("bytes %d to %d of %s %s", d.From, d.From+int64(d.Size)-1, d.File, what)
 }
+
+func (d *Damage) Unwrap() error { return d.Why }

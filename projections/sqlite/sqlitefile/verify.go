@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -28,14 +27,14 @@ func Verify(path string) error {
 	if _, err := io.ReadFull(file, header); errors.Is(err, io.EOF) {
 		return nil // it was just made
 	} else if err != nil {
-		return fmt.Errorf("read the header of %s: %w", path, err)
+		return &Damage{path, 0, headerBytes, err}
 	}
 	size := pageSize(header)
 	switch isOurs := binary.BigEndian.Uint32(header[applicationIDAt:]) == ours; {
 	case !bytes.HasPrefix(header, headerMagic), !isPage(size):
-		return &Damage{path, 0, headerBytes}
+		return &Damage{path, 0, headerBytes, nil}
 	case header[reservedAt] != checksumBytes && isOurs:
-		return &Damage{path, reservedAt, 1}
+		return &Damage{path, reservedAt, 1, nil}
 	case header[reservedAt] != checksumBytes:
 		return nil
 	}
@@ -61,14 +60,14 @@ func verifyPages(file *os.File, path string, size int, waiting map[uint32]bool) 
 		for from := 0; from+size <= n; from += size {
 			place := at + int64(from)
 			if !isSummed(pages[from:from+size]) && !waiting[uint32(place/int64(size))+1] {
-				return &Damage{path, place, size}
+				return &Damage{path, place, size, nil}
 			}
 		}
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
-			return err
+			return &Damage{path, at + int64(n-n%size), size, err}
 		}
 	}
 }

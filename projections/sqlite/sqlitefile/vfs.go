@@ -3,7 +3,9 @@ package sqlitefile
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"sync/atomic"
 
@@ -23,8 +25,26 @@ type checkedVFS struct {
 func (v *checkedVFS) name() string { return fmt.Sprintf("checked-%p", v) }
 
 func (v *checkedVFS) damaged(path string, from int64, size int) error {
-	v.met.Store(&Damage{path, from, size})
+	return v.noticed(&Damage{path, from, size, nil})
+}
+
+// noticed keeps damage in mind, for which SQLite has but a number.
+func (v *checkedVFS) noticed(err error) error {
+	place := new(Damage)
+	if !errors.As(err, &place) {
+		return err
+	}
+	v.met.Store(place)
 	return sqlite3.IOERR_DATA
+}
+
+// read reads a file. What the disk cannot read is damage, too.
+func (v *checkedVFS) read(file io.ReaderAt, path string, p []byte, off int64) (int, error) {
+	n, err := file.ReadAt(p, off)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return 0, v.noticed(&Damage{path, off, len(p), err})
+	}
+	return n, err
 }
 
 // osFile is what the driver's own files can do, but to be mapped into memory, past all checks.
@@ -110,7 +130,7 @@ type database struct {
 }
 
 func (d *database) ReadAt(p []byte, off int64) (int, error) {
-	n, err := d.osFile.ReadAt(p, off)
+	n, err := d.eyes.read(d.osFile, d.path, p, off)
 	if off == 0 && n >= headerBytes && bytes.HasPrefix(p, headerMagic) {
 		d.summed = p[reservedAt] == checksumBytes
 		if !d.summed && binary.BigEndian.Uint32(p[applicationIDAt:]) == ours {

@@ -24,7 +24,7 @@ type wal struct {
 }
 
 func (w *wal) ReadAt(p []byte, off int64) (int, error) {
-	n, err := w.osFile.ReadAt(p, off)
+	n, err := w.eyes.read(w.osFile, w.path, p, off)
 	header := off - frameHeaderBytes
 	if n < len(p) || !isFrame(header, n) || w.unsummedFrom != 0 && header >= w.unsummedFrom {
 		return n, err
@@ -35,10 +35,10 @@ func (w *wal) ReadAt(p []byte, off int64) (int, error) {
 	if header > walHeaderBytes {
 		beforeAt = header - int64(n) - checksumBytes
 	}
-	if _, err := w.osFile.ReadAt(before[:], beforeAt); err != nil {
+	if _, err := w.eyes.read(w.osFile, w.path, before[:], beforeAt); err != nil {
 		return 0, err
 	}
-	if _, err := w.osFile.ReadAt(frame[:], header); err != nil {
+	if _, err := w.eyes.read(w.osFile, w.path, frame[:], header); err != nil {
 		return 0, err
 	}
 	if !follows(before[:], frame[:], p[:n]) {
