@@ -210,18 +210,18 @@ func applicationID(c *sqlite3.Conn) (id int64, err error) {
 	return id, errors.Join(stmt.Err(), stmt.Close())
 }
 
-// Damage is a place in a file that is not as it was written, or cannot be read.
+// Damage is a place in a file that is not as it was written, or cannot be read or used.
 type Damage struct {
 	File string
 	From int64 // the place's first byte
 	Size int   // of the place
-	Why  error // it cannot be read; nil if it can
+	Why  error // it cannot be read, or used; nil if it can
 }
 
 func (d *Damage) Error() string {
 	what := "are not as they were written"
 	if d.Why != nil {
-		what = fmt.Sprintf("cannot be read: %v", d.Why)
+		what = fmt.Sprintf("cannot be used: %v", d.Why)
 	}
 	return fmt.Sprintf("bytes %d to %d of %s %s", d.From, d.From+int64(d.Size)-1, d.File, what)
 }

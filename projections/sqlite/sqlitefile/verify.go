@@ -12,8 +12,9 @@ import (
 const pageSizeAt = 16 // in a database's header, in two bytes; 1 stands for 65,536
 
 // Verify reads a file that nobody has open, changes nothing, and fails with a Damage when a page is not as it
-// was written. A file that is not there, or has no checksums yet, is passed over; so are pages that wait in the
-// write-ahead log: a power cut may have left half of one in the file.
+// was written, or the write-ahead log lacks what the file needs. A file that is not there, or has no checksums
+// yet, is passed over; so are pages that wait in the write-ahead log: a power cut may have left half of one in
+// the file.
 func Verify(path string) error {
 	file, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -38,7 +39,7 @@ func Verify(path string) error {
 	case header[reservedAt] != checksumBytes:
 		return nil
 	}
-	waiting, err := waitingPages(path+"-wal", size)
+	waiting, err := waitingPages(path, size)
 	if err != nil {
 		return err
 	}
@@ -72,24 +73,39 @@ func verifyPages(file *os.File, path string, size int, waiting map[uint32]bool) 
 	}
 }
 
-// waitingPages are the numbers of the pages that a write-ahead log has. Frames of another salt are left from before.
+// waitingPages are the numbers of the pages that a file's write-ahead log has.
 func waitingPages(path string, size int) (map[uint32]bool, error) {
-	const salt, frameSalt, saltBytes = 16, 8, 8 // where it is in the headers
-	log, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+	var log io.ReaderAt = bytes.NewReader(nil)
+	var logSize int64
+	file, err := os.Open(path + "-wal")
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return nil, err
+	default:
+		defer file.Close() //nolint:errcheck // it is only read
+		info, err := file.Stat()
+		if err != nil {
+			return nil, err
+		}
+		log, logSize = file, info.Size()
 	}
-	if err != nil {
+	needless, err := checkLog(log, logSize, path)
+	if needless || err != nil {
 		return nil, err
 	}
-	defer log.Close() //nolint:errcheck // it is only read
+	return pagesIn(log, size)
+}
+
+// pagesIn are the numbers of the pages in a write-ahead log. Frames of another salt are left from before.
+func pagesIn(log io.ReaderAt, size int) (map[uint32]bool, error) {
 	waiting := map[uint32]bool{}
 	var header [walHeaderBytes]byte
-	_, err = log.ReadAt(header[:], 0)
+	_, err := log.ReadAt(header[:], 0)
 	for at := int64(walHeaderBytes); err == nil; at += int64(frameHeaderBytes + size) {
 		var frame [frameHeaderBytes]byte
 		if _, err = log.ReadAt(frame[:], at); err == nil &&
-			bytes.Equal(frame[frameSalt:frameSalt+saltBytes], header[salt:salt+saltBytes]) {
+			bytes.Equal(frame[frameSaltAt:frameSaltAt+saltBytes], header[saltAt:saltAt+saltBytes]) {
 			waiting[binary.BigEndian.Uint32(frame[:])] = true
 		}
 	}

@@ -38,7 +38,7 @@ func TestAPageThatWaitsInTheWriteAheadLogIsNoDamage(t *testing.T) {
 	must(t, exec(db, "UPDATE things SET body = 'other'"))
 	must(t, Verify(path))
 	whole := readFile(t, path)
-	waiting, err := waitingPages(path+"-wal", pageBytes)
+	waiting, err := waitingPages(path, pageBytes)
 	must(t, err)
 	passed := 0
 	for number := range len(whole) / pageBytes {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync/atomic"
 
 	"github.com/ncruces/go-sqlite3"
@@ -61,7 +62,15 @@ func (*checkedVFS) Open(name string, flags vfs.OpenFlag) (vfs.File, vfs.OpenFlag
 	return vfs.Find("").Open(name, flags)
 }
 
-func (*checkedVFS) Delete(name string, syncDir bool) error { return vfs.Find("").Delete(name, syncDir) }
+// Delete deletes a write-ahead log only when all of it is in the database.
+func (*checkedVFS) Delete(name string, syncDir bool) error {
+	if database, isLog := strings.CutSuffix(name, "-wal"); isLog {
+		if err := forgetNote(database); err != nil {
+			return err
+		}
+	}
+	return vfs.Find("").Delete(name, syncDir)
+}
 
 func (*checkedVFS) Access(name string, flags vfs.AccessFlag) (bool, error) {
 	return vfs.Find("").Access(name, flags)
@@ -87,6 +96,11 @@ func (v *checkedVFS) OpenFilename(name *vfs.Filename, flags vfs.OpenFlag) (vfs.F
 		if err := touch(name.String() + "-shm"); err != nil { // the index of the write-ahead log
 			return nil, flags, err
 		}
+		if info, err := os.Stat(name.String()); err == nil && info.Size() == 0 {
+			if err := forgetNote(name.String()); err != nil { // of a file that was moved away
+				return nil, flags, err
+			}
+		}
 	}
 	file, opened, err := vfs.Find("").(vfs.VFSFilename).OpenFilename(name, flags)
 	if err != nil {
@@ -96,7 +110,7 @@ func (v *checkedVFS) OpenFilename(name *vfs.Filename, flags vfs.OpenFlag) (vfs.F
 	case flags&vfs.OPEN_MAIN_DB != 0:
 		return &database{osFile: file.(osFile), eyes: v, path: name.String()}, opened, nil
 	case flags&vfs.OPEN_WAL != 0:
-		return &wal{osFile: file.(osFile), eyes: v, path: name.String()}, opened, nil
+		return &wal{osFile: file.(osFile), eyes: v, path: name.String(), database: name.Database()}, opened, nil
 	}
 	return file, opened, nil
 }
@@ -127,6 +141,29 @@ type database struct {
 	eyes   *checkedVFS
 	path   string
 	summed bool // the pages have checksums
+
+	copying *note // of the checkpoint under way
+	copied  int   // pages, by it
+	unnoted error // why it may copy nothing
+}
+
+// CheckpointStart is called before any page of the write-ahead log is copied into the database.
+func (d *database) CheckpointStart() {
+	n, err := noteCopying(d.path)
+	d.copying, d.copied, d.unnoted = n, 0, d.eyes.noticed(err)
+}
+
+// CheckpointDone is called behind the last page.
+func (d *database) CheckpointDone() { d.unnoted = nil }
+
+// Sync is called when the database has all of the log.
+func (d *database) Sync(flags vfs.SyncFlag) error {
+	n := d.copying
+	d.copying = nil
+	if err := d.osFile.Sync(flags); err != nil || n == nil {
+		return err
+	}
+	return n.noteWhole(d.path)
 }
 
 func (d *database) ReadAt(p []byte, off int64) (int, error) {
@@ -147,6 +184,13 @@ func (d *database) ReadAt(p []byte, off int64) (int, error) {
 }
 
 func (d *database) WriteAt(p []byte, off int64) (int, error) {
+	if d.unnoted != nil {
+		return 0, d.unnoted
+	}
+	if d.copying != nil && isPage(len(p)) {
+		d.copying.add(d.copied, p, off)
+		d.copied++
+	}
 	if off == 0 && len(p) >= headerBytes {
 		d.summed = p[reservedAt] == checksumBytes
 	}

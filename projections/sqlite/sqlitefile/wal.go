@@ -15,12 +15,34 @@ const (
 // copied into the database, and get a checksum that is right.
 type wal struct {
 	osFile
-	eyes *checkedVFS
-	path string
+	eyes     *checkedVFS
+	path     string
+	database string
 	// Where a transaction writes a page again that it has written already, SQLite puts off the checksums
 	// from this frame on until it ends. None but the writer sees these frames. 0: there are none.
 	unsummedFrom int64
 	headerAt     int64 // the frame header that was written last
+}
+
+// Size is asked by SQLite when it is about to look, after a crash, how much of the log is sound.
+func (w *wal) Size() (int64, error) {
+	size, err := w.osFile.Size()
+	if err != nil {
+		return 0, err
+	}
+	needless, err := checkLog(w.osFile, size, w.database)
+	if err != nil || needless {
+		return 0, w.eyes.noticed(err)
+	}
+	return size, nil
+}
+
+// Truncate is called when all of the log is in the database.
+func (w *wal) Truncate(size int64) error {
+	if err := voidNote(w.database); err != nil {
+		return err
+	}
+	return w.osFile.Truncate(size)
 }
 
 func (w *wal) ReadAt(p []byte, off int64) (int, error) {
@@ -70,6 +92,11 @@ func isFrame(header int64, page int) bool {
 // follows tells whether a frame has the checksum that follows from the one before it.
 func follows(before, header, page []byte) bool {
 	s1, s2 := sum(binary.BigEndian.Uint32(before), binary.BigEndian.Uint32(before[4:]), header[:summedBytes])
-	s1, s2 = sum(s1, s2, page)
-	return s1 == binary.BigEndian.Uint32(header[sumAt:]) && s2 == binary.BigEndian.Uint32(header[sumAt+4:])
+	return isSum(header[sumAt:], s1, s2, page)
+}
+
+// isSum tells whether a checksum, as the log has it, is that of some bytes, going on from another one.
+func isSum(is []byte, s1, s2 uint32, b []byte) bool {
+	s1, s2 = sum(s1, s2, b)
+	return s1 == binary.BigEndian.Uint32(is) && s2 == binary.BigEndian.Uint32(is[4:])
 }
