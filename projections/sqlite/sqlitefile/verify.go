@@ -9,7 +9,11 @@ import (
 	"os"
 )
 
-const pageSizeAt = 16 // in a database's header, in two bytes; 1 stands for 65,536
+// Parts of a database's header.
+const (
+	pageSizeAt   = 16 // in two bytes; 1 stands for 65,536
+	pagesCountAt = 28
+)
 
 // Verify reads a file that nobody has open, changes nothing, and fails with a Damage when a page is not as it
 // was written, or the write-ahead log lacks what the file needs. A file that is not there, or has no checksums
@@ -43,8 +47,23 @@ func Verify(path string) error {
 	if err != nil {
 		return err
 	}
-	return verifyPages(file, path, size, waiting)
+	if err := verifyPages(file, path, header, waiting); err != nil {
+		return err
+	}
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	is := uint32(info.Size() / int64(size))
+	for number := is + 1; number <= binary.BigEndian.Uint32(header[pagesCountAt:]); number++ {
+		if !waiting[number] {
+			return &Damage{path, int64(is) * int64(size), size, errCutOff}
+		}
+	}
+	return nil
 }
+
+var errCutOff = errors.New("the file is cut off there")
 
 func pageSize(header []byte) int {
 	if size := int(binary.BigEndian.Uint16(header[pageSizeAt:])); size != 1 {
@@ -53,14 +72,22 @@ func pageSize(header []byte) int {
 	return 1 << 16
 }
 
-func verifyPages(file *os.File, path string, size int, waiting map[uint32]bool) error {
+func verifyPages(file *os.File, path string, header []byte, waiting map[uint32]bool) error {
+	size := pageSize(header)
+	free, err := freePages(file, header)
+	if err != nil {
+		return err
+	}
+	free[lockedAt/uint32(size)+1] = true
 	const atOnce = 256
 	pages := make([]byte, atOnce*size)
 	for at := int64(0); ; at += int64(len(pages)) {
 		n, err := file.ReadAt(pages, at)
 		for from := 0; from+size <= n; from += size {
-			place := at + int64(from)
-			if !isSummed(pages[from:from+size]) && !waiting[uint32(place/int64(size))+1] {
+			page, place := pages[from:from+size], at+int64(from)
+			number := uint32(place/int64(size)) + 1
+			empty := isEmpty(page) && (free[number] || len(waiting) > 0) // what is free may wait, too
+			if !isSummed(page) && !waiting[number] && !empty {
 				return &Damage{path, place, size, nil}
 			}
 		}
@@ -71,6 +98,33 @@ func verifyPages(file *os.File, path string, size int, waiting map[uint32]bool) 
 			return &Damage{path, at + int64(n-n%size), size, err}
 		}
 	}
+}
+
+// lockedAt is a byte that other processes lock. SQLite leaves its page empty.
+const lockedAt = 1 << 30
+
+// freePages are the numbers of the pages that have no content, as far as the file itself tells. They are
+// empty where SQLite was told to delete for good.
+func freePages(file io.ReaderAt, header []byte) (map[uint32]bool, error) {
+	const firstAt, listAt = 32, 8 // in the header, and in a page that lists others: the next such, how many, their numbers
+	free := map[uint32]bool{}
+	page := make([]byte, pageSize(header))
+	for list := binary.BigEndian.Uint32(header[firstAt:]); list != 0 && !free[list]; {
+		free[list] = true
+		_, err := file.ReadAt(page, int64(list-1)*int64(len(page)))
+		if errors.Is(err, io.EOF) {
+			return free, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		list = binary.BigEndian.Uint32(page)
+		count := min(binary.BigEndian.Uint32(page[4:]), uint32(len(page)-listAt-checksumBytes)/4)
+		for i := range count {
+			free[binary.BigEndian.Uint32(page[listAt+4*i:])] = true
+		}
+	}
+	return free, nil
 }
 
 // waitingPages are the numbers of the pages that a file's write-ahead log has.
@@ -115,9 +169,12 @@ func pagesIn(log io.ReaderAt, size int) (map[uint32]bool, error) {
 	return waiting, nil
 }
 
-// isSummed tells whether a page ends with its checksum.
+// isSummed tells whether a page ends with its checksum. That of one which is empty is zero: nobody has written it.
 func isSummed(page []byte) bool {
 	end := len(page) - checksumBytes
 	s1, s2 := sum(0, 0, page[:end])
-	return s1 == binary.LittleEndian.Uint32(page[end:]) && s2 == binary.LittleEndian.Uint32(page[end+4:])
+	return s1 == binary.LittleEndian.Uint32(page[end:]) && s2 == binary.LittleEndian.Uint32(page[end+4:]) &&
+		(s1 != 0 || s2 != 0)
 }
+
+func isEmpty(page []byte) bool { return len(bytes.TrimLeft(page, "\x00")) == 0 }
