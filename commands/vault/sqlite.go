@@ -235,7 +235,7 @@ func (s *SQLite) noticed(err error) error {
 	if how := s.file.Damage(err); how != nil && !errors.Is(err, ErrDamaged) {
 		return fmt.Errorf("%w: %w", ErrDamaged, how)
 	}
-	return err
+	return s.file.Explained(err)
 }
 
 // Close lets go of the file.

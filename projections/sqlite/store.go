@@ -129,7 +129,7 @@ func (s *Store) noticed(err error) error {
 	if how := s.file.Damage(err); how != nil && !errors.Is(err, projections.ErrStoreDamaged) {
 		return fmt.Errorf("%w: %w", projections.ErrStoreDamaged, how)
 	}
-	return err
+	return s.file.Explained(err)
 }
 
 // Close ends all connections. The file is whole by itself then.

@@ -97,6 +97,18 @@ func (f *File) Damage(err error) error {
 	return how
 }
 
+// Explained is an error of a connection with what the disk has said, where it could not be written: SQLite
+// has but a number for that.
+func (f *File) Explained(err error) error {
+	if errors.Is(err, sqlite3.IOERR_DATA) || !errors.Is(err, sqlite3.IOERR) && !errors.Is(err, sqlite3.FULL) {
+		return err
+	}
+	if why := f.eyes.unwritten.Swap(nil); why != nil {
+		return fmt.Errorf("%w: %w", err, *why)
+	}
+	return err
+}
+
 // Met is damage that any connection has met so far, also where nobody was told: SQLite copies its
 // write-ahead log on the side. nil: none was met.
 func (f *File) Met() error {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/ncruces/go-sqlite3"
 	"github.com/ncruces/go-sqlite3/vfs"
@@ -21,6 +22,8 @@ import (
 type checkedVFS struct {
 	path string                 // of the database
 	met  atomic.Pointer[Damage] // the last: SQLite's error loses it
+
+	unwritten atomic.Pointer[error] // why something could not be written last: SQLite's error loses it, too
 }
 
 func (v *checkedVFS) name() string { return fmt.Sprintf("checked-%p", v) }
@@ -46,6 +49,18 @@ func (v *checkedVFS) read(file io.ReaderAt, path string, p []byte, off int64) (i
 		return 0, v.noticed(&Damage{path, off, len(p), err})
 	}
 	return n, err
+}
+
+// wrote keeps in mind why something could not be written.
+func (v *checkedVFS) wrote(err error) error {
+	if err == nil {
+		return nil
+	}
+	v.unwritten.Store(&err)
+	if errors.Is(err, syscall.ENOSPC) {
+		return sqlite3.FULL
+	}
+	return err
 }
 
 // osFile is what the driver's own files can do, but to be mapped into memory, past all checks.
@@ -160,11 +175,15 @@ func (d *database) CheckpointDone() { d.unnoted = nil }
 func (d *database) Sync(flags vfs.SyncFlag) error {
 	n := d.copying
 	d.copying = nil
-	if err := d.osFile.Sync(flags); err != nil || n == nil {
-		return err
+	err := d.osFile.Sync(flags)
+	if err == nil && n != nil {
+		err = n.noteWhole(d.path)
 	}
-	return n.noteWhole(d.path)
+	return d.eyes.wrote(err)
 }
+
+func (d *database) Truncate(size int64) error { return d.eyes.wrote(d.osFile.Truncate(size)) }
+func (d *database) SizeHint(size int64) error { return d.eyes.wrote(d.osFile.SizeHint(size)) }
 
 func (d *database) ReadAt(p []byte, off int64) (int, error) {
 	n, err := d.eyes.read(d.osFile, d.path, p, off)
@@ -185,7 +204,7 @@ func (d *database) ReadAt(p []byte, off int64) (int, error) {
 
 func (d *database) WriteAt(p []byte, off int64) (int, error) {
 	if d.unnoted != nil {
-		return 0, d.unnoted
+		return 0, d.eyes.wrote(d.unnoted)
 	}
 	if d.copying != nil && isPage(len(p)) {
 		d.copying.add(d.copied, p, off)
@@ -194,7 +213,8 @@ func (d *database) WriteAt(p []byte, off int64) (int, error) {
 	if off == 0 && len(p) >= headerBytes {
 		d.summed = p[reservedAt] == checksumBytes
 	}
-	return d.osFile.WriteAt(p, off)
+	n, err := d.osFile.WriteAt(p, off)
+	return n, d.eyes.wrote(err)
 }
 
 // isPage tells whether that many bytes can be a page.

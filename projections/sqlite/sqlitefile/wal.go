@@ -1,6 +1,10 @@
 package sqlitefile
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"github.com/ncruces/go-sqlite3/vfs"
+)
 
 // A write-ahead log is a header and frames; a frame is a header and a page. Checksums go on from one
 // frame to the next, and stand at the end of each header.
@@ -39,11 +43,14 @@ func (w *wal) Size() (int64, error) {
 
 // Truncate is called when all of the log is in the database.
 func (w *wal) Truncate(size int64) error {
-	if err := voidNote(w.database); err != nil {
-		return err
+	err := voidNote(w.database)
+	if err == nil {
+		err = w.osFile.Truncate(size)
 	}
-	return w.osFile.Truncate(size)
+	return w.eyes.wrote(err)
 }
+
+func (w *wal) Sync(flags vfs.SyncFlag) error { return w.eyes.wrote(w.osFile.Sync(flags)) }
 
 func (w *wal) ReadAt(p []byte, off int64) (int, error) {
 	n, err := w.eyes.read(w.osFile, w.path, p, off)
@@ -81,7 +88,8 @@ func (w *wal) WriteAt(p []byte, off int64) (int, error) {
 			w.unsummedFrom = header
 		}
 	}
-	return w.osFile.WriteAt(p, off)
+	n, err := w.osFile.WriteAt(p, off)
+	return n, w.eyes.wrote(err)
 }
 
 // isFrame tells whether a frame with a page of this size can begin there.
