@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -123,6 +124,26 @@ func TestAnOlderCopyOfAFileIsNotReadWithItsWriteAheadLog(t *testing.T) {
 	for _, err := range []error{look(t, copied), Verify(copied)} {
 		if place := new(Damage); !errors.As(err, &place) || place.File != copied+"-wal" {
 			t.Errorf("it is told as: %v", err)
+		}
+	}
+}
+
+// It is in shared memory, which a kill leaves in a file, and a power cut in any state.
+func TestTheIndexOfAWriteAheadLogThatAKillHasLeftIsNotRead(t *testing.T) {
+	path, db := beforeCopying(t)
+	rows, err := seen(t, path)
+	must(t, err)
+	index := readFile(t, path+"-shm")
+	crashed := map[string][]byte{"": readFile(t, path), "-wal": readFile(t, path+"-wal")}
+	must(t, db.Close())
+	for what, content := range map[string][]byte{
+		"as it was": index, "empty": {}, "cut off": index[:len(index)/3], "zeros": make([]byte, len(index)),
+		"of an older log": slices.Concat(index[96:], index[:96]), "flipped": flipped(index, rand.IntN(len(index))),
+	} {
+		path := left(t, crashed, slices.Clone)
+		writeFile(t, path+"-shm", content)
+		if content, err := seen(t, path); err != nil || content != rows {
+			t.Errorf("it is %s, and something else is read: %v", what, err)
 		}
 	}
 }
