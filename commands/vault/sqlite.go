@@ -249,21 +249,39 @@ func (s *SQLite) overwriteOld(ctx context.Context) error {
 	if stop := s.checking.Load(); stop != nil {
 		(*stop)()
 	}
-	const tries = 50
+	const tries, pause = 500, 20 * time.Millisecond
 	for range tries {
-		var busy, frames, moved int
-		row := s.db.QueryRowContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`)
-		if err := row.Scan(&busy, &frames, &moved); err != nil {
+		emptied, err := s.emptyLog(ctx)
+		if err != nil {
 			return fmt.Errorf("empty the write-ahead file: %w", s.noticed(err))
 		}
-		if busy == 0 {
+		if emptied {
 			return nil
 		}
 		select {
-		case <-time.After(20 * time.Millisecond):
+		case <-time.After(pause):
 		case <-ctx.Done():
 			return fmt.Errorf("empty the write-ahead file: %w", ctx.Err())
 		}
 	}
 	return errors.New("empty the write-ahead file: another process does not stop reading it")
+}
+
+// emptyLog does not wait for who reads: there is one connection, and others want it meanwhile.
+func (s *SQLite) emptyLog(ctx context.Context) (emptied bool, err error) {
+	conn, err := s.db.Conn(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer conn.Close() //nolint:errcheck // it goes back
+	var patience, busy, frames, moved int
+	if err := conn.QueryRowContext(ctx, `PRAGMA busy_timeout`).Scan(&patience); err != nil {
+		return false, err
+	}
+	if _, err := conn.ExecContext(ctx, `PRAGMA busy_timeout = 0`); err != nil {
+		return false, err
+	}
+	err = conn.QueryRowContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`).Scan(&busy, &frames, &moved)
+	_, restored := conn.ExecContext(context.WithoutCancel(ctx), fmt.Sprintf(`PRAGMA busy_timeout = %d`, patience))
+	return busy == 0, errors.Join(err, restored)
 }

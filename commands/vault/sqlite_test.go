@@ -3,6 +3,7 @@ package vault
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"os"
@@ -149,6 +150,37 @@ func TestNobodyWaitsForACheck(t *testing.T) {
 			t.Errorf("a key is %s when the file was checked", what)
 		}
 	}
+}
+
+func TestNobodyWaitsForAnErasureThatAnotherProcessHoldsUp(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "vault.db")
+	store := openedSQLite(t, path)
+	v, err := Open(t.Context(), store, secret, true, Uncached())
+	must(t, err)
+	text := sealed(t, v, "bob", "msg/1", "hello")
+	others := openedSQLite(t, path)
+	held, err := others.db.BeginTx(t.Context(), &sql.TxOptions{ReadOnly: true})
+	must(t, err)
+	var keys int
+	must(t, held.QueryRow("SELECT count(*) FROM keys").Scan(&keys))
+	erased := make(chan error, 1)
+	go func() { erased <- v.Erase(t.Context(), "ann") }()
+	begun := time.Now()
+	for range 100 {
+		if got, err := v.Text(t.Context(), text); err != nil || got != "hello" {
+			t.Fatalf("%q is read: %v", got, err)
+		}
+	}
+	if took := time.Since(begun); took > 5*time.Second {
+		t.Errorf("a hundred texts took %v", took)
+	}
+	select {
+	case err := <-erased:
+		t.Errorf("the key is overwritten while it is read: %v", err)
+	default:
+	}
+	must(t, held.Commit())
+	must(t, <-erased)
 }
 
 // A log that is not sound ends there for SQLite. By then the file itself has what was acknowledged.
