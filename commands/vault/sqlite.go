@@ -182,10 +182,13 @@ func (s *SQLite) Rewrap(ctx context.Context, changes []Rewrap) (err error) {
 	return s.overwriteOld(ctx)
 }
 
-// Ping tells whether the file can be read, and no damage was met so far.
+// Ping tells whether the file can be read and written, and no damage was met so far.
 func (s *SQLite) Ping(ctx context.Context) error {
 	if how := s.file.Met(); how != nil {
 		return fmt.Errorf("%w: %w", ErrDamaged, how)
+	}
+	if err := s.file.Stuck(ctx, s.db); err != nil {
+		return s.noticed(err)
 	}
 	_, _, err := s.Keys(ctx, nil)
 	return err

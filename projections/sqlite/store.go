@@ -98,10 +98,13 @@ func prepareFile(db *sql.DB) error {
 	return err
 }
 
-// Ping tells whether the file can be read, and no damage was met so far.
+// Ping tells whether the file can be read and written, and no damage was met so far.
 func (s *Store) Ping(ctx context.Context) error {
 	if how := s.file.Met(); how != nil {
 		return fmt.Errorf("%w: %w", projections.ErrStoreDamaged, how)
+	}
+	if err := s.file.Stuck(ctx, s.writer.db); err != nil {
+		return s.noticed(err)
 	}
 	var one int
 	if err := s.reader.db.QueryRowContext(ctx, "SELECT 1 FROM tables UNION SELECT 1").Scan(&one); err != nil {

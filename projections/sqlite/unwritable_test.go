@@ -3,6 +3,7 @@ package sqlite
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -57,5 +58,32 @@ func TestABatchThatTheDiskHasNoRoomForIsTakenLater(t *testing.T) {
 	disk.MakeRoom(t)
 	must(t, store.Write(t.Context(), batch(end)))
 	isAt(end + documents)
+	must(t, store.Check(t.Context()))
+}
+
+// SQLite goes on with a write-ahead log that it cannot copy, and says nothing.
+func TestAWriteAheadLogThatCannotBeCopiedIsTold(t *testing.T) {
+	disk := disktest.New(t, 32<<20)
+	path := filepath.Join(disk.Dir, "views.db")
+	store := openAt(t, path)
+	must(t, store.Create(t.Context(), projections.Table{Name: "things_1_1", View: "things", Version: 1}))
+	must(t, store.Ping(t.Context()))
+	disk.FillUp(t, 1<<20)
+	rest, err := os.Create(filepath.Join(disk.Dir, "rest"))
+	must(t, err)
+	for err == nil {
+		_, err = rest.Write(make([]byte, 4096))
+	}
+	must(t, rest.Close())
+	if _, err := store.writer.db.Exec("PRAGMA wal_checkpoint(PASSIVE)"); err == nil {
+		t.Fatal("it is copied")
+	}
+	for range 2 {
+		if err := store.Ping(t.Context()); !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), path) {
+			t.Errorf("it is told as: %v", err)
+		}
+	}
+	disk.MakeRoom(t)
+	must(t, store.Ping(t.Context()))
 	must(t, store.Check(t.Context()))
 }

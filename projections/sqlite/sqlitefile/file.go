@@ -121,6 +121,22 @@ func (f *File) Met() error {
 	return nil
 }
 
+// Stuck is why the write-ahead log cannot be copied into the file, which makes it longer and longer: SQLite
+// tells nobody. nil: it can. Where it could not, it is tried again through one of the file's connections.
+func (f *File) Stuck(ctx context.Context, db *sql.DB) error {
+	before := f.eyes.stuck.Load()
+	if before == nil {
+		return nil
+	}
+	if _, err := db.ExecContext(ctx, "PRAGMA wal_checkpoint(PASSIVE)"); err == nil {
+		f.eyes.stuck.CompareAndSwap(before, nil) // also where there was nothing left to copy
+	}
+	if why := f.eyes.stuck.Load(); why != nil {
+		return fmt.Errorf("copy the write-ahead log into %s: %w", f.path, *why)
+	}
+	return nil
+}
+
 // Cached is how many bytes the connections of these pools have of the file in memory. One that is busy
 // counts as it was when it was last seen idle.
 func (f *File) Cached(ctx context.Context, pools ...*sql.DB) (bytes int64, err error) {

@@ -24,6 +24,7 @@ type checkedVFS struct {
 	met  atomic.Pointer[Damage] // the last: SQLite's error loses it
 
 	unwritten atomic.Pointer[error] // why something could not be written last: SQLite's error loses it, too
+	stuck     atomic.Pointer[error] // why the last checkpoint has failed: SQLite tells nobody; nil: it has not
 }
 
 func (v *checkedVFS) name() string { return fmt.Sprintf("checked-%p", v) }
@@ -157,19 +158,32 @@ type database struct {
 	path   string
 	summed bool // the pages have checksums
 
-	copying *note // of the checkpoint under way
-	copied  int   // pages, by it
-	unnoted error // why it may copy nothing
+	copying *note  // of the checkpoint under way
+	copied  int    // pages, by it
+	unnoted error  // why it may copy nothing
+	failed  *error // why it could not; nil: it could
 }
 
 // CheckpointStart is called before any page of the write-ahead log is copied into the database.
 func (d *database) CheckpointStart() {
 	n, err := noteCopying(d.path)
-	d.copying, d.copied, d.unnoted = n, 0, d.eyes.noticed(err)
+	d.copying, d.copied, d.unnoted, d.failed = n, 0, d.eyes.noticed(err), nil
 }
 
-// CheckpointDone is called behind the last page.
-func (d *database) CheckpointDone() { d.unnoted = nil }
+// CheckpointDone is called behind the last page, or when one could not be copied.
+func (d *database) CheckpointDone() {
+	d.unnoted = nil
+	d.eyes.stuck.Store(d.failed)
+}
+
+// wrote is the checked VFS's. None but a checkpoint writes to a database that has a write-ahead log.
+func (d *database) wrote(err error) error {
+	if err != nil {
+		d.failed = &err
+		d.eyes.stuck.Store(&err)
+	}
+	return d.eyes.wrote(err)
+}
 
 // Sync is called when the database has all of the log.
 func (d *database) Sync(flags vfs.SyncFlag) error {
@@ -179,11 +193,10 @@ func (d *database) Sync(flags vfs.SyncFlag) error {
 	if err == nil && n != nil {
 		err = n.noteWhole(d.path)
 	}
-	return d.eyes.wrote(err)
+	return d.wrote(err)
 }
 
-func (d *database) Truncate(size int64) error { return d.eyes.wrote(d.osFile.Truncate(size)) }
-func (d *database) SizeHint(size int64) error { return d.eyes.wrote(d.osFile.SizeHint(size)) }
+func (d *database) Truncate(size int64) error { return d.wrote(d.osFile.Truncate(size)) }
 
 func (d *database) ReadAt(p []byte, off int64) (int, error) {
 	n, err := d.eyes.read(d.osFile, d.path, p, off)
@@ -204,7 +217,7 @@ func (d *database) ReadAt(p []byte, off int64) (int, error) {
 
 func (d *database) WriteAt(p []byte, off int64) (int, error) {
 	if d.unnoted != nil {
-		return 0, d.eyes.wrote(d.unnoted)
+		return 0, d.wrote(d.unnoted)
 	}
 	if d.copying != nil && isPage(len(p)) {
 		d.copying.add(d.copied, p, off)
@@ -214,7 +227,7 @@ func (d *database) WriteAt(p []byte, off int64) (int, error) {
 		d.summed = p[reservedAt] == checksumBytes
 	}
 	n, err := d.osFile.WriteAt(p, off)
-	return n, d.eyes.wrote(err)
+	return n, d.wrote(err)
 }
 
 // isPage tells whether that many bytes can be a page.

@@ -50,7 +50,14 @@ func (w *wal) Truncate(size int64) error {
 	return w.eyes.wrote(err)
 }
 
-func (w *wal) Sync(flags vfs.SyncFlag) error { return w.eyes.wrote(w.osFile.Sync(flags)) }
+// Sync is called before any of the log is copied, and for each commit where that is to be on the disk.
+func (w *wal) Sync(flags vfs.SyncFlag) error {
+	err := w.osFile.Sync(flags)
+	if err != nil {
+		w.eyes.stuck.Store(&err)
+	}
+	return w.eyes.wrote(err)
+}
 
 func (w *wal) ReadAt(p []byte, off int64) (int, error) {
 	n, err := w.eyes.read(w.osFile, w.path, p, off)
