@@ -147,8 +147,11 @@ func noteCopying(database string) (*note, error) {
 	if err != nil {
 		return nil, err
 	}
-	if before != nil && before.salt == n.salt { // after a crash, who copies begins anew
-		n.frames = max(n.frames, before.frames)
+	if before != nil && before.salt == n.salt {
+		n.frames = max(n.frames, before.frames) // after a crash, who copies begins anew
+		if !before.whole && before.frames == n.frames {
+			return n, nil // it says so: who still reads keeps the rest from being copied
+		}
 	}
 	path := notePath(database)
 	_, missing := os.Lstat(path)
