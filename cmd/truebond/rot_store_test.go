@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -43,13 +45,15 @@ func pageFlips(t *testing.T, data, name string) (all []flip) {
 func storeFiles(t *testing.T, data string) map[string][]byte {
 	t.Helper()
 	found := map[string][]byte{}
-	for _, name := range []string{"views.db", "views.db-wal", datafolder.VaultFile, datafolder.VaultFile + "-wal"} {
-		content, err := os.ReadFile(filepath.Join(data, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(content) > 0 {
-			found[name] = content
+	for _, file := range []string{datafolder.ViewsFile, datafolder.VaultFile} {
+		for _, end := range []string{"", "-wal", "-copied"} {
+			content, err := os.ReadFile(filepath.Join(data, file+end))
+			if err != nil && !(end == "-copied" && errors.Is(err, fs.ErrNotExist)) {
+				t.Fatal(err)
+			}
+			if len(content) > 0 {
+				found[file+end] = content
+			}
 		}
 	}
 	return found
