@@ -16,6 +16,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"truebond/commands"
+	"truebond/commands/redis/breaker"
 	"truebond/events"
 	"truebond/ledger"
 )
@@ -23,26 +24,24 @@ import (
 const (
 	addressPerMinute = 6000 // over all routes; phone networks put thousands behind one address
 	redisAnswerMax   = 2 * time.Second
-	redisPause       = time.Second      // how long a Redis that failed is left alone
-	redisLogPause    = 30 * time.Second // between two lines about it
+	redisLogPause    = 30 * time.Second // between two lines about a Redis that fails
 )
 
 // limits count requests in Redis, so that all nodes count together (GCRA: the whole of
 // a period's requests may come at once, then they flow).
 type limits struct {
 	redis      *redis_rate.Limiter
+	breaker    *breaker.Breaker
 	log        *slog.Logger
 	perAddress rate
 
-	// Both are in nanoseconds since began: when the wall clock is set back, nothing stays closed for longer.
-	began     time.Time
-	downUntil atomic.Int64 // 0: it answers
-	logAfter  atomic.Int64
+	began    time.Time
+	logAfter atomic.Int64 // nanoseconds since began
 }
 
 func newLimits(client redis.UniversalClient, perAddress int, log *slog.Logger) *limits {
-	return &limits{redis: redis_rate.NewLimiter(client), log: log, began: time.Now(),
-		perAddress: rate{count: perAddress, period: perMinute}}
+	return &limits{redis: redis_rate.NewLimiter(client), breaker: breaker.New(redisAnswerMax), log: log,
+		perAddress: rate{count: perAddress, period: perMinute}, began: time.Now()}
 }
 
 // allow counts a request against its address and its route. A refusal is 429, or 503
@@ -92,36 +91,25 @@ type count struct {
 	result *redis_rate.Result
 }
 
-// take counts one request. A Redis that has just failed is not asked, and then by one at first.
+// take counts one request.
 func (l *limits) take(ctx context.Context, c *count) error {
-	if err := ctx.Err(); err != nil {
-		return err // its time went elsewhere; that says nothing about Redis
-	}
+	return l.breaker.Ask(ctx, func(ctx context.Context) (err error) {
+		c.result, err = l.redis.Allow(ctx, "http/"+c.key,
+			redis_rate.Limit{Rate: c.rate.count, Burst: c.rate.count, Period: c.rate.period})
+		if err != nil && !errors.Is(ctx.Err(), context.Canceled) { // else the client went away
+			l.complain(err)
+		}
+		return err
+	})
+}
+
+// complain logs that Redis fails, but not for every request.
+func (l *limits) complain(err error) {
 	now := int64(time.Since(l.began))
-	again := now + int64(redisPause)
-	if down := l.downUntil.Load(); down != 0 && (now < down || !l.downUntil.CompareAndSwap(down, again)) {
-		return errRedisDown
-	}
-	bounded, cancel := context.WithTimeout(ctx, redisAnswerMax)
-	defer cancel()
-	result, err := l.redis.Allow(bounded, "http/"+c.key,
-		redis_rate.Limit{Rate: c.rate.count, Burst: c.rate.count, Period: c.rate.period})
-	if err == nil {
-		l.downUntil.Store(0)
-		c.result = result
-		return nil
-	}
-	if errors.Is(ctx.Err(), context.Canceled) {
-		return err // the client went away; that says nothing about Redis
-	}
-	l.downUntil.Store(int64(time.Since(l.began) + redisPause))
 	if after := l.logAfter.Load(); now >= after && l.logAfter.CompareAndSwap(after, now+int64(redisLogPause)) {
 		l.log.Error("Redis does not count requests: reads go on without limits, the rest is closed", "error", err)
 	}
-	return err
 }
-
-var errRedisDown = errors.New("redis does not answer")
 
 func isTooMany(err error) bool {
 	var p *problem

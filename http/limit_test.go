@@ -4,20 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	nethttp "net/http"
 	"net/netip"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
-	"truebond/events/jetstream/natstest"
 	"truebond/ledger"
 	"truebond/projections/storetest"
 )
@@ -220,76 +217,4 @@ func TestWhoHasNoTimeLeftSaysNothingAboutRedis(t *testing.T) {
 		t.Errorf("who comes too late is told %v", err)
 	}
 	b.send("POST", "/message", "", "Authorization", b.as("usr_1", "user")).wants(t, 200, "")
-}
-
-// It is silent, as when its host is cut off: one finds out whether it still is, and the others go on.
-func TestASilentRedisHoldsUpOneAtATime(t *testing.T) {
-	way := natstest.NewProxy(t, miniredis.RunT(t).Addr())
-	client := redis.NewClient(&redis.Options{Addr: way.Addr(), ContextTimeoutEnabled: true})
-	defer client.Close()
-	b := serving(t, []Route{get("/who", whoAsks, "Ask who asks", public)}, func(c *Config) { c.Redis = client })
-	b.send("GET", "/who", "").wants(t, 200, "")
-	way.Freeze()
-	b.send("GET", "/who", "").wants(t, 200, "") // it finds out
-	time.Sleep(redisPause + 100*time.Millisecond)
-	asked := &askings{}
-	client.AddHook(asked)
-	begun := time.Now()
-	var all sync.WaitGroup
-	for range 8 {
-		all.Go(func() { b.send("GET", "/who", "").wants(t, 200, "") })
-	}
-	all.Wait()
-	for n, at := range asked.all() {
-		if at.Sub(begun) < time.Duration(n)*redisPause {
-			t.Errorf("after %v %d of 8 wait for it", at.Sub(begun), n+1)
-		}
-	}
-	way.Heal()
-	for end := time.Now().Add(time.Minute); b.send("GET", "/who", "").header.Get("RateLimit") == ""; time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("it is not asked again")
-		}
-	}
-}
-
-// askings is when a client asked Redis to count.
-type askings struct {
-	mu sync.Mutex
-	at []time.Time
-}
-
-func (a *askings) all() []time.Time {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.at
-}
-
-func (a *askings) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
-	return func(ctx context.Context, cmd redis.Cmder) error {
-		if strings.HasPrefix(cmd.Name(), "eval") {
-			a.mu.Lock()
-			a.at = append(a.at, time.Now())
-			a.mu.Unlock()
-		}
-		return next(ctx, cmd)
-	}
-}
-
-func (a *askings) DialHook(next redis.DialHook) redis.DialHook { return next }
-func (a *askings) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
-}
-
-// Who is set back by an hour in the second in which Redis is left alone would leave it alone for that hour.
-func TestHowLongARedisIsLeftAloneGoesByNoWallClock(t *testing.T) {
-	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1})
-	defer client.Close() //nolint:errcheck // it has no connection
-	l := newLimits(client, 1, slog.New(slog.DiscardHandler))
-	if err := l.take(t.Context(), &count{key: "k", rate: rate{1, time.Minute}}); err == nil {
-		t.Fatal("nobody counts, and it is counted")
-	}
-	if left := time.Duration(l.downUntil.Load()); left <= 0 || left > time.Hour {
-		t.Errorf("it is left alone until %v", left)
-	}
 }

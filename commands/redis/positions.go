@@ -6,10 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"sync/atomic"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
+
+	"truebond/commands/redis/breaker"
 )
 
 const (
@@ -22,46 +23,22 @@ const (
 	vouchingMark  = "position?"
 
 	// askMax is how long a command or a read waits for Redis before it waits for the views in its
-	// place, and awayFor how long Redis is left alone then: one tries again after it.
-	askMax  = 500 * time.Millisecond
-	awayFor = time.Second
+	// place.
+	askMax = 500 * time.Millisecond
 )
 
 // ErrForgotten says that Redis may have forgotten positions: it was started anew.
 var ErrForgotten = errors.New("redis may have forgotten positions")
 
-// errAway says that Redis has just not answered, and was not asked again.
-var errAway = errors.New("redis does not answer")
-
 // Positions remembers where in the log each caller wrote last, for all processes.
 type Positions struct {
-	client goredis.UniversalClient
-	began  time.Time
-	again  atomic.Int64 // nanoseconds since then, when somebody may ask again; 0: it answers
+	client  goredis.UniversalClient
+	breaker *breaker.Breaker
 }
 
 // NewPositions keeps positions in Redis. The client is to give up with the context of what it does.
 func NewPositions(client goredis.UniversalClient) *Positions {
-	return &Positions{client: client, began: time.Now()}
-}
-
-// ask asks Redis for a bounded time, unless it was silent just now: then nobody waits for it.
-func (p *Positions) ask(ctx context.Context, do func(context.Context) error) error {
-	now := time.Since(p.began)
-	soon := int64(now + awayFor)
-	if again := p.again.Load(); again != 0 && (int64(now) < again || !p.again.CompareAndSwap(again, soon)) {
-		return errAway
-	}
-	bounded, cancel := context.WithTimeout(ctx, askMax)
-	defer cancel()
-	err := do(bounded)
-	switch {
-	case err == nil:
-		p.again.Store(0)
-	case ctx.Err() == nil: // else the client went away; that says nothing about Redis
-		p.again.Store(int64(time.Since(p.began) + awayFor))
-	}
-	return err
+	return &Positions{client: client, breaker: breaker.New(askMax)}
 }
 
 // note keeps the greater one of what is there and what comes: answers may cross.
@@ -79,7 +56,7 @@ func (p *Positions) Note(ctx context.Context, position uint64, who ...string) er
 	for i, name := range who {
 		keys[i] = positionKey(name)
 	}
-	err := p.ask(ctx, func(ctx context.Context) error {
+	err := p.breaker.Ask(ctx, func(ctx context.Context) error {
 		return note.Run(ctx, p.client, keys, position, positionTTL.Milliseconds()).Err()
 	})
 	if err != nil {
@@ -92,7 +69,7 @@ func (p *Positions) Note(ctx context.Context, position uint64, who ...string) er
 // It fails with ErrForgotten until Vouch was called.
 func (p *Positions) Of(ctx context.Context, who string) (uint64, error) {
 	var found []any
-	err := p.ask(ctx, func(ctx context.Context) (err error) {
+	err := p.breaker.Ask(ctx, func(ctx context.Context) (err error) {
 		found, err = p.client.MGet(ctx, positionKey(who), positionsMark).Result()
 		return err
 	})

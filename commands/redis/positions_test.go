@@ -92,7 +92,7 @@ func TestASilentRedisIsNotWaitedFor(t *testing.T) {
 			t.Fatalf("nobody said where the caller is, and that is an error of %v", err)
 		}
 	}
-	if took := time.Since(begun); asked.count > 1+int(took/awayFor) || asked.longest > askMax {
+	if took := time.Since(begun); asked.count > 1+int(took/time.Second) || asked.longest > askMax {
 		t.Errorf("ten commands and ten reads waited for it %d times in %v, each for %v", asked.count, took, asked.longest)
 	}
 	way.Heal()
@@ -100,19 +100,6 @@ func TestASilentRedisIsNotWaitedFor(t *testing.T) {
 		if time.Now().After(end) {
 			t.Fatal("it is not asked again")
 		}
-	}
-}
-
-// Whose clock is set back by an hour in that second would wait for the views for an hour.
-func TestHowLongARedisIsLeftAloneGoesByNoWallClock(t *testing.T) {
-	client := goredis.NewClient(&goredis.Options{Addr: "127.0.0.1:1", MaxRetries: -1})
-	defer client.Close()
-	p := NewPositions(client)
-	if err := p.Note(t.Context(), 1, "user/a"); err == nil {
-		t.Fatal("it was noted by nobody")
-	}
-	if left := time.Duration(p.again.Load()); left <= 0 || left > time.Hour {
-		t.Errorf("it is left alone until %v", left)
 	}
 }
 
