@@ -27,9 +27,15 @@ func TestEveryCodeHasAStatus(t *testing.T) {
 			t.Errorf("%s: the code %q has no status", where, code)
 		}
 	}
+	for code := range statuses {
+		if codes[code] == "" {
+			t.Errorf("nothing is refused with %q", code)
+		}
+	}
 }
 
-// codesIn finds the first argument of every Refuse(…), newProblem(…) and badRequest(…).
+// codesIn finds the first argument of every Refuse(…), newProblem(…) and badRequest(…), and what the
+// constants are that it may be: CodeNotFound.
 func codesIn(t *testing.T, root string) map[string]string {
 	t.Helper()
 	codes := map[string]string{}
@@ -57,19 +63,26 @@ func codesIn(t *testing.T, root string) map[string]string {
 }
 
 func refusedCode(n ast.Node) (string, bool) {
-	call, ok := n.(*ast.CallExpr)
-	if !ok || len(call.Args) == 0 {
-		return "", false
+	var value ast.Expr
+	switch n := n.(type) {
+	case *ast.ValueSpec:
+		if len(n.Values) == 1 && strings.HasPrefix(strings.ToLower(n.Names[0].Name), "code") {
+			value = n.Values[0]
+		}
+	case *ast.CallExpr:
+		name := ""
+		switch f := n.Fun.(type) {
+		case *ast.Ident:
+			name = f.Name
+		case *ast.SelectorExpr:
+			name = f.Sel.Name
+		}
+		if len(n.Args) > 0 && (name == "Refuse" || name == "newProblem" || name == "badRequest") {
+			value = n.Args[0]
+		}
 	}
-	name := ""
-	switch f := call.Fun.(type) {
-	case *ast.Ident:
-		name = f.Name
-	case *ast.SelectorExpr:
-		name = f.Sel.Name
-	}
-	literal, ok := call.Args[0].(*ast.BasicLit)
-	if !ok || name != "Refuse" && name != "newProblem" && name != "badRequest" {
+	literal, ok := value.(*ast.BasicLit)
+	if !ok {
 		return "", false
 	}
 	code, err := strconv.Unquote(literal.Value)

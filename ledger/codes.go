@@ -39,18 +39,3 @@ const (
 	CodeNothingToUndo       = "nothing_to_undo"
 	CodeNoSuchDebt          = "no_such_debt"
 )
-
-// Codes are all of them, so that http's table of statuses can be held against it.
-func Codes() []string {
-	return []string{
-		CodeInvalidRequest, CodeNothingToDo, CodeNotFound, CodeNotYours, CodeNotDue, CodePricesUnset,
-		CodeStoreUnavailable,
-		CodeVersionConflict, CodeUnknownUser, CodeEmailTaken, CodeUnderAge, CodeSessionEnded, CodeBlocked,
-		CodeTooManyBlocks, CodeTooManyLots, CodeUnknownPackage, CodeUnknownCurrency, CodePackagesChanged,
-		CodeIntentExists,
-		CodePaymentGranted, CodeBusy, CodeCallOver, CodeCallActive, CodeInsufficientCredits,
-		CodeAlreadyGranted, CodeTooManyCredits, CodeHoldExists, CodeHoldNotFound, CodeHoldExpired,
-		CodeHoldTooSmall, CodeLotNotFound, CodeLotNotExpired, CodeAlreadyUndone, CodeNothingToUndo,
-		CodeNoSuchDebt,
-	}
-}
