@@ -1,7 +1,6 @@
 package ledger
 
 import (
-	"strconv"
 	"time"
 
 	"truebond/events"
@@ -108,9 +107,6 @@ func releaseHold(user, hold string, expired bool) Decision {
 		}, effect.Moves, nil
 	}
 }
-
-// UndoKey is the key under which the spending of the event at a position is undone: once.
-func UndoKey(position uint64) string { return "undo/" + strconv.FormatUint(position, 10) }
 
 // UndoSpend gives what an event spent back to the lots that it came from. It refuses an
 // event that spent nothing (`nothing_to_undo`) and a second time (`already_undone`).

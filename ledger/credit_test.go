@@ -106,12 +106,6 @@ func TestASpendIsUndoneOnceIntoItsOwnLots(t *testing.T) {
 	s.when(UndoSpend(events.Event{Position: 99}, "nothing")).refused(CodeNothingToUndo)
 }
 
-func TestTheKeyOfAnUndoingNamesWhatItUndoes(t *testing.T) {
-	if got := UndoKey(17); got != "undo/17" {
-		t.Errorf("the key is %s", got)
-	}
-}
-
 func TestALotExpiresWhenItsTimeIsOver(t *testing.T) {
 	bonus := events.Lot{
 		ID: "ann-bonus", Kind: events.Promotional, Credits: 10, ExpiresAt: morning.Add(24 * time.Hour),
