@@ -120,13 +120,9 @@ func (v *Vault) Seal(ctx context.Context, owner, eventKey, field, text string) (
 	if owner == "" {
 		return events.Sealed{}, fmt.Errorf("seal %s: it has no owner", ref)
 	}
-	key, cached := v.cache.get(owner)
-	if !cached {
-		keys, err := v.load(ctx, []string{owner}, true)
-		if err != nil {
-			return events.Sealed{}, fmt.Errorf("seal %s: %w", ref, err)
-		}
-		key = keys[owner]
+	key, err := v.key(ctx, owner, true)
+	if err != nil {
+		return events.Sealed{}, fmt.Errorf("seal %s: %w", ref, err)
 	}
 	if key == nil {
 		return events.Sealed{}, fmt.Errorf("seal %s for %s: %w", ref, owner, ErrErased)
@@ -139,13 +135,9 @@ func (v *Vault) Seal(ctx context.Context, owner, eventKey, field, text string) (
 //
 // Errors: ErrErased, ErrKeyMissing, ErrTampered, ErrRotated, or what the store says.
 func (v *Vault) Open(ctx context.Context, s events.Sealed) (string, error) {
-	key, cached := v.cache.get(s.Owner)
-	if !cached {
-		keys, err := v.load(ctx, []string{s.Owner}, false)
-		if err != nil {
-			return "", fmt.Errorf("open %s: %w", s.Ref, err)
-		}
-		key = keys[s.Owner]
+	key, err := v.key(ctx, s.Owner, false)
+	if err != nil {
+		return "", fmt.Errorf("open %s: %w", s.Ref, err)
 	}
 	return open(key, s)
 }
@@ -229,6 +221,15 @@ func (v *Vault) FinishErasures(ctx context.Context, owners []string) error {
 		}
 	}
 	return nil
+}
+
+// key is load for one owner, whose key may be at hand.
+func (v *Vault) key(ctx context.Context, owner string, create bool) (cipher.AEAD, error) {
+	if key, cached := v.cache.get(owner); cached {
+		return key, nil
+	}
+	keys, err := v.load(ctx, []string{owner}, create)
+	return keys[owner], err
 }
 
 // load reads owners' keys from the store, nil for the erased ones, and makes those that
