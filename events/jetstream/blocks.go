@@ -174,10 +174,7 @@ func (b blocks) beforeLastAppend(number int, damage *Rot) (*Rot, error) {
 	if lost { // neither has a crash
 		return damage, nil
 	}
-	h, err := hasher(streamName + "-" + strconv.Itoa(number))
-	if err != nil {
-		return nil, err
-	}
+	h := hasherOf(number)
 	for at, position := damage.Offset, damage.Position; ; {
 		if at, position = nextSound(block, at+1, position, h); at >= len(block) {
 			return nil, nil
@@ -253,10 +250,7 @@ func (b blocks) indexed(last int) (bool, error) {
 		return false, nil
 	}
 	sum := len(index) - recordHash
-	h, err := hasher(streamName)
-	if err != nil {
-		return false, err
-	}
+	h := hasher(streamName)
 	_, _ = h.Write(index[:sum])
 	return bytes.Equal(h.Sum(nil), index[sum:]) &&
 		bytes.Equal(index[sum-recordHash:sum], block[len(block)-recordHash:]), nil
@@ -277,10 +271,7 @@ func VerifySettings(dir string) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	h, err := hasher(streamName)
-	if err != nil {
-		return err
-	}
+	h := hasher(streamName)
 	_, _ = h.Write(noted)
 	if hex.EncodeToString(h.Sum(nil)) != string(sum) {
 		return fmt.Errorf("meta.inf or meta.sum in %s is not as it was written", streamFolder(dir))
@@ -288,10 +279,14 @@ func VerifySettings(dir string) error {
 	return nil
 }
 
-func hasher(name string) (hash.Hash, error) {
+func hasher(name string) hash.Hash {
 	key := sha256.Sum256([]byte(name))
-	return highwayhash.New64(key[:])
+	h, _ := highwayhash.New64(key[:]) // never fails: the key is as long as it must be
+	return h
 }
+
+// hasherOf takes the hashes of a block's records.
+func hasherOf(block int) hash.Hash { return hasher(streamName + "-" + strconv.Itoa(block)) }
 
 // A Rot is where a file of the log is not as it was written.
 type Rot struct {
@@ -313,10 +308,7 @@ func (b blocks) damage(number int) (*Rot, error) {
 	if err != nil {
 		return nil, err
 	}
-	h, err := hasher(streamName + "-" + strconv.Itoa(number))
-	if err != nil {
-		return nil, err
-	}
+	h := hasherOf(number)
 	next := uint64(1)
 	for at := 0; at < len(block); {
 		length, position := soundRecord(block[at:], h)
@@ -341,10 +333,7 @@ func (b blocks) firstOf(number int) uint64 {
 	if err != nil {
 		return next // it is the first one
 	}
-	h, err := hasher(streamName + "-" + strconv.Itoa(number-1))
-	if err != nil {
-		return next
-	}
+	h := hasherOf(number - 1)
 	for at := 0; at < len(block); {
 		length, position := soundRecord(block[at:], h)
 		if length == 0 {

@@ -5,7 +5,6 @@ import (
 	"hash"
 	"os"
 	"path/filepath"
-	"strconv"
 )
 
 // tame puts a mark that an event was removed where some are damaged, so that the server takes the
@@ -33,10 +32,7 @@ func (b blocks) tameBlock(number int) error {
 	if err != nil {
 		return err
 	}
-	h, err := hasher(streamName + "-" + strconv.Itoa(number))
-	if err != nil {
-		return err
-	}
+	h := hasherOf(number)
 	for next, at := damage.Position, damage.Offset; at < len(block); {
 		length, position := soundRecord(block[at:], h)
 		if length > 0 {
