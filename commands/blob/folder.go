@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"truebond/events/ondisk"
 )
 
 // A Folder keeps objects as files. Only its owner can look into it.
@@ -86,19 +88,15 @@ func (f *Folder) put(at string, content []byte) error {
 	if err := f.makeFolder(folder); err != nil {
 		return err
 	}
-	staged, err := os.CreateTemp(folder, stagedPrefix+"*") // mode 0600
+	staged, err := ondisk.Stage(folder, stagedPrefix+"*", content)
 	if err != nil {
 		return err
 	}
-	defer os.Remove(staged.Name()) //nolint:errcheck // what is left of it counts for nothing
-	_, err = staged.Write(content)
-	if err := errors.Join(err, staged.Sync(), staged.Close()); err != nil {
+	defer os.Remove(staged) //nolint:errcheck // what is left of it counts for nothing
+	if err := os.Link(staged, at); err != nil {
 		return err
 	}
-	if err := os.Link(staged.Name(), at); err != nil {
-		return err
-	}
-	return syncFolder(folder)
+	return ondisk.Sync(folder)
 }
 
 // makeFolder makes a folder within ours, and is sure of each that it made.
@@ -110,19 +108,11 @@ func (f *Folder) makeFolder(folder string) error {
 		return err
 	}
 	for ; len(folder) >= len(f.path); folder = filepath.Dir(folder) {
-		if err := syncFolder(filepath.Dir(folder)); err != nil {
+		if err := ondisk.Sync(filepath.Dir(folder)); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func syncFolder(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }
 
 // Get reads a file.

@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
 	"truebond/events/merkle"
+	"truebond/events/ondisk"
 )
 
 // Run hashes what the log has and what comes, and signs a checkpoint soon after. It ends
@@ -136,7 +136,7 @@ func (t *Tree) sign(ctx context.Context, atLeast uint64) (bool, error) {
 		Checkpoint: merkle.Checkpoint{Origin: t.signer.Origin(), Size: size, Root: root},
 		Note:       t.signer.Sign(size, root),
 	}
-	if err := writeDurably(t.dir, File, signed.Note); err != nil {
+	if err := ondisk.Replace(filepath.Join(t.dir, File), signed.Note); err != nil {
 		return false, err
 	}
 	t.signed.Store(signed)
@@ -160,28 +160,6 @@ func (t *Tree) syncFiles() error {
 		}
 	}
 	return nil
-}
-
-// writeDurably replaces a file, so that after a crash it is the old or the new one.
-func writeDurably(dir, name string, content []byte) error {
-	path := filepath.Join(dir, name)
-	staged := path + ".new"
-	f, err := os.OpenFile(staged, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(staged, path); err != nil {
-		return err
-	}
-	folder, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(folder.Sync(), folder.Close())
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

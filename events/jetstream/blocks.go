@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"github.com/minio/highwayhash"
+
+	"truebond/events/ondisk"
 )
 
 // ErrRotten says that a file of the log is not as it was written.
@@ -79,17 +81,9 @@ func (b blocks) sync() error {
 		return err
 	}
 	for _, n := range numbers[max(0, len(numbers)-unsyncedMax):] {
-		err = errors.Join(err, syncFile(b.name(n)))
+		err = errors.Join(err, ondisk.Sync(b.name(n)))
 	}
-	return errors.Join(err, syncFile(string(b)))
-}
-
-func syncFile(name string) error {
-	f, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
+	return errors.Join(err, ondisk.Sync(string(b)))
 }
 
 // scrubRest is the time between two blocks of 8 MB: it is not to be felt.
