@@ -179,17 +179,12 @@ func (c *comparing) comeUp(ctx context.Context) error {
 	if near() {
 		return nil
 	}
-	report := func(done, total uint64) {
-		if c.progress != nil {
-			c.progress(done, total)
-		}
-	}
 	return c.each(ctx, c.anew.position, func(records []events.Record) error {
 		begun := time.Now()
 		if err := c.fold(ctx, c.anew, records); err != nil {
 			return err
 		}
-		if err := c.tell(ctx, c.anew, report); err != nil {
+		if err := c.tell(ctx, c.anew, c.progress); err != nil {
 			return err
 		}
 		if near() {

@@ -240,7 +240,7 @@ func (p *Projector) catchUp(ctx context.Context, builds []*build, report func(do
 	return p.tell(ctx, g, report)
 }
 
-// tell reports how far a group is.
+// tell reports how far a group is, if anybody wants to know.
 func (p *Projector) tell(ctx context.Context, g *group, report func(done, total uint64)) error {
 	if report == nil {
 		return nil

@@ -253,7 +253,7 @@ func (b Batch) Check() error {
 
 func (d Document) check() error {
 	switch {
-	case !ValidID(d.ID):
+	case !validID(d.ID):
 		return fmt.Errorf("its id is not 1 to %d bytes of text", IDBytesMax)
 	case d.Body == nil:
 		return nil
@@ -265,8 +265,12 @@ func (d Document) check() error {
 	return nil
 }
 
-// ValidID tells whether a document can have this id.
-func ValidID(id string) bool {
+// ValidIDs are those that a document can have.
+func ValidIDs(ids []string) []string {
+	return slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return !validID(id) })
+}
+
+func validID(id string) bool {
 	return id != "" && len(id) <= IDBytesMax && utf8.ValidString(id) && !strings.Contains(id, "\x00")
 }
 

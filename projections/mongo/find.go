@@ -23,12 +23,7 @@ const (
 func (s *Store) Get(ctx context.Context, name string, ids []string) ([]projections.Document, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	var possible []string
-	for _, id := range ids {
-		if projections.ValidID(id) {
-			possible = append(possible, id)
-		}
-	}
+	possible := projections.ValidIDs(ids)
 	slices.Sort(possible)
 	possible = slices.Compact(possible)
 	docs, err := s.read(ctx, name, func(table) (asked []question, enough int, err error) {

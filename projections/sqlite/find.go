@@ -25,12 +25,7 @@ func (s *Store) get(ctx context.Context, table string, ids []string) ([]projecti
 	if _, err := s.table(ctx, table); err != nil {
 		return nil, err
 	}
-	possible := make([]string, 0, len(ids))
-	for _, id := range ids {
-		if projections.ValidID(id) {
-			possible = append(possible, id)
-		}
-	}
+	possible := projections.ValidIDs(ids)
 	query := "SELECT id, position, body FROM " + docsName(table) + " WHERE id "
 	if len(possible) == 1 {
 		return s.read(ctx, table, query+"= ?", possible[0])
