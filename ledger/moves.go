@@ -2,12 +2,6 @@ package ledger
 
 import "truebond/events"
 
-// A position is what a lot's facts come to in one account.
-type position struct {
-	account events.Account
-	amount  int64
-}
-
 // A lotBooks is what one lot and its payment come to in each account but those of its
 // uses. The credits sum to zero with what was spent, the money with what was earned.
 type lotBooks struct {
@@ -16,7 +10,7 @@ type lotBooks struct {
 	pending, deferred, tax, breakage, recovered, refunds, disputes int64
 }
 
-// booksOf works out a lot's positions; the letters are those of the books.
+// booksOf works out what a lot comes to; the letters are those of the books.
 func booksOf(l *LotState, facts events.PaymentFacts) lotBooks {
 	s, free := l.spent(), l.free()
 	b := lotBooks{
@@ -44,7 +38,7 @@ func booksOf(l *LotState, facts events.PaymentFacts) lotBooks {
 	return b
 }
 
-// movesBetween are positions after less positions before. A lot's credits balance among
+// movesBetween are the books after less the books before. A lot's credits balance among
 // themselves, and so does its money; so paid and promotional credits are in no move
 // together, nor are two lots.
 func movesBetween(before, after Account) []events.Move {
@@ -65,7 +59,7 @@ func movesBetween(before, after Account) []events.Move {
 		step(was, is, factsBefore, factsAfter)
 	}
 	if forgiven := after.forgivenUsed() - before.forgivenUsed(); forgiven != 0 {
-		credits = pair(credits, events.Credit, []position{
+		credits = pair(credits, events.Credit, []change{
 			{events.Forgiven, -forgiven}, {events.DebtOf(after.User), forgiven},
 		})
 	}
@@ -82,11 +76,17 @@ func (a Account) forgivenUsed() int64 {
 	return min(a.Forgiven, deficit)
 }
 
-func creditChanges(user string, was, is *LotState, x, y lotBooks) []position {
-	var changes []position
+// A change is what one account gains, or loses when it is below zero.
+type change struct {
+	account events.Account
+	amount  int64
+}
+
+func creditChanges(user string, was, is *LotState, x, y lotBooks) []change {
+	var changes []change
 	add := func(account func() events.Account, amount int64) {
 		if amount != 0 {
-			changes = append(changes, position{account(), amount})
+			changes = append(changes, change{account(), amount})
 		}
 	}
 	add(func() events.Account { return events.HeldOf(user, is.ID) }, y.held-x.held)
@@ -104,14 +104,14 @@ func creditChanges(user string, was, is *LotState, x, y lotBooks) []position {
 	return changes
 }
 
-func moneyChanges(was, is *LotState, x, y lotBooks) []position {
+func moneyChanges(was, is *LotState, x, y lotBooks) []change {
 	if is.Kind == events.Promotional {
 		return nil
 	}
-	var changes []position
+	var changes []change
 	add := func(account events.Account, amount int64) {
 		if amount != 0 {
-			changes = append(changes, position{account, amount})
+			changes = append(changes, change{account, amount})
 		}
 	}
 	add(events.StripePending, y.pending-x.pending)
@@ -133,7 +133,7 @@ func moneyChanges(was, is *LotState, x, y lotBooks) []position {
 
 // pair turns changes that sum to zero into moves: the first that loses gives to the
 // first that gains, until nothing is left.
-func pair(moves []events.Move, asset events.Asset, changes []position) []events.Move {
+func pair(moves []events.Move, asset events.Asset, changes []change) []events.Move {
 	to := 0
 	for from := range changes {
 		for changes[from].amount < 0 {
