@@ -5,11 +5,14 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	nethttp "net/http"
+	"net/http/httptest"
 	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -62,15 +65,23 @@ func TestTheServersAddressLeadsToItsDocs(t *testing.T) {
 }
 
 func TestACheckThatHangsIsNotReady(t *testing.T) {
-	b := serving(t, nil, func(cfg *Config) {
-		cfg.Checks = []Check{{Name: "store", Check: func(ctx context.Context) (string, error) {
-			<-ctx.Done()
-			return "", ctx.Err()
-		}}}
+	synctest.Test(t, func(t *testing.T) {
+		server, err := New(Config{
+			Log: slog.New(slog.DiscardHandler), Stored: func() uint64 { return 0 },
+			Checks: []Check{{Name: "store", Check: func(ctx context.Context) (string, error) {
+				<-ctx.Done()
+				return "", ctx.Err()
+			}}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer := httptest.NewRecorder()
+		server.Handler().ServeHTTP(answer, httptest.NewRequest("GET", "/readyz", nil))
+		if answer.Code != 503 {
+			t.Errorf("ready: %d %s", answer.Code, answer.Body)
+		}
 	})
-	if a := b.send("GET", "/readyz", ""); a.status != 503 {
-		t.Errorf("ready: %d %s", a.status, a.body)
-	}
 }
 
 func TestMetricsCountByRouteAndNotByPath(t *testing.T) {
