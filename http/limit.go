@@ -47,9 +47,8 @@ func newLimits(client redis.UniversalClient, perAddress int, log *slog.Logger) *
 // allow counts a request against its address and its route. A refusal is 429, or 503
 // when Redis cannot say and something would be changed: money and codes are closed then,
 // reading goes on.
-func (l *limits) allow(ctx context.Context, header nethttp.Header, r *Route, caller ledger.Caller,
-	onSocket bool) error {
-	if r.unlimited || onSocket || caller.Actor.Kind == events.ActorApp || caller.Address == "" {
+func (l *limits) allow(ctx context.Context, header nethttp.Header, r *Route, caller ledger.Caller) error {
+	if r.unlimited || isOperatorConn(ctx) || caller.Actor.Kind == events.ActorApp || caller.Address == "" {
 		return nil
 	}
 	near := commands.Neighbourhood(caller.Address)

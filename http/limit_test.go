@@ -213,7 +213,7 @@ func TestWhoHasNoTimeLeftSaysNothingAboutRedis(t *testing.T) {
 	defer cancel()
 	caller := ledger.Caller{Address: "192.0.2.1"}
 	route := &b.server.cfg.Routes[0]
-	if err := b.server.limits.allow(late, nethttp.Header{}, route, caller, false); !errors.Is(err, context.DeadlineExceeded) {
+	if err := b.server.limits.allow(late, nethttp.Header{}, route, caller); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("who comes too late is told %v", err)
 	}
 	b.send("POST", "/message", "", "Authorization", b.as("usr_1", "user")).wants(t, 200, "")

@@ -9,7 +9,7 @@ import (
 	"truebond/projections"
 )
 
-// Package is what can be bought, at its price in one currency.
+// Package is what can be bought, at its price in each currency.
 type Package struct {
 	Package string                 `json:"package"`
 	Credits int64                  `json:"credits"`
