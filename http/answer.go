@@ -197,7 +197,7 @@ func paramsOf(c echo.Context, r *Route) (map[string]string, error) {
 		if c.Request().URL.RawPath != "" {
 			plain, err := url.PathUnescape(value)
 			if err != nil {
-				return nil, badRequest("malformed_request", "The path is malformed.")
+				return nil, newProblem("malformed_request", "The path is malformed.")
 			}
 			value = plain
 		}

@@ -36,7 +36,7 @@ func readBody(w nethttp.ResponseWriter, req *nethttp.Request, r *Route) ([]byte,
 		return nil, nil
 	}
 	if !r.command() {
-		return nil, badRequest("malformed_request", "A GET takes no body.")
+		return nil, newProblem("malformed_request", "A GET takes no body.")
 	}
 	if req.ContentLength > r.bodyMax {
 		return nil, ledger.Refuse("body_too_large", "The body may have %d bytes.", r.bodyMax)
@@ -53,7 +53,7 @@ func readBody(w nethttp.ResponseWriter, req *nethttp.Request, r *Route) ([]byte,
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return nil, ledger.Refuse("body_too_slow", "The body did not arrive in time.")
 	default:
-		return nil, badRequest("malformed_request", "The body did not arrive whole.")
+		return nil, newProblem("malformed_request", "The body did not arrive whole.")
 	}
 	if len(body) == 0 || r.raw {
 		return body, nil
@@ -99,7 +99,7 @@ func (r *Route) bindBody(v reflect.Value, in any, body []byte) error {
 	}
 	if len(body) == 0 {
 		if len(r.requiredIns) > 0 {
-			return badRequest("missing_body", "The request needs a body of application/json.")
+			return newProblem("missing_body", "The request needs a body of application/json.")
 		}
 		return nil
 	}
@@ -127,7 +127,7 @@ func (s *inShape) bindURL(v reflect.Value, req *nethttp.Request, params map[stri
 	if req.URL.RawQuery != "" {
 		var err error
 		if query, err = url.ParseQuery(req.URL.RawQuery); err != nil {
-			return badRequest("malformed_request", "The query of the URL is malformed.")
+			return newProblem("malformed_request", "The query of the URL is malformed.")
 		}
 	}
 	for name, sent := range query {
@@ -145,7 +145,7 @@ func (s *inShape) bindURL(v reflect.Value, req *nethttp.Request, params map[stri
 		return nil
 	}
 	slices.SortFunc(faults, func(a, b fieldError) int { return strings.Compare(a.Pointer, b.Pointer) })
-	return badRequest("invalid_fields", "The URL or a header does not have the form that is wanted.",
+	return newProblem("invalid_fields", "The URL or a header does not have the form that is wanted.",
 		faults[:min(len(faults), fieldErrorsMax)]...)
 }
 
@@ -246,7 +246,7 @@ func (s *inShape) brokenRules(err error) error {
 	}
 	var fields validation.Errors
 	if !errors.As(err, &fields) {
-		return unprocessable(sentence(err.Error()))
+		return newProblem("invalid_values", sentence(err.Error()))
 	}
 	var faults []fieldError
 	for name, broken := range fields {
@@ -257,7 +257,7 @@ func (s *inShape) brokenRules(err error) error {
 		faults = append(faults, flatten("#/"+pointerPart(name), broken)...)
 	}
 	slices.SortFunc(faults, func(a, b fieldError) int { return strings.Compare(a.Pointer, b.Pointer) })
-	return unprocessable("Some values break a rule.", faults[:min(len(faults), fieldErrorsMax)]...)
+	return newProblem("invalid_values", "Some values break a rule.", faults[:min(len(faults), fieldErrorsMax)]...)
 }
 
 // placed tells where in the request the field is that a refusal is about. What is in the

@@ -32,7 +32,7 @@ type fieldError struct {
 // not Unicode, and too many levels. It never changes what it refuses.
 func decodeStrictly(body []byte, fields map[string]*shape, into any) error {
 	if !utf8.Valid(body) || loneSurrogate(body) {
-		return badRequest("malformed_json", "The body is not Unicode text in UTF-8.")
+		return newProblem("malformed_json", "The body is not Unicode text in UTF-8.")
 	}
 	if err := wellFormed(body); err != nil {
 		return err
@@ -40,10 +40,10 @@ func decodeStrictly(body []byte, fields map[string]*shape, into any) error {
 	d := strict{scanner: scanner{text: body}}
 	d.value(&shape{kind: shapeObject, fields: fields}, 0)
 	if d.tooDeep {
-		return badRequest("malformed_json", fmt.Sprintf("The body has more than %d levels.", depthMax))
+		return newProblem("malformed_json", fmt.Sprintf("The body has more than %d levels.", depthMax))
 	}
 	if len(d.faults) > 0 {
-		return badRequest("invalid_fields", "The body does not have the form that is wanted.", d.faults...)
+		return newProblem("invalid_fields", "The body does not have the form that is wanted.", d.faults...)
 	}
 	if err := json.Unmarshal(body, into); err != nil {
 		return fmt.Errorf("read a body that was found good: %w", err)
@@ -61,7 +61,7 @@ func wellFormed(body []byte) error {
 	if err := json.Unmarshal(body, &raw); errors.As(err, &syntax) {
 		detail = fmt.Sprintf("The body is not JSON: the fault is at byte %d.", syntax.Offset)
 	}
-	return badRequest("malformed_json", detail)
+	return newProblem("malformed_json", detail)
 }
 
 // strict walks over a body and notes what is wrong with it.

@@ -192,12 +192,12 @@ func idempotencyKey(req *nethttp.Request, r *Route) (string, error) {
 	}
 	at := fieldError{Pointer: "#/" + headerIdempotencyKey, In: "header", Detail: "is missing"}
 	if len(sent) == 0 {
-		return "", badRequest("idempotency_key_required",
+		return "", newProblem("idempotency_key_required",
 			"Send an Idempotency-Key of your own making, and the same one when you try again.", at)
 	}
 	at.Detail = commands.IdempotencyKeyRule
 	if len(sent) > 1 || !commands.IsIdempotencyKey(sent[0]) {
-		return "", badRequest("idempotency_key_invalid", "The Idempotency-Key is not one.", at)
+		return "", newProblem("idempotency_key_invalid", "The Idempotency-Key is not one.", at)
 	}
 	return sent[0], nil
 }

@@ -1,6 +1,7 @@
 package http
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	nethttp "net/http"
@@ -52,12 +53,9 @@ func describe(cfg Config) ([]byte, error) {
 	d.r.DefaultOptions = append(d.r.DefaultOptions, jsonschema.InterceptDefName(d.name),
 		jsonschema.InterceptProp(alwaysThere), jsonschema.InterceptProp(neverEmpty))
 	d.r.AddTypeMapping(problem{}, problemDoc{})
-	info := openapi31.Info{Title: "TrueBond", Version: cfg.Version}
+	info := openapi31.Info{Title: "TrueBond", Version: cmp.Or(cfg.Version, "dev")}
 	info.WithDescription(apiDescription)
 	d.r.Spec.WithInfo(info)
-	if cfg.Version == "" {
-		d.r.Spec.Info.Version = "dev"
-	}
 	if cfg.Backend != "" {
 		d.r.Spec.WithServers(openapi31.Server{URL: strings.TrimSuffix(cfg.Backend, "/")})
 	}

@@ -136,7 +136,7 @@ func (r *Route) wantedPosition(req *nethttp.Request) (uint64, error) {
 	}
 	position, err := strconv.ParseUint(sent[0], 10, 63)
 	if err != nil || len(sent) > 1 {
-		return 0, badRequest("invalid_position", "The header does not name a position of the log.",
+		return 0, newProblem("invalid_position", "The header does not name a position of the log.",
 			fieldError{Pointer: "#/" + headerPosition, In: "header", Detail: "must be a whole number, 0 or more"})
 	}
 	return position, nil

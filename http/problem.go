@@ -140,27 +140,17 @@ func (p *problem) Error() string {
 // Unwrap is what went wrong within.
 func (p *problem) Unwrap() error { return p.cause }
 
-func newProblem(code, detail string) *problem {
+func newProblem(code, detail string, faults ...fieldError) *problem {
 	status, ok := statuses[code]
 	if !ok {
 		status = nethttp.StatusUnprocessableEntity
 	}
-	p := &problem{Type: "urn:truebond:problem:" + code, Code: code, Status: status, Detail: detail,
+	p := &problem{Type: "urn:truebond:problem:" + code, Code: code, Status: status, Detail: detail, Errors: faults,
 		Title: strings.TrimSuffix(sentence(strings.ReplaceAll(code, "_", " ")), ".")}
 	if status == nethttp.StatusServiceUnavailable {
 		p.retry = retryAfterBusy
 	}
 	return p
-}
-
-func badRequest(code, detail string, faults ...fieldError) *problem {
-	p := newProblem(code, detail)
-	p.Errors = faults
-	return p
-}
-
-func unprocessable(detail string, faults ...fieldError) *problem {
-	return badRequest("invalid_values", detail, faults...)
 }
 
 // problemOf says what a client is told of an error. What is not meant for one becomes a

@@ -34,8 +34,8 @@ func TestEveryCodeHasAStatus(t *testing.T) {
 	}
 }
 
-// codesIn finds the first argument of every Refuse(…), newProblem(…) and badRequest(…), and what the
-// constants are that it may be: CodeNotFound.
+// codesIn finds the first argument of every Refuse(…) and newProblem(…), and what the constants are that it
+// may be: CodeNotFound.
 func codesIn(t *testing.T, root string) map[string]string {
 	t.Helper()
 	codes := map[string]string{}
@@ -77,7 +77,7 @@ func refusedCode(n ast.Node) (string, bool) {
 		case *ast.SelectorExpr:
 			name = f.Sel.Name
 		}
-		if len(n.Args) > 0 && (name == "Refuse" || name == "newProblem" || name == "badRequest") {
+		if len(n.Args) > 0 && (name == "Refuse" || name == "newProblem") {
 			value = n.Args[0]
 		}
 	}

@@ -1,6 +1,7 @@
 package http
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -130,26 +131,16 @@ func New(cfg Config) (*Server, error) {
 }
 
 func (cfg *Config) fillDefaults() {
-	fill := func(n *int, otherwise int) {
-		if *n == 0 {
-			*n = otherwise
-		}
-	}
-	fillTime := func(d *time.Duration, otherwise time.Duration) {
-		if *d == 0 {
-			*d = otherwise
-		}
-	}
 	if cfg.Positions == nil {
 		cfg.Positions = newLastPositions(cfg.Stored, positionsMax, cfg.LogEnd)
 	}
-	fill(&cfg.AddressPerMinute, addressPerMinute)
-	fill(&cfg.InFlightMax, inFlightMax)
-	fill(&cfg.ConnectionsMax, ConnectionsMax)
-	fillTime(&cfg.RequestMax, requestMax)
-	fillTime(&cfg.WaitMax, waitMax)
-	fillTime(&cfg.DrainFor, drainFor)
-	fillTime(&cfg.AdmitEvery, admitEvery)
+	cfg.AddressPerMinute = cmp.Or(cfg.AddressPerMinute, addressPerMinute)
+	cfg.InFlightMax = cmp.Or(cfg.InFlightMax, inFlightMax)
+	cfg.ConnectionsMax = cmp.Or(cfg.ConnectionsMax, ConnectionsMax)
+	cfg.RequestMax = cmp.Or(cfg.RequestMax, requestMax)
+	cfg.WaitMax = cmp.Or(cfg.WaitMax, waitMax)
+	cfg.DrainFor = cmp.Or(cfg.DrainFor, drainFor)
+	cfg.AdmitEvery = cmp.Or(cfg.AdmitEvery, admitEvery)
 }
 
 func (s *Server) addRoutes() error {
