@@ -51,9 +51,6 @@ type Intent struct {
 
 // Purchase makes a payment intent at today's price.
 func (s *Service) Purchase(ctx context.Context, in Purchase) (Intent, error) {
-	if in.Currency == "" {
-		in.Currency = events.Currencies[0]
-	}
 	key, request := once(ctx)
 	quote, used, err := s.quote(ctx, key, in)
 	if err != nil {

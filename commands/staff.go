@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/invopop/validation"
@@ -41,13 +42,11 @@ func (s *Service) CreateStaff(ctx context.Context, in CreateStaff) (StaffMember,
 		return StaffMember{}, err
 	}
 	email := normalEmail(in.Email)
-	if in.Name == "" {
-		in.Name = in.Role
-	}
 	seals := s.sealing(ctx, user, key)
 	wish := ledger.NewStaff{
 		User: user, EmailHash: s.Vault.Hash(ledger.PurposeEmail, email), Roles: []string{in.Role},
-		Email: seals.seal("email", email), Name: seals.seal("name", in.Name), Password: seals.seal("password", hash),
+		Email: seals.seal("email", email), Name: seals.seal("name", cmp.Or(in.Name, in.Role)),
+		Password: seals.seal("password", hash),
 	}
 	if seals.err != nil {
 		return StaffMember{}, seals.err

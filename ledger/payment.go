@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"strings"
 	"time"
 
@@ -204,12 +205,8 @@ func (a Announcement) differsFrom(p Payment) string {
 
 // noted keeps a verified webhook that changes nothing here, and why.
 func (a Announcement) noted(why string) (events.Payload, []events.Move, error) {
-	object := a.Object
-	if object == "" {
-		object = a.Intent
-	}
 	return events.StripeEventNoted{
-		StripeEvent: a.StripeEvent, StripeType: a.StripeType, Object: object, Why: why,
+		StripeEvent: a.StripeEvent, StripeType: a.StripeType, Object: cmp.Or(a.Object, a.Intent), Why: why,
 	}, nil, nil
 }
 

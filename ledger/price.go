@@ -1,6 +1,10 @@
 package ledger
 
-import "truebond/events"
+import (
+	"cmp"
+
+	"truebond/events"
+)
 
 // Current is the key of the one document that Prices and Packages have.
 const Current = "current"
@@ -146,9 +150,7 @@ type Quote struct {
 // refuses a package that there is not (`unknown_package`) and a currency that it has no
 // price in (`unknown_currency`).
 func QuotePackage(packages events.PackagesSet, name string, currency events.Asset) (Quote, error) {
-	if currency == "" {
-		currency = events.Currencies[0]
-	}
+	currency = cmp.Or(currency, events.Currencies[0])
 	for _, p := range packages.Packages {
 		if p.Name != name {
 			continue

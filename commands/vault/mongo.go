@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -53,10 +54,7 @@ func OpenMongo(ctx context.Context, url string) (*Mongo, error) {
 	if err != nil { // which may hold a password
 		return nil, errors.New("open the vault's database: MONGO_URL is no MongoDB address")
 	}
-	name := parsed.Database
-	if name == "" {
-		name = mongoDatabase
-	}
+	name := cmp.Or(parsed.Database, mongoDatabase) + mongoSuffix
 	journaled := true
 	client, err := mongo.Connect(ctx, options.Client().ApplyURI(url).SetTimeout(mongoAnswerMax).
 		SetHeartbeatInterval(mongoHeartbeat).
@@ -70,7 +68,7 @@ func OpenMongo(ctx context.Context, url string) (*Mongo, error) {
 		return nil, errors.Join(fmt.Errorf("open the vault's database: %w", err), client.Disconnect(ctx))
 	}
 	reading := func(concern *readconcern.ReadConcern) *mongo.Collection {
-		return client.Database(name+mongoSuffix).
+		return client.Database(name).
 			Collection("keys", options.Collection().SetReadConcern(concern))
 	}
 	return &Mongo{

@@ -2,6 +2,7 @@
 package mongo
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -60,10 +61,7 @@ func Open(ctx context.Context, url string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the MongoDB URL: %w", err)
 	}
-	name := parsed.Database
-	if name == "" {
-		name = defaultDatabase
-	}
+	name := cmp.Or(parsed.Database, defaultDatabase)
 	appName := appPrefix(name) + rand.Text()
 	majority := writeconcern.Majority()
 	journaled := true
