@@ -323,7 +323,7 @@ func (l *Log) lost(ctx context.Context, want uint64) error {
 	if l.server == nil || want > l.known.Load() {
 		return nil
 	}
-	_, err := l.body(ctx, want)
+	_, err := l.Body(ctx, want)
 	if errors.Is(err, ErrNotFound) {
 		return &finalError{fmt.Errorf("%w: %d was in the log and is missing", events.ErrGap, want)}
 	}

@@ -18,15 +18,16 @@ import (
 // Read reads the event at a position from the stream's leader, so that none that was
 // acknowledged is missed. It fails with ErrNotFound when there is none.
 func (l *Log) Read(ctx context.Context, position uint64) (events.Record, error) {
-	body, err := l.body(ctx, position)
+	body, err := l.Body(ctx, position)
 	if err != nil {
 		return events.Record{}, err
 	}
 	return l.record(position, body)
 }
 
-// body reads the exact bytes of the event at a position.
-func (l *Log) body(ctx context.Context, position uint64) ([]byte, error) {
+// Body reads the exact bytes of the event at a position. It fails with ErrNotFound when
+// there is none.
+func (l *Log) Body(ctx context.Context, position uint64) ([]byte, error) {
 	if position == 0 {
 		return nil, fmt.Errorf("read event 0: %w", ErrNotFound)
 	}
@@ -56,21 +57,21 @@ func (l *Log) body(ctx context.Context, position uint64) ([]byte, error) {
 // bodyForCertain reads the event at a position behind which there are others, and believes only a
 // leader that is one that it is not there: one that was cut off answers, too, before it knows.
 func (l *Log) bodyForCertain(ctx context.Context, position uint64) ([]byte, error) {
-	body, err := l.body(ctx, position)
+	body, err := l.Body(ctx, position)
 	if l.server != nil || !errors.Is(err, ErrNotFound) {
 		return body, err
 	}
 	if _, err := l.state(ctx); err != nil { // it waits for a leader that is one
 		return nil, err
 	}
-	return l.body(ctx, position)
+	return l.Body(ctx, position)
 }
 
 // bodyAnywhere reads the event at a position from any server of a cluster. What is there is
 // in the log for certain; what is not may be at others. For this the servers need no leader.
 func (l *Log) bodyAnywhere(ctx context.Context, position uint64) ([]byte, error) {
 	if l.server != nil {
-		return l.body(ctx, position)
+		return l.Body(ctx, position)
 	}
 	ctx, cancel := l.reading(ctx)
 	defer cancel()
@@ -149,17 +150,11 @@ func (l *Log) ReadBodies(ctx context.Context, after uint64, count int) ([][]byte
 // Settled reads the exact bytes of the event at a position, once it and all before it are
 // on disk for certain: one that follows the log may see events that are not yet.
 func (l *Log) Settled(ctx context.Context, position uint64) ([]byte, error) {
-	body, err := l.body(ctx, position) // waits until the batch that it is in is whole and synced
+	body, err := l.Body(ctx, position) // waits until the batch that it is in is whole and synced
 	if err != nil {
 		return nil, err
 	}
 	return body, l.healthy()
-}
-
-// Body reads the exact bytes of the event at a position. It fails with ErrNotFound when
-// there is none.
-func (l *Log) Body(ctx context.Context, position uint64) ([]byte, error) {
-	return l.body(ctx, position)
 }
 
 // Check looks, at a start, whether this is the log that it was: it begins with event
@@ -191,7 +186,7 @@ func (l *Log) Check(ctx context.Context, stored map[uint64][]byte) error {
 			return fmt.Errorf("%w: event %d was in it, and it ends at %d",
 				events.ErrShort, position, state.LastSeq)
 		}
-		body, err := l.body(ctx, position)
+		body, err := l.Body(ctx, position)
 		if errors.Is(err, ErrNotFound) {
 			return fmt.Errorf("%w: %d", events.ErrGap, position)
 		}
