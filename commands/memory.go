@@ -16,7 +16,7 @@ type memory struct {
 	known  knownKeys
 	keys   []ledger.Ref // documents of used keys at hand, the oldest first
 	round  uint64       // counts batches, to tell what was used lately
-	full   uint64       // no look for what may go before this round: it takes a while
+	sweep  uint64       // the first round in which it may be looked again for what can go: that takes a while
 }
 
 // An entry is a document at hand.
@@ -164,11 +164,11 @@ func (m *memory) shrink(max int, stored uint64, asked map[ledger.Ref][]*waiting)
 		roundsKept   = 8
 		perRoundSeen = 1000 // documents looked at, on average: some ten microseconds
 	)
-	if len(m.docs)-len(m.keys) <= max || m.round < m.full {
+	if len(m.docs)-len(m.keys) <= max || m.round < m.sweep {
 		return
 	}
 	target := max - max/8 // so that it is not done again at once
-	m.full = m.round + 1 + uint64(len(m.docs)/perRoundSeen)
+	m.sweep = m.round + 1 + uint64(len(m.docs)/perRoundSeen)
 	for ref, e := range m.docs {
 		if len(m.docs)-len(m.keys) <= target {
 			return

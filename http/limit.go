@@ -122,7 +122,7 @@ func tell(header nethttp.Header, counted []count) {
 	for _, c := range counted {
 		window := int(c.rate.period.Seconds())
 		policies = append(policies, fmt.Sprintf("%q;q=%d;w=%d", c.name, c.rate.count, window))
-		states = append(states, fmt.Sprintf("%q;r=%d;t=%d", c.name, c.result.Remaining, wait(c.result)))
+		states = append(states, fmt.Sprintf("%q;r=%d;t=%d", c.name, c.result.Remaining, resetSeconds(c.result)))
 	}
 	last := counted[len(counted)-1]
 	header.Set("RateLimit-Policy", strings.Join(policies, ", "))
@@ -133,9 +133,9 @@ func tell(header nethttp.Header, counted []count) {
 	header.Set("X-RateLimit-Reset", strconv.FormatInt(reset.Unix(), 10))
 }
 
-// wait is for how many seconds what is left must do: until the limit is whole again, or
-// when it is used up until there is one more.
-func wait(result *redis_rate.Result) int {
+// resetSeconds is how long what is left must do: until the limit is whole again, or when it
+// is used up until there is one more.
+func resetSeconds(result *redis_rate.Result) int {
 	if result.Allowed == 0 {
 		return int(math.Ceil(result.RetryAfter.Seconds()))
 	}

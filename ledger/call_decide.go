@@ -76,7 +76,7 @@ func AcceptCall(call, by string) Decision {
 		}
 		price := perMinute(prices, c.Kind)
 		effect, err := Load(tx, Accounts, c.From).Spend(price, UseCalls, tx.Now)
-		if isInsufficient(err) {
+		if cannotPay(err) {
 			return c.ended(call, "", events.OutOfCredits, 0)
 		}
 		if err != nil {
@@ -106,7 +106,7 @@ func ChargeCall(call string, n int, overdue bool) Decision {
 			return c.ended(call, "", events.ServerAway, c.secondsAt(c.due(n)))
 		}
 		effect, err := Load(tx, Accounts, c.From).Spend(c.PricePerMinute, UseCalls, tx.Now)
-		if isInsufficient(err) {
+		if cannotPay(err) {
 			return c.ended(call, "", events.OutOfCredits, c.secondsAt(c.due(n)))
 		}
 		if err != nil {
@@ -211,7 +211,7 @@ func (c Call) ended(call, by string, why events.CallEndReason, seconds int64) (
 
 func callOver() error { return Refuse(CodeCallOver, "The call is over.") }
 
-// isInsufficient tells that a minute cannot be paid, whatever is done.
-func isInsufficient(err error) bool {
+// cannotPay tells that a minute cannot be paid, whatever is done.
+func cannotPay(err error) bool {
 	return errors.Is(err, &Refusal{Code: CodeInsufficientCredits}) || errors.Is(err, &Refusal{Code: CodeTooManyLots})
 }
