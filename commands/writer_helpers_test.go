@@ -176,11 +176,10 @@ func (d *desk) newWriter(limits Limits) *Writer {
 }
 
 // open lets the writer run.
-func (d *desk) open() *desk {
+func (d *desk) open() {
 	d.t.Helper()
 	running(d.t, d.Writer)
 	synctest.Wait()
-	return d
 }
 
 // An asking is a command whose caller waits.

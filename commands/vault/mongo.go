@@ -55,12 +55,11 @@ func OpenMongo(ctx context.Context, url string) (*Mongo, error) {
 		return nil, errors.New("open the vault's database: MONGO_URL is no MongoDB address")
 	}
 	name := cmp.Or(parsed.Database, mongoDatabase) + mongoSuffix
-	journaled := true
 	client, err := mongo.Connect(ctx, options.Client().ApplyURI(url).SetTimeout(mongoAnswerMax).
 		SetHeartbeatInterval(mongoHeartbeat).
 		SetConnectTimeout(mongoConnectMax).
 		SetReadPreference(readpref.Primary()).
-		SetWriteConcern(&writeconcern.WriteConcern{W: "majority", Journal: &journaled}))
+		SetWriteConcern(&writeconcern.WriteConcern{W: "majority", Journal: new(true)}))
 	if err != nil {
 		return nil, fmt.Errorf("open the vault's database: %w", err)
 	}

@@ -63,9 +63,6 @@ func Open(ctx context.Context, url string) (*Store, error) {
 	}
 	name := cmp.Or(parsed.Database, defaultDatabase)
 	appName := appPrefix(name) + rand.Text()
-	majority := writeconcern.Majority()
-	journaled := true
-	majority.Journal = &journaled
 	client, err := mongo.Connect(ctx, options.Client().ApplyURI(url).
 		SetAppName(appName).
 		SetMaxPoolSize(connectionsMax).
@@ -75,7 +72,7 @@ func Open(ctx context.Context, url string) (*Store, error) {
 		SetSocketTimeout(indexTimeout). // the last resort: each call has its own time
 		SetReadPreference(readpref.Primary()).
 		SetReadConcern(readconcern.Majority()).
-		SetWriteConcern(majority))
+		SetWriteConcern(&writeconcern.WriteConcern{W: "majority", Journal: new(true)}))
 	if err != nil {
 		return nil, fmt.Errorf("connect to MongoDB: %w", err)
 	}
