@@ -19,6 +19,7 @@ type SQLite struct {
 
 	overwriting atomic.Int32                       // how many want old bytes overwritten
 	checking    atomic.Pointer[context.CancelFunc] // ends the check under way
+	pause       time.Duration                      // checkAgain, but for tests
 }
 
 // Rows are only ever added at the end, and a key, its next wrapping and its tombstone
@@ -61,7 +62,7 @@ func openSQLite(path string) (*SQLite, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &SQLite{db: db, file: file}
+	s := &SQLite{db: db, file: file, pause: checkAgain}
 	if _, err := db.Exec(sqliteSchema); err != nil {
 		return nil, errors.Join(s.noticed(err), db.Close())
 	}
@@ -209,7 +210,7 @@ func (s *SQLite) Check(ctx context.Context) error {
 			return s.noticed(err)
 		}
 		select {
-		case <-time.After(checkAgain):
+		case <-time.After(s.pause):
 		case <-ctx.Done():
 			return ctx.Err()
 		}

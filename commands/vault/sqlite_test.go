@@ -118,19 +118,22 @@ func TestNobodyWaitsForACheck(t *testing.T) {
 	must(t, err)
 	addKeys(t, v, many)
 	must(t, store.overwriteOld(t.Context()))
-	duringACheck := func(do func() error) bool {
-		checked := make(chan error, 1)
+	store.pause = time.Millisecond
+	// A check that is stopped while it goes on begins anew.
+	duringACheck := func(do func() error, stops bool) bool {
+		checked, before := make(chan error, 1), store.checking.Load()
 		go func() { checked <- store.Check(t.Context()) }()
-		time.Sleep(20 * time.Millisecond) // it has begun
-		must(t, do())
-		select {
-		case err := <-checked:
-			must(t, err)
-			return false
-		default:
-			must(t, <-checked)
-			return true
+		for store.checking.Load() == before {
+			time.Sleep(time.Millisecond)
 		}
+		this := store.checking.Load()
+		time.Sleep(20 * time.Millisecond) // it is in the midst of it
+		must(t, do())
+		if !stops {
+			(*this)()
+		}
+		must(t, <-checked)
+		return store.checking.Load() != this
 	}
 	added := 0
 	for what, do := range map[string]func() error{
@@ -144,7 +147,7 @@ func TestNobodyWaitsForACheck(t *testing.T) {
 		const tries = 20 // a busy machine may do the one before the other
 		during := false
 		for try := 0; try < tries && !during; try++ {
-			during = duringACheck(do)
+			during = duringACheck(do, what == "destroyed")
 		}
 		if !during {
 			t.Errorf("a key is %s when the file was checked", what)
