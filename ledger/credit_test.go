@@ -59,9 +59,11 @@ func TestAHoldSetsCreditsAside(t *testing.T) {
 	after.when(ReserveCredits(aside("h", 1, s.now))).refused(CodeHoldExists, "hold")
 	after.when(ReserveCredits(aside("h2", 4, s.now))).refused(CodeInsufficientCredits)
 
-	far := aside("h", 7, s.now)
-	far.ExpiresAt = morning.Add(30*24*time.Hour + time.Millisecond)
-	s.when(ReserveCredits(far)).refused(CodeInvalidRequest, "expires_at")
+	for _, expires := range []time.Time{s.now, s.now.Add(30*24*time.Hour + time.Millisecond)} {
+		wish := aside("h", 7, s.now)
+		wish.ExpiresAt = expires
+		s.when(ReserveCredits(wish)).refused(CodeInvalidRequest, "expires_at")
+	}
 	gone := aside("h", 7, s.now)
 	gone.User = "bob"
 	s.when(ReserveCredits(gone)).refused(CodeUnknownUser, "user_id")
