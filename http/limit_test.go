@@ -67,6 +67,9 @@ func TestAUserHasALimitOnEachRoute(t *testing.T) {
 		if after, err := strconv.Atoi(a.header.Get("Retry-After")); err != nil || after < 1 || after > 1200 {
 			t.Errorf("Retry-After is %q", a.header.Get("Retry-After"))
 		}
+		if !strings.Contains(a.header.Get("RateLimit"), `"user";r=0;t=`+a.header.Get("Retry-After")) {
+			t.Errorf("RateLimit is %q", a.header.Get("RateLimit"))
+		}
 		if reset, err := strconv.ParseInt(a.header.Get("X-RateLimit-Reset"), 10, 64); err != nil ||
 			time.Unix(reset, 0).After(time.Now().Add(2*time.Hour)) || a.header.Get("X-RateLimit-Remaining") != "0" {
 			t.Errorf("the headers are %v", a.header)
