@@ -10,6 +10,8 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 	"pgregory.net/rapid"
+
+	"truebond/events"
 )
 
 func TestASegmentIsReadAsItWasWrittenAndNoOtherWay(t *testing.T) {
@@ -99,6 +101,24 @@ func TestALineThatIsNoneIsRefused(t *testing.T) {
 	for _, body := range []string{"", "a\nb", "\n"} {
 		if _, _, err := (Segment{First: 1, Bodies: [][]byte{[]byte(body)}}).encode(pack); err == nil {
 			t.Errorf("%q is archived", body)
+		}
+	}
+}
+
+func TestAnEventIsReadFromTheSegmentThatHasIt(t *testing.T) {
+	log := newLog(t, "a", 25)
+	a, err := Open(t.Context(), kept(t, log, 10))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, r := range log.records {
+		if body, err := a.Body(t.Context(), uint64(i)+1); err != nil || !bytes.Equal(body, r.Body) {
+			t.Errorf("event %d is read as %q: %v", i+1, body, err)
+		}
+	}
+	for _, position := range []uint64{0, 26} {
+		if _, err := a.Body(t.Context(), position); !errors.Is(err, events.ErrGap) {
+			t.Errorf("event %d, which there is not: %v", position, err)
 		}
 	}
 }
