@@ -48,10 +48,11 @@ func storeFiles(t *testing.T, data string) map[string][]byte {
 	for _, file := range []string{datafolder.ViewsFile, datafolder.VaultFile} {
 		for _, end := range []string{"", "-wal", "-copied"} {
 			content, err := os.ReadFile(filepath.Join(data, file+end))
-			if err != nil && !(end == "-copied" && errors.Is(err, fs.ErrNotExist)) {
+			switch {
+			case end == "-copied" && errors.Is(err, fs.ErrNotExist): // nothing was copied yet
+			case err != nil:
 				t.Fatal(err)
-			}
-			if len(content) > 0 {
+			case len(content) > 0:
 				found[file+end] = content
 			}
 		}

@@ -19,6 +19,7 @@ import (
 
 	"truebond/events/checkpoints"
 	"truebond/events/merkle"
+	"truebond/events/ondisk"
 )
 
 // A Folder holds all that one server keeps on its machine. Only its owner can look
@@ -179,7 +180,7 @@ func (d Folder) Secret(name, prefix string) (string, error) {
 	}
 	bytes := make([]byte, secretBytes)
 	_, _ = rand.Read(bytes) // never fails (crypto/rand)
-	staged, err := d.stage(name, []byte(prefix+hex.EncodeToString(bytes)+"\n"))
+	staged, err := ondisk.Stage(d.Path, "."+name+"-*", []byte(prefix+hex.EncodeToString(bytes)+"\n"))
 	if err != nil {
 		return "", fmt.Errorf("make the secret %s: %w", name, err)
 	}
@@ -207,39 +208,12 @@ func (d Folder) ReadSecret(name string) (string, error) {
 	return secret, nil
 }
 
-// stage writes a file under another name, readable to its owner only, and syncs it.
-func (d Folder) stage(name string, content []byte) (staged string, err error) {
-	f, err := os.CreateTemp(d.Path, "."+name+"-*") // mode 0600
-	if err != nil {
-		return "", err
-	}
-	_, err = f.Write(content)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err != nil {
-		return "", errors.Join(err, os.Remove(f.Name()))
-	}
-	return f.Name(), nil
-}
-
 // Sync makes what was renamed or removed in the folder last.
-func (d Folder) Sync() error {
-	f, err := os.Open(d.Path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
-}
+func (d Folder) Sync() error { return ondisk.Sync(d.Path) }
 
 // Replace writes a file so that it is there whole or as it was.
 func (d Folder) Replace(name string, content []byte) error {
-	staged, err := d.stage(name, content)
-	if err != nil {
-		return err
-	}
-	if err := os.Rename(staged, d.Join(name)); err != nil {
-		return errors.Join(err, os.Remove(staged))
-	}
-	return d.Sync()
+	return ondisk.Replace(d.Join(name), content)
 }
 
 // Remove removes a file for good.

@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"truebond/events/ondisk"
 )
 
 // A note says how much of a write-ahead log may have been copied into the database. It is on the disk
@@ -161,11 +163,7 @@ func noteCopying(database string) (*note, error) {
 	if err := putNote(path, n.bytes(), syscall.O_DSYNC); err != nil || missing == nil {
 		return n, err
 	}
-	folder, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return nil, err
-	}
-	return n, errors.Join(folder.Sync(), folder.Close())
+	return n, ondisk.Sync(filepath.Dir(path))
 }
 
 // copying is what the checkpoint under way will have copied, as the index of the log says.
