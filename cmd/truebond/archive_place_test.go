@@ -30,11 +30,10 @@ func TestAnArchiveOfNothingMakesNoFolder(t *testing.T) {
 }
 
 func TestAnArchiveIsNotKeptAmongTheLogsFiles(t *testing.T) {
+	alone(t)
 	data := t.TempDir()
-	_, err := server.Start(t.Context(), server.Options{Data: data, Listen: "127.0.0.1:0", Archive: data + "/."})
-	if err == nil || !strings.Contains(err.Error(), "the data folder itself") {
-		t.Errorf("a server says %v", err)
-	}
+	truebond(t, "", "serve", "--data", data, "--listen", "127.0.0.1:0", "--archive", data+"/.").
+		ends(t, exitMisused, "the data folder itself")
 	truebond(t, "", "archive", "--data", data, "--to", data).ends(t, exitMisused, "the data folder itself")
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -39,11 +40,15 @@ It stops in good order on SIGTERM and Ctrl-C: what is under way is answered firs
 			logs := cmd.ErrOrStderr()
 			o.Logger = logging.New(logs, level, isTerminal(logs))
 			goredis.SetLogger(logging.RedisNotes{Logger: o.Logger})
-			return server.Serve(cmd.Context(), o, func(s *server.Server) error {
+			err = server.Serve(cmd.Context(), o, func(s *server.Server) error {
 				_, err := fmt.Fprintf(cmd.OutOrStdout(), "TrueBond serves on %s\nCheckpoints of its log are signed by %s\n",
 					s.URL(), s.Key())
 				return err
 			})
+			if errors.Is(err, server.ErrInDataFolder) {
+				return &misuseError{err}
+			}
+			return err
 		},
 	}
 	flags := cmd.Flags()
