@@ -38,7 +38,7 @@ type Timers struct {
 	view    TimerView
 	logger  *slog.Logger
 	turn    sync.Mutex            // one look at a time, its own or an advancing test clock's
-	done    map[ledger.Timer]bool // what has led to an event and was due in the views at the last look
+	done    map[ledger.Timer]bool // what is over, and was due in the views at the last look
 	moving  sync.Mutex            // one move of the test clock at a time
 }
 
@@ -111,7 +111,8 @@ func (t *Timers) news(ctx context.Context, now time.Time) ([]ledger.Timer, error
 	return due, nil
 }
 
-// do does what one timer is for. That it is not needed any more is no error.
+// do does what one timer is for, and tells whether that is over. That it is not needed any more is no
+// error.
 func (t *Timers) do(ctx context.Context, due ledger.Timer, now time.Time) (done bool, err error) {
 	key, decide, err := t.command(due, now)
 	if err != nil {
@@ -121,9 +122,15 @@ func (t *Timers) do(ctx context.Context, due ledger.Timer, now time.Time) (done 
 	var refused *ledger.Refusal
 	if errors.As(err, &refused) && !passes(err) {
 		t.logger.DebugContext(ctx, "a timer was not needed any more", "key", key, "why", refused.Code)
-		return false, nil
+		return isOver(refused.Code), nil
 	}
 	return err == nil, err
+}
+
+// isOver tells a refusal for good: what the timer is for has ended, and the views do not show it yet.
+// Such timers, tried again and again, would leave no room for those that came due later.
+func isOver(code string) bool {
+	return code == ledger.CodeCallOver || code == ledger.CodeHoldNotFound || code == ledger.CodeLotNotFound
 }
 
 // passes tells a refusal that is about this moment from one by the rules.

@@ -33,6 +33,8 @@ func (standing) Wait(ctx context.Context, _ uint64) error {
 type diary struct {
 	Decider
 
+	over map[string]bool // keys of what it refuses: somebody has hung up meanwhile
+
 	mu    sync.Mutex
 	noted map[string][]time.Time
 }
@@ -41,6 +43,9 @@ func (d *diary) Do(_ context.Context, c Command) (Done, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.noted[c.Key] = append(d.noted[c.Key], time.Now())
+	if d.over[c.Key] {
+		return Done{}, ledger.Refuse(ledger.CodeCallOver, "The call is over.")
+	}
 	return Done{Event: events.Event{Position: 1}}, nil
 }
 
@@ -55,7 +60,10 @@ func TestWhatIsDueIsDoneOnceAndInTimeWhileTheViewsStandStill(t *testing.T) {
 			view.timers = append(view.timers, ledger.Timer{Kind: ledger.MinuteBegins, Call: newID("call"), Interval: 2,
 				Due: begun.Add(time.Duration(i) * 100 * time.Millisecond).UnixMilli()})
 		}
-		did := &diary{noted: map[string][]time.Time{}}
+		did := &diary{over: map[string]bool{}, noted: map[string][]time.Time{}}
+		for _, timer := range view.timers[:timersAtOnceMax] {
+			did.over["call/"+timer.Call+"/2"] = true
+		}
 		s := NewService(Parts{Writer: did, Clock: WallClock(begun)})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
