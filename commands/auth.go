@@ -171,14 +171,21 @@ func (s *Service) Refresh(ctx context.Context, in Refresh) (LoggedIn, error) {
 	})
 	_, reused := done.Event.Data.(events.SessionEnded)
 	if reused || errors.Is(err, &ledger.Refusal{Code: ledger.CodeSessionEnded}) {
-		// Whoever has the session's access token is to see its end, however far behind the views are.
-		end := Receipt{Position: s.Writer.Last()}
-		return LoggedIn{Receipt: end.alsoFor(events.Actor{Kind: events.ActorUser, ID: known.User})}, ErrRefresh
+		return LoggedIn{Receipt: s.endOf(ctx, session, known.User)}, ErrRefresh
 	}
 	if err != nil {
 		return LoggedIn{}, err
 	}
 	return s.loggedIn(done, me, session, key)
+}
+
+// endOf has whoever has a session's access token see its end, however far behind the views are. Where
+// they show it nobody needs to: an old token, in whosever hands, holds its user up no more.
+func (s *Service) endOf(ctx context.Context, session, user string) Receipt {
+	if shown, err := s.SessionOver(ctx, session); err == nil && shown {
+		return Receipt{}
+	}
+	return Receipt{Position: s.Writer.Last()}.alsoFor(events.Actor{Kind: events.ActorUser, ID: user})
 }
 
 // Nothing is asked, or answered, beyond what the path says.

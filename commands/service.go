@@ -40,7 +40,9 @@ type Parts struct {
 	Wait func(ctx context.Context, position uint64) error
 	// APIKeyHash is the hash of the API key with an id; empty if the views have none.
 	APIKeyHash func(ctx context.Context, id string) (string, error)
-	Logger     *slog.Logger
+	// SessionOver tells whether the views show that a session is over.
+	SessionOver func(ctx context.Context, id string) (bool, error)
+	Logger      *slog.Logger
 }
 
 // NewService puts a Service together.

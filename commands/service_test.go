@@ -189,9 +189,10 @@ func TestWhoeverHasAStolenSessionIsToSeeItsEnd(t *testing.T) {
 	if _, err := o.Refresh(t.Context(), ask); err != nil {
 		t.Fatal(err)
 	}
-	o.Wait = func(context.Context, uint64) error { return errors.New("the views stand still") }
+	over, fails := false, error(nil)
+	o.SessionOver = func(context.Context, string) (bool, error) { return over, fails }
 	owner := events.Actor{Kind: events.ActorUser, ID: ann.User.ID}
-	for _, when := range []string{"at first", "again, after the answer got lost"} {
+	for _, when := range []string{"at first", "again, after the answer got lost", "while the store is away"} {
 		got, err := o.Refresh(t.Context(), ask)
 		if !errors.Is(err, ErrRefresh) || got.AccessToken != "" || got.RefreshToken != "" {
 			t.Fatalf("%s it is answered with %+v and %v", when, got, err)
@@ -199,6 +200,11 @@ func TestWhoeverHasAStolenSessionIsToSeeItsEnd(t *testing.T) {
 		if got.Position != o.clerk.last || !slices.Contains(got.RememberFor(), owner) {
 			t.Errorf("%s %v are to see %d, and it ended at %d", when, got.RememberFor(), got.Position, o.clerk.last)
 		}
+		over, fails = when != "at first", ledger.ErrUnavailable
+	}
+	fails = nil
+	if got, err := o.Refresh(t.Context(), ask); !errors.Is(err, ErrRefresh) || got.Position != 0 || len(got.RememberFor()) > 0 {
+		t.Errorf("when the views show it, %v are to see %d, %v", got.RememberFor(), got.Position, err)
 	}
 }
 

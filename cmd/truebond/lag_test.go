@@ -74,3 +74,19 @@ func TestWhoIsShutOutStaysOutWhileTheViewsStandStill(t *testing.T) {
 	shutOut(401)
 	cora.has(9)
 }
+
+// Anybody may have a token of a session that ended long ago, as on a phone that was sold.
+func TestAnOldTokenHoldsUpNobodyWhileTheViewsStandStill(t *testing.T) {
+	data := t.TempDir()
+	w := serveFrom(t, server.Options{Data: data, Listen: "127.0.0.1:0", TestClock: true})
+	ann, bob, cora := w.signsUp(), w.signsUp(), w.signsUp()
+	now := w.logsIn(ann.email, password).is(200).get("access_token")
+	w.ask("POST", "/api/auth/logout", ann.token, nil).is(200)
+	w.ask("GET", "/api/auth/me", now, nil).is(200)
+	w.ask("GET", "/api/auth/me", ann.token, nil).is(401)
+
+	standStill(t, data)
+	bob.post("/api/v2/messages/send", map[string]any{"to": cora.id, "body": "x"}).is(201)
+	w.refreshes(ann.refresh).is(401).says("code", "refresh_failed")
+	w.ask("GET", "/api/auth/me", now, nil).is(200)
+}

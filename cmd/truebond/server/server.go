@@ -231,7 +231,7 @@ func (s *Server) putTogether(ctx context.Context) error {
 		Writer: s.writer, Vault: s.vault, Tokens: token.New(s.settings.JWTSecret, time.Now),
 		Attempts: redis.NewAttempts(s.redis, loginFailuresMax, loginLock), Presence: redis.NewPresence(s.redis),
 		Clock: s.clock, Logger: s.Logger, Wait: s.views.Wait, APIKeyHash: s.views.APIKeyHash,
-		HashRequest: s.hashRequest,
+		SessionOver: s.views.SessionOver, HashRequest: s.hashRequest,
 		VerifyWebhook: func(body []byte, signature string) (ledger.Announcement, error) {
 			return stripe.Verify(body, signature, s.settings.StripeWebhookSecret)
 		},

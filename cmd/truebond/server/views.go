@@ -65,6 +65,12 @@ func (v *views) APIKeyHash(ctx context.Context, id string) (string, error) {
 	return found[0].ID, nil
 }
 
+// SessionOver tells whether a session is known and over.
+func (v *views) SessionOver(ctx context.Context, id string) (bool, error) {
+	session, known, err := projections.OneAs[ledger.Session](ctx, v.reader, ledger.Sessions.Name, id)
+	return known && !session.Live(time.Now()), err
+}
+
 // DueUntil are timers that are due, the earliest first.
 func (v *views) DueUntil(ctx context.Context, until time.Time, max int) ([]ledger.Timer, error) {
 	return documents[ledger.Timer](ctx, v.reader, ledger.Timers.Name, projections.Query{
