@@ -96,7 +96,11 @@ func (n *note) isOthers(database string) (bool, error) {
 	if _, err := file.ReadAt(header, 0); err != nil {
 		return false, &Damage{database, 0, headerBytes, err}
 	}
-	page := make([]byte, pageSize(header))
+	size := pageSize(header)
+	if !isPage(size) {
+		return false, &Damage{database, 0, headerBytes, nil}
+	}
+	page := make([]byte, size)
 	for _, p := range n.pages {
 		if p.number == 0 {
 			continue
