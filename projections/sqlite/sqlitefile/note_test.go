@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -16,8 +17,7 @@ const frameBytes = frameHeaderBytes + pageBytes
 
 // SQLite itself would leave out rows of both, also those that were in the database long before its log.
 func TestAWriteAheadLogThatIsHalfCopiedAndNotWholeAfterACrashIsDamage(t *testing.T) {
-	crashed, _ := copiedLog(t)
-	crashed["-copied"] = halfCopied(t, crashed["-copied"])
+	crashed := halfCopied(t)
 	for what, change := range damagedLogs {
 		t.Run(what, func(t *testing.T) {
 			path := left(t, crashed, change)
@@ -249,23 +249,28 @@ func copiedLog(t *testing.T) (crashed map[string][]byte, rows string) {
 
 func filesOf(t *testing.T, path string) map[string][]byte {
 	t.Helper()
-	return map[string][]byte{
-		"": readFile(t, path), "-wal": readFile(t, path+"-wal"), "-copied": readFile(t, path+"-copied"),
+	files := map[string][]byte{}
+	for _, end := range []string{"", "-wal", "-copied"} {
+		if content, err := os.ReadFile(path + end); !errors.Is(err, fs.ErrNotExist) {
+			must(t, err)
+			files[end] = content
+		}
 	}
+	return files
 }
 
-// halfCopied is the note as long as not all is in the database.
-func halfCopied(t *testing.T, noted []byte) []byte {
+// halfCopied is what a kill leaves in the midst of copying, which goes by the numbers of the pages.
+func halfCopied(t *testing.T) (crashed map[string][]byte) {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "half.db")
-	writeFile(t, path+"-copied", noted)
-	n, err := readNote(path)
-	must(t, err)
-	if !n.whole {
-		t.Error("not all was copied")
+	path, db := beforeCopying(t)
+	before, log := readFile(t, path), readFile(t, path+"-wal")
+	n := note{salt: [saltBytes]byte(log[saltAt:]), frames: uint32((len(log) - walHeaderBytes) / frameBytes)}
+	must(t, n.addBefore(path, 0))
+	must(t, exec(db, "PRAGMA wal_checkpoint(PASSIVE)"))
+	half := len(before) / 2 / pageBytes * pageBytes
+	return map[string][]byte{
+		"": slices.Concat(readFile(t, path)[:half], before[half:]), "-wal": log, "-copied": n.bytes(),
 	}
-	n.whole = false
-	return n.bytes()
 }
 
 // left lays the files that a crash has left, the log with a change.

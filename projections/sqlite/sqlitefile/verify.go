@@ -151,22 +151,30 @@ func waitingPages(path string, size int) (map[uint32]bool, error) {
 	return pagesIn(log, size)
 }
 
-// pagesIn are the numbers of the pages in a write-ahead log. Frames of another salt are left from before.
+// pagesIn are the numbers of the pages in a write-ahead log.
 func pagesIn(log io.ReaderAt, size int) (map[uint32]bool, error) {
 	waiting := map[uint32]bool{}
+	return waiting, eachFrame(log, size, func(_ int64, header []byte) error {
+		waiting[binary.BigEndian.Uint32(header)] = true
+		return nil
+	})
+}
+
+// eachFrame goes through the headers of a log's frames. Frames of another salt are left from before.
+func eachFrame(log io.ReaderAt, size int, do func(at int64, header []byte) error) error {
 	var header [walHeaderBytes]byte
 	_, err := log.ReadAt(header[:], 0)
 	for at := int64(walHeaderBytes); err == nil; at += int64(frameHeaderBytes + size) {
 		var frame [frameHeaderBytes]byte
 		if _, err = log.ReadAt(frame[:], at); err == nil &&
 			bytes.Equal(frame[frameSaltAt:frameSaltAt+saltBytes], header[saltAt:saltAt+saltBytes]) {
-			waiting[binary.BigEndian.Uint32(frame[:])] = true
+			err = do(at, frame[:])
 		}
 	}
-	if !errors.Is(err, io.EOF) {
-		return nil, err
+	if errors.Is(err, io.EOF) {
+		return nil
 	}
-	return waiting, nil
+	return err
 }
 
 // isSummed tells whether a page ends with its checksum. That of one which is empty is zero: nobody has written it.

@@ -85,6 +85,10 @@ func (w *wal) ReadAt(p []byte, off int64) (int, error) {
 
 func (w *wal) WriteAt(p []byte, off int64) (int, error) {
 	switch {
+	case off == 0 && len(p) == walHeaderBytes:
+		if err := noteNext(w.database, w.osFile, p); err != nil {
+			return 0, w.eyes.wrote(err)
+		}
 	case len(p) == frameHeaderBytes:
 		w.headerAt = off
 		if off <= w.unsummedFrom {
