@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 )
 
 // Parts of a database's header.
@@ -20,10 +21,14 @@ const (
 // yet, is passed over; so are pages that wait in the write-ahead log: a power cut may have left half of one in
 // the file.
 func Verify(path string) error {
-	file, err := os.Open(path)
+	path, err := filepath.EvalSymlinks(path) // its log stands beside the file itself
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
+	if err != nil {
+		return err
+	}
+	file, err := os.Open(path)
 	if err != nil {
 		return err
 	}

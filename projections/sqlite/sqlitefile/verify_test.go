@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -128,4 +129,18 @@ func TestWhatHasNoChecksumsIsNotVerified(t *testing.T) {
 	empty := filepath.Join(folder, "empty.db")
 	writeFile(t, empty, nil)
 	must(t, Verify(empty))
+}
+
+// A kill in the midst of copying leaves a header that tells of pages which only the log has.
+func TestAFileAtTheEndOfALinkIsVerifiedWithItsLog(t *testing.T) {
+	path, link := filepath.Join(t.TempDir(), "there.db"), filepath.Join(t.TempDir(), "here.db")
+	db := open(t, path)
+	must(t, exec(db, "CREATE TABLE things (body TEXT NOT NULL)"))
+	must(t, exec(db, "PRAGMA wal_checkpoint(TRUNCATE)"))
+	before := len(readFile(t, path))
+	must(t, exec(db, "INSERT INTO things SELECT hex(randomblob(1000)) FROM generate_series(1, 100)"))
+	must(t, exec(db, "PRAGMA wal_checkpoint(PASSIVE)"))
+	crashed := filesOf(t, path)
+	must(t, os.Symlink(left(t, map[string][]byte{"": crashed[""][:before], "-wal": crashed["-wal"]}, slices.Clone), link))
+	must(t, Verify(link))
 }
