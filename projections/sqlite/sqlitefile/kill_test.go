@@ -22,17 +22,17 @@ import (
 	"truebond/cmd/truebond/disktest"
 )
 
-// Processes write, copy the log and read for long; some are others, which write no notes. They are killed, or
-// the power goes, at any moment. Nothing is damaged then, and a transaction is there or is not; after a kill
-// alone, each is there that was acknowledged. TRUEBOND_ROUNDS=1000 tries it for long.
+// Processes write, copy the log and read for long; some are others, which write no notes. They are killed, the
+// power goes or the disk is full, at any moment. Nothing is damaged then, and a transaction is there or is not; after a kill
+// alone, each is there that was acknowledged. TRUEBOND_ROUNDS=1000 tries it for longer.
 func TestAKillLeavesNoDamageWhateverWasGoingOn(t *testing.T) {
 	if path := os.Getenv(usedFile); path != "" {
-		useUntilItFails(path, os.Getenv(usedHow))
+		useUntilKilled(path, os.Getenv(usedHow))
 		return
 	}
 	rounds, err := strconv.Atoi(os.Getenv("TRUEBOND_ROUNDS"))
 	if err != nil {
-		rounds = 15
+		rounds = 8
 	}
 	t.Run("kill", func(t *testing.T) {
 		path := countedVersions(t, t.TempDir())
@@ -50,6 +50,23 @@ func TestAKillLeavesNoDamageWhateverWasGoingOn(t *testing.T) {
 			use(t, path, func() { disk.CutPower(t) })
 			disk.Restart(t)
 			checkVersions(t, round, path, 0)
+		}
+	})
+	t.Run("full disk", func(t *testing.T) {
+		disk := disktest.New(t, 32<<20)
+		path := countedVersions(t, disk.Dir)
+		for round := range rounds {
+			acknowledged := use(t, path, func() {
+				rest, err := os.Create(filepath.Join(disk.Dir, "rest"))
+				must(t, err)
+				for err == nil {
+					_, err = rest.Write(make([]byte, 1<<(12+rand.IntN(6))))
+				}
+				must(t, rest.Close())
+				time.Sleep(time.Duration(rand.IntN(300)) * time.Millisecond)
+			})
+			must(t, os.Remove(filepath.Join(disk.Dir, "rest")))
+			checkVersions(t, round, path, acknowledged)
 		}
 	})
 }
@@ -78,7 +95,7 @@ func countedVersions(t *testing.T, folder string) (path string) {
 }
 
 // use has one or two processes use a file for a moment, and tells how many versions they have acknowledged.
-func use(t *testing.T, path string, cutPower func()) (acknowledged int64) {
+func use(t *testing.T, path string, spoil func()) (acknowledged int64) {
 	t.Helper()
 	const ours, others = "ours", "others"
 	mixes := [][]string{{ours}, {ours}, {others}, {ours, ours}, {ours, others}, {others, ours}}
@@ -93,7 +110,7 @@ func use(t *testing.T, path string, cutPower func()) (acknowledged int64) {
 		go func() {
 			var total int64
 			for lines := bufio.NewScanner(out); lines.Scan(); {
-				if _, err := fmt.Sscan(lines.Text(), &total); err != nil && cutPower == nil {
+				if _, err := fmt.Sscan(lines.Text(), &total); err != nil && spoil == nil {
 					t.Errorf("%s: %s", how, lines.Text())
 				}
 			}
@@ -108,17 +125,17 @@ func use(t *testing.T, path string, cutPower func()) (acknowledged int64) {
 	}
 	for _, end := range ends {
 		time.Sleep(time.Duration(20+rand.IntN(300)) * time.Millisecond)
-		if cutPower != nil {
-			cutPower()
-			cutPower = func() {}
+		if spoil != nil {
+			spoil()
+			spoil = func() {}
 		}
 		acknowledged = max(acknowledged, end())
 	}
 	return acknowledged
 }
 
-// useUntilItFails is another process. It says after each transaction how many versions there are.
-func useUntilItFails(path, how string) {
+// useUntilKilled is another process. It says after each transaction how many versions there are.
+func useUntilKilled(path, how string) {
 	pragmas := []string{
 		"synchronous(" + []string{"NORMAL", "FULL"}[rand.IntN(2)] + ")",
 		fmt.Sprintf("wal_autocheckpoint(%d)", []int{0, 1, 5, 50, 1000}[rand.IntN(5)]),
@@ -135,10 +152,13 @@ func useUntilItFails(path, how string) {
 		db, err = driver.Open("file:" + path + "?vfs=others&_txlock=immediate&_pragma=busy_timeout(10000)" +
 			"&_pragma=journal_mode(WAL)&_pragma=" + strings.Join(pragmas, "&_pragma="))
 	}
-	for err == nil {
-		err = useOnce(db)
+	for failures := 0; err == nil && failures < 1000; {
+		if failed := useOnce(db); failed != nil {
+			fmt.Println(file.Explained(failed), file.Damage(failed))
+			failures++
+		}
 	}
-	fmt.Println(file.Explained(err), file.Damage(err))
+	fmt.Println(err)
 }
 
 // othersVFS is the driver's, without memory maps: it fails when a file with checksums is mapped.
