@@ -65,10 +65,16 @@ func notePath(database string) string { return database + "-copied" }
 
 func readNote(database string) (*note, error) {
 	path := notePath(database)
-	content, err := os.ReadFile(path)
+	file, err := os.Open(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
+	case err != nil: // such as too many open files
+		return nil, err
+	}
+	defer file.Close() //nolint:errcheck // it is only read
+	content, err := io.ReadAll(file)
+	switch {
 	case err != nil:
 		return nil, &Damage{path, 0, noteBytes, err}
 	case bytes.Count(content, []byte{0}) == len(content):

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
 )
 
@@ -290,4 +291,23 @@ func left(t *testing.T, crashed map[string][]byte, change func(log []byte) []byt
 func count(db *sql.DB) (n int, err error) {
 	err = db.QueryRow("SELECT count(*) FROM things").Scan(&n)
 	return n, err
+}
+
+// As where the process has no more files to open: it goes on when it has.
+func TestANoteThatCannotBeOpenedIsNoDamage(t *testing.T) {
+	path, _ := beforeCopying(t)
+	file, err := At(path)
+	must(t, err)
+	db, err := file.Open(Settings{Connections: 1, Writes: true})
+	must(t, err)
+	defer db.Close()
+	must(t, exec(db, "INSERT INTO things VALUES ('more', 'words')"))
+	must(t, os.Remove(path+"-copied"))
+	must(t, os.Symlink(path+"-copied", path+"-copied"))
+	err = exec(db, "PRAGMA wal_checkpoint(PASSIVE)")
+	if err == nil || file.Damage(err) != nil || file.Met() != nil || !errors.Is(file.Stuck(t.Context(), db), syscall.ELOOP) {
+		t.Errorf("it is told as: %v, %v", err, file.Met())
+	}
+	must(t, os.Remove(path+"-copied"))
+	must(t, file.Stuck(t.Context(), db))
 }
