@@ -208,6 +208,9 @@ func (p *Projector) serve(ctx context.Context) (moved bool, err error) {
 		case wish := <-p.halts:
 			var reload bool
 			reload, err = wish.do(ctx, front)
+			if reload {
+				p.state.serve(false) // before it is told: caches know from then on that other tables are live
+			}
 			wish.done <- err
 			if err == nil && reload {
 				err = errReload
