@@ -99,6 +99,7 @@ func use(t *testing.T, path string, spoil func()) (acknowledged int64) {
 	t.Helper()
 	const ours, others = "ours", "others"
 	mixes := [][]string{{ours}, {ours}, {others}, {ours, ours}, {ours, others}, {others, ours}}
+	spoils := spoil != nil
 	var ends []func() int64
 	for _, how := range mixes[rand.IntN(len(mixes))] {
 		user := osexec.Command(os.Args[0], "-test.run=^TestAKillLeavesNoDamageWhateverWasGoingOn$")
@@ -110,7 +111,7 @@ func use(t *testing.T, path string, spoil func()) (acknowledged int64) {
 		go func() {
 			var total int64
 			for lines := bufio.NewScanner(out); lines.Scan(); {
-				if _, err := fmt.Sscan(lines.Text(), &total); err != nil && spoil == nil {
+				if _, err := fmt.Sscan(lines.Text(), &total); err != nil && !spoils {
 					t.Errorf("%s: %s", how, lines.Text())
 				}
 			}
@@ -125,7 +126,7 @@ func use(t *testing.T, path string, spoil func()) (acknowledged int64) {
 	}
 	for _, end := range ends {
 		time.Sleep(time.Duration(20+rand.IntN(300)) * time.Millisecond)
-		if spoil != nil {
+		if spoils {
 			spoil()
 			spoil = func() {}
 		}
