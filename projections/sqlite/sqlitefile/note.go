@@ -78,7 +78,7 @@ func readNote(database string) (*note, error) {
 	case err != nil:
 		return nil, &Damage{path, 0, noteBytes, err}
 	case bytes.Count(content, []byte{0}) == len(content):
-		return nil, nil // a crash came before it was written, or after it was done with
+		return nil, nil // a crash came before it was written
 	case len(content) != noteBytes,
 		crc32.ChecksumIEEE(content[:noteSumAt]) != binary.LittleEndian.Uint32(content[noteSumAt:]):
 		return nil, &Damage{path, 0, noteBytes, nil}
@@ -121,21 +121,8 @@ func (n *note) add(i int, page []byte, off int64) {
 	n.pages[i] = notedPage{uint32(off/int64(len(page))) + 1, [checksumBytes]byte(page[len(page)-checksumBytes:])}
 }
 
-// voidNote is for when the log is about to be made empty, and all of it is in the database. It is on the disk
-// then: after a power cut, the log would be gone and its note there.
-func voidNote(database string) error {
-	err := putNote(notePath(database), make([]byte, noteBytes), syscall.O_DSYNC)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
-}
-
-// forgetNote is for when the log is about to be removed.
+// forgetNote is for when there is no log any more.
 func forgetNote(database string) error {
-	if err := voidNote(database); err != nil {
-		return err
-	}
 	if err := os.Remove(notePath(database)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

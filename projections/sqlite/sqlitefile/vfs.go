@@ -78,14 +78,14 @@ func (*checkedVFS) Open(name string, flags vfs.OpenFlag) (vfs.File, vfs.OpenFlag
 	return vfs.Find("").Open(name, flags)
 }
 
-// Delete deletes a write-ahead log only when all of it is in the database.
+// Delete deletes a write-ahead log only when all of it is in the database. Its note goes after it: no log is
+// ever without.
 func (*checkedVFS) Delete(name string, syncDir bool) error {
-	if database, isLog := strings.CutSuffix(name, "-wal"); isLog {
-		if err := forgetNote(database); err != nil {
-			return err
-		}
+	err := vfs.Find("").Delete(name, syncDir)
+	if database, isLog := strings.CutSuffix(name, "-wal"); isLog && err == nil {
+		err = forgetNote(database)
 	}
-	return vfs.Find("").Delete(name, syncDir)
+	return err
 }
 
 func (*checkedVFS) Access(name string, flags vfs.AccessFlag) (bool, error) {
