@@ -36,7 +36,8 @@ func (b *batch) add(c *waiting, o outcome) {
 func (b *batch) full() bool { return len(b.records) >= events.BatchMax || b.bytes >= batchBytesMax }
 
 // loop is the writer's one goroutine's: memory and batches are its own. At most one
-// append is under way; the next batch is decided meanwhile.
+// append is under way; the next batch is decided meanwhile, unless the one caller there is waits
+// for it: then the loop itself appends, which spares him two hand-overs between goroutines.
 //
 // When it waits, either nothing is ready, or something is bound to wake it: the end of
 // an append, or of its patience.
@@ -46,6 +47,7 @@ type loop struct {
 	next     *batch     // decided, not sent yet
 	sent     *batch     // its append is under way; nil if none is
 	sentAt   time.Time
+	alone    bool // nobody else had come when an append ended last
 	appended chan error
 	company  int                       // commands that make a good batch; 0 if nobody knows
 	patience <-chan time.Time          // for so long they are waited for; nil: no more
@@ -78,7 +80,10 @@ const (
 func (w *Writer) loop(ctx, term context.Context) error {
 	work, cancel := context.WithCancel(term)
 	defer cancel()
-	defer context.AfterFunc(ctx, func() { time.AfterFunc(w.work, cancel) })()
+	defer context.AfterFunc(ctx, func() {
+		w.refuseMore() // at once, also while the loop waits for an append
+		time.AfterFunc(w.work, cancel)
+	})()
 	l := &loop{Writer: w, next: &batch{}, appended: make(chan error, 1), fetching: map[ledger.Ref][]*waiting{}}
 	l.survey(work)
 	always := make(chan struct{})
@@ -177,6 +182,10 @@ func (l *loop) send(ctx context.Context) {
 	}
 	l.sent, l.sentAt = b, time.Now()
 	after := l.last.Load()
+	if l.alone && l.UnderWay() == 1 {
+		l.appended <- l.put(ctx, after, b)
+		return
+	}
 	go func() { l.appended <- l.put(ctx, after, b) }()
 }
 
@@ -223,6 +232,7 @@ func (l *loop) settleSent(ctx context.Context, err error) error {
 		if n := len(b.records); n > 0 {
 			l.last.Store(b.records[n-1].Position)
 		}
+		l.alone = l.UnderWay() == 1
 		l.expect(b)
 		l.send(ctx) // before those of the last one are answered: the log is not to wait
 		l.settleBatch(ctx, b)

@@ -106,6 +106,36 @@ func TestAStopAnswersThoseWhoWait(t *testing.T) {
 	})
 }
 
+func TestWhoComesWhileALoneCallersEventIsAppendedIsDecidedNext(t *testing.T) {
+	atDesk(t, func(t *testing.T, d *desk) {
+		gate := make(gate)
+		d.log.before = func(n int) error {
+			if n == 2 {
+				return gate.pass(n)
+			}
+			return nil
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- d.Run(ctx, t.Context()) }()
+		d.ask(block("k1", "abe")).got()
+		lone, next, refused := d.ask(block("k2", "bob")), d.ask(block("k3", "cid")), d.ask(block("k4", "bob"))
+		stop()
+		synctest.Wait()
+		d.ask(block("k5", "dan")).refused(ErrStopping)
+		if lone.answered() || next.answered() || refused.answered() {
+			t.Fatal("answered while the append was under way")
+		}
+		close(gate)
+		lone.got()
+		next.got()
+		refused.refused(errBlocked)
+		if err := <-ended; err != nil {
+			t.Errorf("the writer ended with %v", err)
+		}
+	})
+}
+
 func TestAStopDoesNotWaitForEverForALogThatHangs(t *testing.T) {
 	for name, hang := range map[string]func(*desk, <-chan struct{}){
 		"while it appends": func(d *desk, over <-chan struct{}) {
