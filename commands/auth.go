@@ -10,6 +10,7 @@ import (
 
 	"github.com/invopop/validation"
 
+	"truebond/commands/writer"
 	"truebond/events"
 	"truebond/ledger"
 )
@@ -82,7 +83,7 @@ func (s *Service) LogIn(ctx context.Context, in LogIn) (LoggedIn, error) {
 	}
 	session := newID("ses")
 	key := "login/" + session
-	done, err := s.Writer.Do(ctx, Command{
+	done, err := s.Writer.Do(ctx, writer.Command{
 		Key: key, Actor: events.Actor{Kind: events.ActorUser, ID: me.ID},
 		Decide: ledger.StartSession(me.ID, s.newSession(session, key)),
 	})
@@ -165,7 +166,7 @@ func (s *Service) Refresh(ctx context.Context, in Refresh) (LoggedIn, error) {
 		// they get the same tokens, and nobody has used one twice.
 		key, request = "refresh/"+session+"/"+caller.IdempotencyKey, caller.Request
 	}
-	done, err := s.Writer.Do(ctx, Command{
+	done, err := s.Writer.Do(ctx, writer.Command{
 		Key: key, Actor: events.Actor{Kind: events.ActorUser, ID: known.User}, Request: request,
 		Older: ledger.CallerOf(ctx).OlderRequest, Decide: ledger.RefreshSession(hash, s.newSession(session, key), time.Now()),
 	})
@@ -222,7 +223,7 @@ func (s *Service) newSession(session, eventKey string) events.Session {
 	}
 }
 
-func (s *Service) loggedIn(done Done, user User, session, eventKey string) (LoggedIn, error) {
+func (s *Service) loggedIn(done writer.Done, user User, session, eventKey string) (LoggedIn, error) {
 	token, expires, err := s.Tokens.Mint(user.ID, session, user.Roles)
 	if err != nil {
 		return LoggedIn{}, err

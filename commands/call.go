@@ -6,6 +6,7 @@ import (
 
 	"github.com/invopop/validation"
 
+	"truebond/commands/writer"
 	"truebond/events"
 	"truebond/ledger"
 )
@@ -102,7 +103,7 @@ func (s *Service) actOnCall(ctx context.Context, call, verb string, decide func(
 	user := ledger.CallerOf(ctx).Actor.ID
 	done, after, err := s.askCall(ctx, call, "call/"+call+"/"+verb+"/"+user, nil, decide(user))
 	if isNothingToDo(err) {
-		return s.callAnswer(ctx, Done{}, call)
+		return s.callAnswer(ctx, writer.Done{}, call)
 	}
 	if err != nil {
 		return CallAnswer{}, err
@@ -122,7 +123,7 @@ func (s *Service) actOnCall(ctx context.Context, call, verb string, decide func(
 // askCall asks for something to be done to a call, and gives the call after it unless that is a
 // replay. Nothing is asked for afterwards: a refusal then would be taken for one of what was done.
 func (s *Service) askCall(ctx context.Context, call, key string, request []byte, decide ledger.Decision) (
-	done Done, after ledger.Call, err error) {
+	done writer.Done, after ledger.Call, err error) {
 	var before ledger.Call
 	done, err = s.ask(ctx, key, request, func(tx *ledger.Tx) (events.Payload, []events.Move, error) {
 		before = ledger.Load(tx, ledger.Calls, call)
@@ -152,7 +153,7 @@ func (s *Service) Heartbeat(ctx context.Context, in CallID) (CallAnswer, error) 
 	return CallAnswer{Call: callView(call)}, nil
 }
 
-func (s *Service) callAnswer(ctx context.Context, done Done, id string) (CallAnswer, error) {
+func (s *Service) callAnswer(ctx context.Context, done writer.Done, id string) (CallAnswer, error) {
 	call, err := s.callNow(ctx, id)
 	return CallAnswer{Receipt: s.receiptOf(done), Call: callView(call)}, err
 }

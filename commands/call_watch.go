@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"truebond/commands/writer"
 	"truebond/events"
 	"truebond/ledger"
 )
@@ -87,7 +88,7 @@ func (w *Watch) check(ctx context.Context, c ledger.Call, seen map[string]time.T
 		if time.Since(later(last, w.since)) <= goneAfter {
 			continue
 		}
-		_, err = w.service.Writer.Do(ctx, Command{
+		_, err = w.service.Writer.Do(ctx, writer.Command{
 			Key: "call/" + c.ID + "/gone/" + party, Actor: events.System, Joins: true,
 			Decide: ledger.EndCallGone(c.ID, party),
 		})

@@ -71,3 +71,10 @@ func (c *Clock) set(at time.Time) {
 		c.last = later(c.last, at)
 	}
 }
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/invopop/validation"
 
+	"truebond/commands/writer"
 	"truebond/events"
 	"truebond/ledger"
 )
@@ -50,7 +51,7 @@ func (s *Service) Deduct(ctx context.Context, in Deduct) (Deducted, error) {
 	return deducted(done), nil
 }
 
-func deducted(done Done) Deducted {
+func deducted(done writer.Done) Deducted {
 	d := done.Event.Data.(events.CreditsDeducted)
 	return Deducted{
 		Receipt: receipt(done), PositionAgain: done.Event.Position, Charged: d.Credits, Available: d.Available,

@@ -9,6 +9,7 @@ import (
 
 	"github.com/invopop/validation"
 
+	"truebond/commands/writer"
 	"truebond/events"
 	"truebond/ledger"
 )
@@ -79,13 +80,13 @@ const deductRoute = "POST /api/credits/deduct"
 // same charge whichever way it comes again. An error says that none was taken.
 func (s *Service) DeductMany(ctx context.Context, in DeductMany) ([]DeductedItem, error) {
 	actor := ledger.CallerOf(ctx).Actor
-	all := make([]Command, len(in.Items))
+	all := make([]writer.Command, len(in.Items))
 	for i, item := range in.Items {
 		request, err := s.deductRequest(item)
 		if err != nil {
 			return nil, err
 		}
-		all[i] = Command{Key: keyOf(actor, item.IdempotencyKey), Actor: actor, Request: request,
+		all[i] = writer.Command{Key: keyOf(actor, item.IdempotencyKey), Actor: actor, Request: request,
 			Decide: ledger.DeductCredits(item.UserID, item.Credits, item.Reason)}
 	}
 	outcomes, err := s.Writer.DoAll(ctx, all)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/invopop/validation"
 
+	"truebond/commands/writer"
 	"truebond/events"
 	"truebond/ledger"
 )
@@ -109,7 +110,7 @@ func (s *Service) DeleteMessage(ctx context.Context, in MessageID) (Marked, erro
 }
 
 // marked answers a mark. What was marked already is as well as marked.
-func (s *Service) marked(done Done, n int, err error) (Marked, error) {
+func (s *Service) marked(done writer.Done, n int, err error) (Marked, error) {
 	if isNothingToDo(err) {
 		return Marked{Receipt: s.receiptOf(done)}, nil
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/invopop/validation"
 
+	"truebond/commands/writer"
 	"truebond/events"
 	"truebond/ledger"
 )
@@ -206,7 +207,7 @@ func (s *Service) TakeWebhook(ctx context.Context, in Webhook) (WebhookTaken, er
 	}
 	ctx, cancel := context.WithTimeout(ctx, webhookTimeout)
 	defer cancel()
-	done, err := s.Writer.Do(ctx, Command{
+	done, err := s.Writer.Do(ctx, writer.Command{
 		Key: "stripe/" + said.StripeEvent, Actor: events.Actor{Kind: events.ActorStripe, ID: said.StripeEvent},
 		Effective: said.Created, Joins: true, Decide: ledger.ConfirmPayment(said),
 	})

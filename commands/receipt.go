@@ -3,6 +3,7 @@ package commands
 import (
 	"strings"
 
+	"truebond/commands/writer"
 	"truebond/events"
 )
 
@@ -18,7 +19,7 @@ type Receipt struct {
 
 // receiptOf is receipt, also where there was nothing to do: what was so already may be so by an
 // event that its caller was never told of, and is to see.
-func (s *Service) receiptOf(d Done) Receipt {
+func (s *Service) receiptOf(d writer.Done) Receipt {
 	if d.Event.Data == nil {
 		return Receipt{Position: s.Writer.Last()}
 	}
@@ -26,7 +27,7 @@ func (s *Service) receiptOf(d Done) Receipt {
 }
 
 // receipt is what goes with the answer of a command.
-func receipt(d Done) Receipt {
+func receipt(d writer.Done) Receipt {
 	r := Receipt{Position: d.Event.Position, Replayed: d.Replayed}
 	for _, subject := range d.Event.Data.Subjects() {
 		if strings.HasPrefix(subject, userPrefix) {

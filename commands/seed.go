@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"truebond/commands/writer"
 	"truebond/events"
 	"truebond/ledger"
 )
@@ -15,7 +16,8 @@ func (s *Service) Seed(ctx context.Context) error {
 		"seed/prices":   ledger.SetPrices(prices),
 		"seed/packages": ledger.SetPackages(events.PackagesSet{Version: 1, Packages: firstPackages()}),
 	} {
-		if _, err := s.Writer.Do(ctx, Command{Key: key, Actor: events.System, Joins: true, Decide: decide}); err != nil {
+		_, err := s.Writer.Do(ctx, writer.Command{Key: key, Actor: events.System, Joins: true, Decide: decide})
+		if err != nil {
 			return fmt.Errorf("%s: %w", key, err)
 		}
 	}

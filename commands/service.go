@@ -1,3 +1,5 @@
+// Package commands takes what people ask for, a file a feature, and makes commands of it. Package
+// writer below it decides them, by the rules in ledger.
 package commands
 
 import (
@@ -9,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"truebond/commands/writer"
 	"truebond/events"
 	"truebond/ledger"
 )
@@ -23,7 +26,7 @@ type Service struct {
 
 // Parts are what a Service is put together from.
 type Parts struct {
-	Writer    Decider
+	Writer    writer.Decider
 	Vault     Vault
 	Payments  Payments
 	Simulator Simulator // nil when payments are real
@@ -100,9 +103,9 @@ func keyOf(actor events.Actor, idempotencyKey string) string {
 }
 
 // ask has a command of the caller's decided, once for its key.
-func (s *Service) ask(ctx context.Context, key string, request []byte, decide ledger.Decision) (Done, error) {
+func (s *Service) ask(ctx context.Context, key string, request []byte, decide ledger.Decision) (writer.Done, error) {
 	caller := ledger.CallerOf(ctx)
-	return s.Writer.Do(ctx, Command{
+	return s.Writer.Do(ctx, writer.Command{
 		Key: key, Actor: caller.Actor, Request: request, Older: caller.OlderRequest, Decide: decide,
 	})
 }

@@ -10,10 +10,14 @@ import (
 	"testing"
 	"time"
 
+	"truebond/commands/writer"
 	"truebond/events"
 	"truebond/ledger"
 	"truebond/ledger/ledgertest"
 )
+
+// morning is when every scene begins.
+var morning = time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)
 
 // A clerk decides by what is in memory, and may be too busy to.
 type clerk struct {
@@ -30,21 +34,21 @@ func (c *clerk) refuses() error {
 	return nil
 }
 
-func (c *clerk) Do(_ context.Context, asked Command) (Done, error) {
+func (c *clerk) Do(_ context.Context, asked writer.Command) (writer.Done, error) {
 	if err := c.refuses(); err != nil {
-		return Done{}, err
+		return writer.Done{}, err
 	}
 	payload, moves, err := asked.Decide(ledger.NewTx(morning, c.state))
 	if err != nil {
-		return Done{}, err
+		return writer.Done{}, err
 	}
 	c.last++
 	e := events.Event{Position: c.last, Key: asked.Key, Time: morning, Actor: asked.Actor, Moves: moves, Data: payload}
 	c.state.Apply(e)
-	return Done{Event: e}, nil
+	return writer.Done{Event: e}, nil
 }
 
-func (c *clerk) DoAll(context.Context, []Command) ([]Outcome, error) {
+func (c *clerk) DoAll(context.Context, []writer.Command) ([]writer.Outcome, error) {
 	return nil, errors.New("nobody asks for many")
 }
 
@@ -127,7 +131,7 @@ func as(t *testing.T, user LoggedIn) context.Context {
 func TestWhatIsDoneToACallIsAnsweredWithoutAskingAgain(t *testing.T) {
 	o := newOffice(t)
 	ann, bob := o.signsUp("ann@example.com"), o.signsUp("bob@example.com")
-	once := func() { o.clerk.left, o.clerk.why = 1, ErrOverloaded }
+	once := func() { o.clerk.left, o.clerk.why = 1, writer.ErrOverloaded }
 	once()
 	rings, err := o.InitiateCall(as(t, ann), InitiateCall{To: bob.User.ID, Kind: events.AudioCall})
 	if err != nil || rings.Call.State != ledger.CallRinging || rings.Call.To != bob.User.ID {
@@ -225,7 +229,7 @@ func TestWhoseKeyCannotBeDestroyedYetIsShutOutAllTheSame(t *testing.T) {
 // What could not be done is due, however often it is said that it could not.
 func TestATimerThatCouldNotBeAskedForIsNotTakenForDone(t *testing.T) {
 	due := ledger.Timer{Kind: ledger.RingEnds, Call: "call_1", Due: morning.UnixMilli()}
-	for _, why := range []error{ErrOverloaded, ErrStopping, ErrNoLeader, ledger.ErrUnavailable} {
+	for _, why := range []error{writer.ErrOverloaded, writer.ErrStopping, writer.ErrNoLeader, ledger.ErrUnavailable} {
 		o := newOffice(t)
 		o.clerk.left, o.clerk.why = 0, why
 		timers := NewTimers(o.Service, nil, o.Logger)
@@ -319,8 +323,8 @@ type failingClerk struct {
 	err error
 }
 
-func (c failingClerk) DoAll(_ context.Context, all []Command) ([]Outcome, error) {
-	outcomes := make([]Outcome, len(all))
+func (c failingClerk) DoAll(_ context.Context, all []writer.Command) ([]writer.Outcome, error) {
+	outcomes := make([]writer.Outcome, len(all))
 	for i := range outcomes {
 		outcomes[i].Err = c.err
 	}
@@ -337,7 +341,7 @@ func TestWhyAChargeOfManyCannotBeToldIsLogged(t *testing.T) {
 		{fmt.Errorf("read the first event: %w", ledger.Unavailable(t.Context(), broken)), true},
 		{broken, true},
 		{ledger.ErrUnavailable, false}, // once for all who lack a document, where that was read
-		{ErrKeyReused, false},
+		{writer.ErrKeyReused, false},
 	} {
 		o := newOffice(t)
 		var said strings.Builder

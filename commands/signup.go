@@ -6,6 +6,7 @@ import (
 
 	"github.com/invopop/validation"
 
+	"truebond/commands/writer"
 	"truebond/events"
 	"truebond/ledger"
 )
@@ -51,7 +52,7 @@ func (s *Service) SignUp(ctx context.Context, in SignUp) (LoggedIn, error) {
 			return LoggedIn{}, err
 		}
 	}
-	done, err := s.Writer.Do(ctx, Command{
+	done, err := s.Writer.Do(ctx, writer.Command{
 		Key: key, Actor: events.Actor{Kind: events.ActorUser, ID: user}, Request: request,
 		Older: ledger.CallerOf(ctx).OlderRequest, Decide: ledger.SignUp(wish),
 	})

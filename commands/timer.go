@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"truebond/commands/writer"
 	"truebond/events"
 	"truebond/ledger"
 )
@@ -118,7 +119,7 @@ func (t *Timers) do(ctx context.Context, due ledger.Timer, now time.Time) (done 
 	if err != nil {
 		return false, err
 	}
-	_, err = t.service.Writer.Do(ctx, Command{Key: key, Actor: events.System, Joins: true, Decide: decide})
+	_, err = t.service.Writer.Do(ctx, writer.Command{Key: key, Actor: events.System, Joins: true, Decide: decide})
 	var refused *ledger.Refusal
 	if errors.As(err, &refused) && !passes(err) {
 		t.logger.DebugContext(ctx, "a timer was not needed any more", "key", key, "why", refused.Code)
@@ -135,7 +136,7 @@ func isOver(code string) bool {
 
 // passes tells a refusal that is about this moment from one by the rules.
 func passes(err error) bool {
-	for _, passing := range []error{ErrOverloaded, ErrStopping, ErrNoLeader, ledger.ErrUnavailable} {
+	for _, passing := range []error{writer.ErrOverloaded, writer.ErrStopping, writer.ErrNoLeader, ledger.ErrUnavailable} {
 		if errors.Is(err, passing) {
 			return true
 		}
@@ -195,3 +196,12 @@ func (t *Timers) Advance(ctx context.Context, by time.Duration) (time.Time, erro
 // settleTries is how often one timer is tried. Once is enough for most; something else
 // may happen to what it is about at the same moment.
 const settleTries = 10
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}

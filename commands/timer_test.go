@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"truebond/commands/writer"
 	"truebond/events"
 	"truebond/ledger"
 )
@@ -31,7 +32,7 @@ func (standing) Wait(ctx context.Context, _ uint64) error {
 
 // A diary is a writer that takes everything and notes when.
 type diary struct {
-	Decider
+	writer.Decider
 
 	over map[string]bool // keys of what it refuses: somebody has hung up meanwhile
 
@@ -39,14 +40,14 @@ type diary struct {
 	noted map[string][]time.Time
 }
 
-func (d *diary) Do(_ context.Context, c Command) (Done, error) {
+func (d *diary) Do(_ context.Context, c writer.Command) (writer.Done, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.noted[c.Key] = append(d.noted[c.Key], time.Now())
 	if d.over[c.Key] {
-		return Done{}, ledger.Refuse(ledger.CodeCallOver, "The call is over.")
+		return writer.Done{}, ledger.Refuse(ledger.CodeCallOver, "The call is over.")
 	}
-	return Done{Event: events.Event{Position: 1}}, nil
+	return writer.Done{Event: events.Event{Position: 1}}, nil
 }
 
 func (d *diary) Last() uint64 { return 1 }

@@ -16,7 +16,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"truebond/commands"
+	"truebond/commands/writer"
 	"truebond/events"
 	"truebond/ledger"
 )
@@ -143,7 +143,7 @@ func (s *Server) bounded(ctx context.Context, r *Route) (context.Context, contex
 		return context.WithTimeout(ctx, s.cfg.RequestMax)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(s.stopping, func() { cancel(commands.ErrStopping) })
+	stop := context.AfterFunc(s.stopping, func() { cancel(writer.ErrStopping) })
 	return ctx, func() { stop(); cancel(nil) }
 }
 

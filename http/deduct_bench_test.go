@@ -16,6 +16,7 @@ import (
 
 	"truebond/commands"
 	"truebond/commands/token"
+	"truebond/commands/writer"
 	"truebond/events"
 	"truebond/ledger"
 	"truebond/queries"
@@ -77,18 +78,18 @@ func charging(b *testing.B, path, body string, wants int) (ask func()) {
 
 // chargesAll is a writer that makes every charge at once.
 type chargesAll struct {
-	commands.Decider
+	writer.Decider
 
 	position atomic.Uint64
 }
 
-func (w *chargesAll) Do(context.Context, commands.Command) (commands.Done, error) {
-	return commands.Done{Event: events.Event{Position: w.position.Add(1),
+func (w *chargesAll) Do(context.Context, writer.Command) (writer.Done, error) {
+	return writer.Done{Event: events.Event{Position: w.position.Add(1),
 		Data: events.CreditsDeducted{User: "usr_00000000000000000000000000000001", Credits: 1, Available: 9}}}, nil
 }
 
-func (w *chargesAll) DoAll(ctx context.Context, all []commands.Command) ([]commands.Outcome, error) {
-	outcomes := make([]commands.Outcome, len(all))
+func (w *chargesAll) DoAll(ctx context.Context, all []writer.Command) ([]writer.Outcome, error) {
+	outcomes := make([]writer.Outcome, len(all))
 	for i, c := range all {
 		outcomes[i].Done, outcomes[i].Err = w.Do(ctx, c)
 	}

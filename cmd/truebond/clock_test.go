@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"truebond/cmd/truebond/server"
-	"truebond/commands"
+	"truebond/commands/writer"
 	"truebond/events"
 	"truebond/ledger"
 )
@@ -121,7 +121,7 @@ func TestHoldsAndLotsEndByTimers(t *testing.T) {
 	ann := w.signsUp()
 	do := func(key string, decide ledger.Decision) {
 		t.Helper()
-		_, err := s.Do(t.Context(), commands.Command{Key: key, Actor: events.System, Decide: decide})
+		_, err := s.Do(t.Context(), writer.Command{Key: key, Actor: events.System, Decide: decide})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -166,7 +166,7 @@ func TestHoldsAndLotsEndByTimers(t *testing.T) {
 // giveForAWhile gives somebody 20 credits for a day.
 func giveForAWhile(t *testing.T, s *server.Server, user string) {
 	t.Helper()
-	_, err := s.Do(t.Context(), commands.Command{Key: "test/lot", Actor: events.System,
+	_, err := s.Do(t.Context(), writer.Command{Key: "test/lot", Actor: events.System,
 		Decide: func(tx *ledger.Tx) (events.Payload, []events.Move, error) {
 			lot := events.Lot{ID: "lot_while", Kind: events.Paid, Credits: 20, Price: 2000, Currency: events.INR,
 				Payment: "pi_while", ExpiresAt: tx.Now.Add(24 * time.Hour)}

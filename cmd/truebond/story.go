@@ -11,7 +11,7 @@ import (
 
 	"truebond/cmd/truebond/datafolder"
 	"truebond/cmd/truebond/server"
-	"truebond/commands"
+	"truebond/commands/writer"
 	"truebond/events"
 	"truebond/ledger"
 )
@@ -177,7 +177,7 @@ func (t *teller) dispute(who actor, intent string) {
 	facts := events.PaymentFacts{Disputes: map[string]events.Dispute{
 		"dp_demo": {Amount: 5000, Transactions: map[string]int64{"txn_demo": -5000}},
 	}}
-	_, t.err = t.server.Do(t.ctx, commands.Command{
+	_, t.err = t.server.Do(t.ctx, writer.Command{
 		Key: "stripe/" + said.StripeEvent, Actor: events.Actor{Kind: events.ActorStripe, ID: said.StripeEvent},
 		Decide: ledger.LearnPaymentFacts(said, facts),
 	})

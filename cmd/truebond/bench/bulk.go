@@ -13,7 +13,7 @@ import (
 	"strconv"
 	"time"
 
-	"truebond/commands"
+	"truebond/commands/writer"
 )
 
 const bulkItems = 1000 // charges a call: as many as it takes
@@ -73,7 +73,7 @@ func (l *ledgerBench) bulkOverHTTP(_ context.Context, user func(int64) string) (
 		case err != nil:
 			return err
 		case answer.StatusCode == http.StatusServiceUnavailable:
-			return commands.ErrOverloaded
+			return writer.ErrOverloaded
 		case answer.StatusCode != http.StatusOK:
 			return fmt.Errorf("credits/deduct/bulk answered %d: %s", answer.StatusCode, said)
 		}

@@ -10,7 +10,7 @@ import (
 	"net/url"
 	"strconv"
 
-	"truebond/commands"
+	"truebond/commands/writer"
 )
 
 // overHTTP charges through the API, each caller on a connection of its own. It writes
@@ -46,7 +46,7 @@ func (l *ledgerBench) overHTTP(_ context.Context, user func(int64) string) (call
 		case err != nil:
 			return err
 		case status == http.StatusServiceUnavailable:
-			return commands.ErrOverloaded
+			return writer.ErrOverloaded
 		case status != http.StatusCreated:
 			return fmt.Errorf("credits/deduct answered %d: %s", status, said)
 		}

@@ -11,6 +11,7 @@ import (
 	"truebond/cmd/truebond/server"
 	"truebond/cmd/truebond/settings"
 	"truebond/commands"
+	"truebond/commands/writer"
 	"truebond/events"
 	"truebond/ledger"
 )
@@ -55,7 +56,7 @@ func (l *ledgerBench) fund(ctx context.Context) error {
 	prices := events.PricesSet{Version: 2, Message: 1, AudioMinute: 5, VideoMinute: 10, SignupBonus: benchFunds}
 	system := func(key string, decide ledger.Decision) error {
 		return insist(ctx, func() error {
-			_, err := l.server.Do(ctx, commands.Command{Key: key, Actor: events.System, Decide: decide})
+			_, err := l.server.Do(ctx, writer.Command{Key: key, Actor: events.System, Decide: decide})
 			return err
 		})
 	}
@@ -98,7 +99,7 @@ func (l *ledgerBench) fund(ctx context.Context) error {
 func insist(ctx context.Context, try func() error) error {
 	for {
 		err := try()
-		if !errors.Is(err, commands.ErrOverloaded) {
+		if !errors.Is(err, writer.ErrOverloaded) {
 			return err
 		}
 		if !sleep(ctx, time.Millisecond) {
@@ -168,7 +169,7 @@ func lasting(length time.Duration) func() bool {
 func (l *ledgerBench) direct(_ context.Context, user func(int64) string) (caller, error) {
 	return func(ctx context.Context) error {
 		n := l.n.Add(1)
-		_, err := l.server.Do(ctx, commands.Command{
+		_, err := l.server.Do(ctx, writer.Command{
 			Key: benchKey(uint64(n)), Actor: events.Actor{Kind: events.ActorApp, ID: "key_bench"}, Request: make([]byte, 32),
 			Decide: ledger.DeductCredits(user(n), 1, "bench"),
 		})

@@ -9,7 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"truebond/cmd/truebond/wording"
-	"truebond/commands"
+	"truebond/commands/writer"
 	"truebond/http"
 )
 
@@ -42,7 +42,7 @@ func (s *Server) checkViews(ctx context.Context) (string, error) {
 		return "", err
 	}
 	detail := wording.Events(behind) + " behind"
-	if behind >= commands.DefaultLimits.Lag {
+	if behind >= writer.DefaultLimits.Lag {
 		return detail, fmt.Errorf("the views are %s", detail)
 	}
 	return detail, nil

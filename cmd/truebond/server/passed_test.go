@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"testing"
 
-	"truebond/commands"
 	"truebond/commands/cluster"
+	"truebond/commands/writer"
 	"truebond/ledger"
 )
 
@@ -23,8 +23,8 @@ func TestWhoWaitsForALeaderLearnsThatTheServerStops(t *testing.T) {
 	s := &Server{}
 	s.lease = &cluster.Lease{}
 	ctx, stop := context.WithCancelCause(t.Context())
-	stop(commands.ErrStopping)
-	if _, err := s.Pass(ctx, nil, nil); !errors.Is(err, commands.ErrStopping) {
+	stop(writer.ErrStopping)
+	if _, err := s.Pass(ctx, nil, nil); !errors.Is(err, writer.ErrStopping) {
 		t.Errorf("it is told %v", err)
 	}
 }

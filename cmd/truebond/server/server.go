@@ -23,6 +23,7 @@ import (
 	"truebond/commands/stripe"
 	"truebond/commands/token"
 	"truebond/commands/vault"
+	"truebond/commands/writer"
 	"truebond/events"
 	"truebond/events/checkpoints"
 	"truebond/events/jetstream"
@@ -52,7 +53,7 @@ type Server struct {
 	archiver  *archiver // nil: no archive is kept
 	redis     goredis.UniversalClient
 	clock     *commands.Clock
-	writer    *commands.Seat
+	writer    *writer.Seat
 	timers    *commands.Timers
 	http      *http.Server
 
@@ -72,7 +73,7 @@ type Server struct {
 func Start(ctx context.Context, o Options) (_ *Server, err error) {
 	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
 	s := &Server{
-		Options: o, failures: make(chan error, 8), comparisons: newComparisons(), writer: &commands.Seat{},
+		Options: o, failures: make(chan error, 8), comparisons: newComparisons(), writer: &writer.Seat{},
 	}
 	s.led = make(chan struct{}, 1)
 	defer func() {
@@ -299,7 +300,7 @@ func (s *Server) wait(ctx context.Context, position uint64) error {
 }
 
 // Do has the writer decide what no route asks for.
-func (s *Server) Do(ctx context.Context, c commands.Command) (commands.Done, error) {
+func (s *Server) Do(ctx context.Context, c writer.Command) (writer.Done, error) {
 	return s.writer.Do(ctx, c)
 }
 

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"sync"
 
-	"truebond/commands"
+	"truebond/commands/writer"
 	"truebond/events/jetstream"
 	"truebond/projections"
 )
@@ -123,7 +123,7 @@ func (s *shown) Behind(ctx context.Context) (uint64, error) {
 func (s *shown) Rebuild(ctx context.Context, names []string, progress func(string, uint64, uint64)) error {
 	p, _ := s.present()
 	if p == nil {
-		return commands.ErrNoLeader
+		return writer.ErrNoLeader
 	}
 	return unlessStopped(p.Rebuild(ctx, names, progress))
 }
@@ -133,7 +133,7 @@ func (s *shown) Compare(ctx context.Context, view string, progress func(done, to
 	projections.Comparison, error) {
 	p, _ := s.present()
 	if p == nil {
-		return projections.Comparison{}, commands.ErrNoLeader
+		return projections.Comparison{}, writer.ErrNoLeader
 	}
 	comparison, err := p.Compare(ctx, view, progress)
 	return comparison, unlessStopped(err)
@@ -142,7 +142,7 @@ func (s *shown) Compare(ctx context.Context, view string, progress func(done, to
 // unlessStopped tells whom a projector has left that another one comes.
 func unlessStopped(err error) error {
 	if errors.Is(err, projections.ErrStopped) {
-		return fmt.Errorf("%w: %w", commands.ErrNoLeader, err)
+		return fmt.Errorf("%w: %w", writer.ErrNoLeader, err)
 	}
 	return err
 }

@@ -9,7 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"truebond/commands"
+	"truebond/commands/writer"
 	"truebond/events"
 	"truebond/ledger"
 	"truebond/projections"
@@ -60,10 +60,10 @@ func TestAViewThatIsBuiltWhenAServerLeadsNoMoreIsToBeAskedForAgain(t *testing.T)
 	}
 	s := newShown(nil, nil, nil)
 	s.take(p)
-	if err := s.Rebuild(t.Context(), []string{"users"}, nil); !errors.Is(err, commands.ErrNoLeader) {
+	if err := s.Rebuild(t.Context(), []string{"users"}, nil); !errors.Is(err, writer.ErrNoLeader) {
 		t.Errorf("who rebuilds is told %v", err)
 	}
-	if _, err := s.Compare(t.Context(), "users", nil); !errors.Is(err, commands.ErrNoLeader) {
+	if _, err := s.Compare(t.Context(), "users", nil); !errors.Is(err, writer.ErrNoLeader) {
 		t.Errorf("who compares is told %v", err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"truebond/commands"
 	"truebond/commands/cluster"
+	"truebond/commands/writer"
 	"truebond/events"
 	"truebond/events/jetstream"
 	"truebond/projections"
@@ -22,7 +23,7 @@ type term struct {
 	*Server
 	projector *projections.Projector
 	views     *views
-	writer    *commands.Writer
+	writer    *writer.Writer
 	work      *works
 	failures  chan<- error // each ends the term
 }
@@ -36,7 +37,7 @@ func (s *Server) lead(ctx context.Context) error {
 	defer cut(nil)
 	defer context.AfterFunc(ctx, func() {
 		if errors.Is(context.Cause(ctx), cluster.ErrLost) {
-			cut(commands.ErrDeposed)
+			cut(writer.ErrDeposed)
 		}
 	})()
 	failures := make(chan error, 8)
@@ -54,7 +55,7 @@ func (s *Server) lead(ctx context.Context) error {
 	stopMax := drainTime
 	if errors.Is(err, errMisses) {
 		stopMax = 2 * yieldMax
-		defer time.AfterFunc(yieldMax, func() { cut(commands.ErrDeposed) }).Stop()
+		defer time.AfterFunc(yieldMax, func() { cut(writer.ErrDeposed) }).Stop()
 	}
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopMax)
 	defer cancel()
@@ -122,11 +123,11 @@ func (t *term) begin(ctx context.Context, failures <-chan error) error {
 		return err
 	}
 	t.views = &views{reader: t.reader, projector: t.projector}
-	var log commands.Log = t.Log
+	var log writer.Log = t.Log
 	if t.lease != nil {
 		log = fenced{t.Log, t.sure}
 	}
-	t.writer = commands.NewWriter(log, t.views, t.codec, t.clock.Now, commands.DefaultLimits, t.Logger)
+	t.writer = writer.New(log, t.views, t.codec, t.clock.Now, writer.DefaultLimits, t.Logger)
 	t.Server.projector.take(t.projector)
 	t.Server.writer.Take(t.writer)
 	t.work.start("projector", t.projector.Run)
@@ -255,4 +256,4 @@ func (f fenced) Confirm(ctx context.Context, position uint64) error {
 	return nil
 }
 
-var _ commands.Confirmer = fenced{}
+var _ writer.Confirmer = fenced{}

@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"truebond/commands"
+	"truebond/commands/writer"
 	"truebond/ledger"
 	"truebond/projections"
 )
@@ -30,14 +30,14 @@ func (v *views) Wait(ctx context.Context, position uint64) error {
 }
 
 // Fetch finds the writer's documents.
-func (v *views) Fetch(ctx context.Context, fold string, keys []string) (map[string]commands.StoredDocument, error) {
+func (v *views) Fetch(ctx context.Context, fold string, keys []string) (map[string]writer.StoredDocument, error) {
 	docs, err := v.reader.Get(ctx, fold, keys)
 	if err != nil {
 		return nil, err
 	}
-	found := make(map[string]commands.StoredDocument, len(docs))
+	found := make(map[string]writer.StoredDocument, len(docs))
 	for _, d := range docs {
-		found[d.ID] = commands.StoredDocument{Position: d.Position, Body: d.Body}
+		found[d.ID] = writer.StoredDocument{Position: d.Position, Body: d.Body}
 	}
 	return found, nil
 }

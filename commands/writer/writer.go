@@ -1,6 +1,7 @@
-// Package commands takes what people ask for, decides it by the rules in ledger, and
-// writes what it came to into the log, once for ever.
-package commands
+// Package writer decides all commands in one goroutine, one after the other, by the rules in ledger,
+// and appends their events to the log. Under one key one event happens, once for ever. Nobody is
+// answered before what they were decided on, and the event that it came to, is in the log for good.
+package writer
 
 import (
 	"bytes"
@@ -159,8 +160,8 @@ type outcome struct {
 	err      error
 }
 
-// NewWriter makes a writer. It decides nothing until Run.
-func NewWriter(log Log, stored Documents, codec *events.Codec, now func() time.Time,
+// New makes a writer. It decides nothing until Run.
+func New(log Log, stored Documents, codec *events.Codec, now func() time.Time,
 	limits Limits, logger *slog.Logger) *Writer {
 	return &Writer{
 		log: log, stored: stored, codec: codec, now: now, limits: limits, logger: logger,

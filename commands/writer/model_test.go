@@ -1,4 +1,4 @@
-package commands
+package writer
 
 import (
 	"context"
@@ -119,7 +119,7 @@ func (m *model) start(i int) {
 	stored, closed := m.open()
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &seat{kill: cancel, closed: closed, ended: make(chan error, 1)}
-	s.w = NewWriter(faultyLog{m.log, m.faults}, stored, m.codec, m.faults.now, m.limits,
+	s.w = New(faultyLog{m.log, m.faults}, stored, m.codec, m.faults.now, m.limits,
 		slog.New(slog.DiscardHandler))
 	s.w.pause = time.Millisecond
 	go func() { s.ended <- s.w.Run(ctx, context.Background()) }()

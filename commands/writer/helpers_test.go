@@ -1,4 +1,4 @@
-package commands
+package writer
 
 import (
 	"bytes"
@@ -171,7 +171,7 @@ func atDesk(t *testing.T, test func(t *testing.T, d *desk)) {
 }
 
 func (d *desk) newWriter(limits Limits) *Writer {
-	return NewWriter(d.log, d.shelf, d.log.codec, func() time.Time { return d.clock }, limits,
+	return New(d.log, d.shelf, d.log.codec, func() time.Time { return d.clock }, limits,
 		slog.New(slog.NewTextHandler(&d.said, nil)))
 }
 
@@ -276,7 +276,7 @@ func noneLeft(t *testing.T) {
 		buf := make([]byte, 1<<20)
 		left = ""
 		for _, g := range strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
-			if strings.Contains(g, "commands.(*Writer)") || strings.Contains(g, "commands.(*loop)") {
+			if strings.Contains(g, "writer.(*Writer)") || strings.Contains(g, "writer.(*loop)") {
 				left += g + "\n\n"
 			}
 		}

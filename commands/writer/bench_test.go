@@ -1,4 +1,4 @@
-package commands
+package writer
 
 import (
 	"context"
@@ -20,7 +20,7 @@ func BenchmarkWriter(b *testing.B) {
 	for _, callers := range []int{1, 64, 1024} {
 		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {
 			log := &countingLog{Log: openLog(b, b.TempDir())}
-			w := NewWriter(log, log, newCodec(b), time.Now, DefaultLimits, slog.New(slog.DiscardHandler))
+			w := New(log, log, newCodec(b), time.Now, DefaultLimits, slog.New(slog.DiscardHandler))
 			running(b, w)
 			var next atomic.Int64
 			var wait sync.WaitGroup

@@ -1,4 +1,4 @@
-package commands
+package writer
 
 import (
 	"context"
@@ -34,7 +34,7 @@ func (l *sharedLog) Confirm(_ context.Context, position uint64) error {
 func TestARefusalDoesNotRestOnWhatAnotherWriterHasChanged(t *testing.T) {
 	atDesk(t, func(t *testing.T, d *desk) {
 		shared := &sharedLog{scriptedLog: d.log}
-		d.Writer = NewWriter(shared, d.shelf, d.log.codec, d.now, d.limits, d.logger)
+		d.Writer = New(shared, d.shelf, d.log.codec, d.now, d.limits, d.logger)
 		d.open()
 		d.ask(block("k1", "bob")).got()
 		d.log.otherWrites(t, "other", events.UserUnblocked{User: "ann", Blocked: "bob"})
@@ -61,7 +61,7 @@ func TestADeposedWriterAnswersNobody(t *testing.T) {
 	atDesk(t, func(t *testing.T, d *desk) {
 		lost := errors.New("the lease is lost")
 		shared := &sharedLog{scriptedLog: d.log, unsure: lost}
-		w := NewWriter(shared, d.shelf, d.log.codec, d.now, d.limits, d.logger)
+		w := New(shared, d.shelf, d.log.codec, d.now, d.limits, d.logger)
 		var seat Seat
 		if _, err := seat.Do(t.Context(), block("k0", "bob")); !errors.Is(err, ErrNoLeader) {
 			t.Errorf("an empty seat says %v", err)

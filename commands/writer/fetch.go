@@ -1,4 +1,4 @@
-package commands
+package writer
 
 import (
 	"context"
@@ -197,14 +197,9 @@ func (w *Writer) readMore(ctx context.Context, after uint64) (int, error) {
 	for _, r := range records {
 		touched = w.memory.touches(r.Event, touched[:0])
 		w.memory.apply(r.Event, touched, nil)
-		w.lastTime = later(w.lastTime, r.Time)
+		if r.Time.After(w.lastTime) {
+			w.lastTime = r.Time
+		}
 	}
 	return len(records), nil
-}
-
-func later(a, b time.Time) time.Time {
-	if b.After(a) {
-		return b
-	}
-	return a
 }
