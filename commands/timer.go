@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
+	"maps"
 	"sync"
 	"time"
 
@@ -16,15 +16,24 @@ import (
 
 // TimerView is the view of what is due.
 type TimerView interface {
-	// DueUntil are timers due at or before a time, the earliest first, at most max.
-	DueUntil(ctx context.Context, until time.Time, max int) ([]ledger.Timer, error)
+	// DueUntil are timers due at or before a time, the earliest first, at most max of those
+	// behind another one; all are behind the zero one.
+	DueUntil(ctx context.Context, until time.Time, after DueTimer, max int) ([]DueTimer, error)
 	// Wait returns once the views are at a position.
 	Wait(ctx context.Context, position uint64) error
 }
 
+// A DueTimer is a timer as the views have it.
+type DueTimer struct {
+	ledger.Timer
+
+	ID string // of its document; those that are due at the same time stand in the order of their ids
+}
+
 const (
 	timersAtOnceMax = 200                    // how many due timers one look takes
-	timersShownMax  = 1000                   // that one look is shown: those done, too, that the views still have
+	timersPageMax   = 1000                   // that one page of a look shows: those done, too, that the views still have
+	timersPagesMax  = 100                    // of one look: each takes some 10 ms, and a minute is late after 15 s
 	timersPause     = 200 * time.Millisecond // between two looks
 	timersPatience  = time.Second            // with views that do not show what was done
 	// overdueMax is how late a call's minute may be charged. Later than that, the server
@@ -45,7 +54,7 @@ type Timers struct {
 
 // NewTimers makes what does what is due. It does nothing until Run or Advance.
 func NewTimers(s *Service, view TimerView, logger *slog.Logger) *Timers {
-	return &Timers{service: s, view: view, logger: logger}
+	return &Timers{service: s, view: view, logger: logger, done: map[ledger.Timer]bool{}}
 }
 
 // Run does what is due until ctx ends.
@@ -95,21 +104,37 @@ func (t *Timers) runDue(ctx context.Context, now time.Time) (int, error) {
 	return len(due), err
 }
 
-// news are timers that are due and not done yet.
+// news are timers that are due and not done yet. While the views stand still, they come behind all
+// those that are done.
 func (t *Timers) news(ctx context.Context, now time.Time) ([]ledger.Timer, error) {
-	due, err := t.view.DueUntil(ctx, now, min(timersAtOnceMax+len(t.done), timersShownMax))
-	if err != nil {
-		return nil, err
-	}
+	var found []ledger.Timer
+	var after DueTimer
 	still := map[ledger.Timer]bool{}
-	due = slices.DeleteFunc(due, func(timer ledger.Timer) bool {
-		if t.done[timer] {
-			still[timer] = true
+	page := min(timersAtOnceMax+len(t.done), timersPageMax)
+	for range timersPagesMax {
+		due, err := t.view.DueUntil(ctx, now, after, page)
+		if err != nil {
+			return nil, err
 		}
-		return t.done[timer]
-	})
-	t.done = still
-	return due, nil
+		for _, timer := range due {
+			if t.done[timer.Timer] {
+				still[timer.Timer] = true
+			} else {
+				found = append(found, timer.Timer)
+			}
+		}
+		if len(due) < page {
+			t.done = still
+			return found[:min(len(found), timersAtOnceMax)], nil
+		}
+		after = due[len(due)-1]
+		if len(found) >= timersAtOnceMax {
+			break
+		}
+	}
+	// What the look did not come to may be in the views all the same.
+	maps.DeleteFunc(t.done, func(timer ledger.Timer, _ bool) bool { return timer.Due < after.Due && !still[timer] })
+	return found[:min(len(found), timersAtOnceMax)], nil
 }
 
 // do does what one timer is for, and tells whether that is over. That it is not needed any more is no
@@ -172,7 +197,7 @@ func (t *Timers) Advance(ctx context.Context, by time.Duration) (time.Time, erro
 		if err := t.view.Wait(ctx, t.service.Writer.Last()); err != nil {
 			return clock.Now(), err
 		}
-		due, err := t.view.DueUntil(ctx, target, 1)
+		due, err := t.view.DueUntil(ctx, target, DueTimer{}, 1)
 		if err != nil {
 			return clock.Now(), err
 		}
@@ -180,8 +205,8 @@ func (t *Timers) Advance(ctx context.Context, by time.Duration) (time.Time, erro
 			clock.set(target)
 			return clock.Now(), nil
 		}
-		if same++; due[0] != before {
-			before, same = due[0], 1
+		if same++; due[0].Timer != before {
+			before, same = due[0].Timer, 1
 		}
 		if same > settleTries {
 			return clock.Now(), fmt.Errorf("a %s timer is due and does not settle", due[0].Kind)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"truebond/commands"
 	"truebond/commands/writer"
 	"truebond/ledger"
 	"truebond/projections"
@@ -71,11 +72,25 @@ func (v *views) SessionOver(ctx context.Context, id string) (bool, error) {
 	return known && !session.Live(time.Now()), err
 }
 
-// DueUntil are timers that are due, the earliest first.
-func (v *views) DueUntil(ctx context.Context, until time.Time, max int) ([]ledger.Timer, error) {
-	return documents[ledger.Timer](ctx, v.reader, ledger.Timers.Name, projections.Query{
+// DueUntil are timers that are due, the earliest first, behind another one.
+func (v *views) DueUntil(
+	ctx context.Context, until time.Time, after commands.DueTimer, max int,
+) ([]commands.DueTimer, error) {
+	q := projections.Query{
 		Index: projections.TimersByDue, Range: projections.Range{Until: projections.Millis(until) + 1}, Limit: max,
-	})
+	}
+	if after.ID != "" {
+		q.After = &projections.Cursor{Values: []any{after.Due}, ID: after.ID}
+	}
+	found, err := projections.FindAs[ledger.Timer](ctx, v.reader, ledger.Timers.Name, q)
+	if err != nil {
+		return nil, err
+	}
+	due := make([]commands.DueTimer, len(found))
+	for i, f := range found {
+		due[i] = commands.DueTimer{Timer: f.Doc, ID: f.ID}
+	}
+	return due, nil
 }
 
 // Active are calls that are going on, after a position in the log.
