@@ -55,6 +55,8 @@ func NewService(p Parts) *Service {
 
 // A Vault seals personal text and hashes what is looked up. See commands/vault.
 type Vault interface {
+	// MakeKey makes the key of somebody who is new here. Without one, Seal refuses.
+	MakeKey(ctx context.Context, owner string) error
 	Seal(ctx context.Context, owner, eventKey, field, text string) (events.Sealed, error)
 	Open(ctx context.Context, s events.Sealed) (string, error)
 	Hash(purpose, text string) string
@@ -160,6 +162,8 @@ func (s *seals) seal(field, text string) events.Sealed {
 	return sealed
 }
 
-func (s *Service) sealing(ctx context.Context, owner, key string) *seals {
-	return &seals{ctx: ctx, vault: s.Vault, owner: owner, key: key}
+// sealingFirst seals the first texts of somebody who is new here. Who is known already has a key, and never
+// gets another one: what the first has sealed could not be read any more.
+func (s *Service) sealingFirst(ctx context.Context, owner, key string) *seals {
+	return &seals{ctx: ctx, vault: s.Vault, owner: owner, key: key, err: s.Vault.MakeKey(ctx, owner)}
 }

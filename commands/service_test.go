@@ -64,6 +64,8 @@ func (c *clerk) Last() uint64 { return c.last }
 // openBook is a vault that seals nothing.
 type openBook struct{ fails error }
 
+func (o *openBook) MakeKey(context.Context, string) error { return o.fails }
+
 func (o *openBook) Seal(_ context.Context, owner, _, _, text string) (events.Sealed, error) {
 	return events.Sealed{Owner: owner, Box: []byte(text)}, o.fails
 }

@@ -88,7 +88,7 @@ func (s *Service) sealed(ctx context.Context, key string, n ledger.NewUser, in S
 	if err != nil {
 		return n, err
 	}
-	seals := s.sealing(ctx, n.User, key)
+	seals := s.sealingFirst(ctx, n.User, key)
 	n.Email, n.Name = seals.seal("email", normalEmail(in.Email)), seals.seal("name", in.Name)
 	n.SealedBirthDate, n.Password = seals.seal("birth_date", in.BirthDate), seals.seal("password", hash)
 	if in.Phone != "" {

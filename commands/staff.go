@@ -42,7 +42,7 @@ func (s *Service) CreateStaff(ctx context.Context, in CreateStaff) (StaffMember,
 		return StaffMember{}, err
 	}
 	email := normalEmail(in.Email)
-	seals := s.sealing(ctx, user, key)
+	seals := s.sealingFirst(ctx, user, key)
 	wish := ledger.NewStaff{
 		User: user, EmailHash: s.Vault.Hash(ledger.PurposeEmail, email), Roles: []string{in.Role},
 		Email: seals.seal("email", email), Name: seals.seal("name", cmp.Or(in.Name, in.Role)),

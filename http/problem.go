@@ -103,6 +103,7 @@ var statuses = map[string]int{
 	"tree_building":      nethttp.StatusServiceUnavailable,
 	"archive_failing":    nethttp.StatusServiceUnavailable,
 	"damaged":            nethttp.StatusServiceUnavailable, // the disk has lost something; an operator has to look
+	"key_missing":        nethttp.StatusServiceUnavailable, // the vault is too old; an operator has to look
 	"store_unavailable":  nethttp.StatusServiceUnavailable,
 	"limits_unavailable": nethttp.StatusServiceUnavailable,
 	"payment_provider":   nethttp.StatusBadGateway,

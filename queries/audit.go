@@ -11,6 +11,7 @@ import (
 	"github.com/invopop/validation"
 
 	"truebond/events"
+	"truebond/ledger"
 	"truebond/projections"
 )
 
@@ -242,4 +243,24 @@ func (s *Service) EachErased(ctx context.Context, do func(ctx context.Context, u
 		return err
 	}
 	return do(ctx, users)
+}
+
+// Newest are those who have come last and are not erased: some of at most max people of each kind.
+func (s *Service) Newest(ctx context.Context, max int) ([]string, error) {
+	var came []string
+	for _, kind := range []string{events.UserSignedUp{}.Type(), events.StaffCreated{}.Type()} {
+		found, err := projections.FindAs[projections.AuditEntry](ctx, s.Views, projections.Audit.Name,
+			projections.Query{Index: projections.AuditByType, Equal: []any{kind}, Desc: true, Limit: max})
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range found {
+			came = append(came, f.Doc.Subjects...)
+		}
+	}
+	users, err := projections.GetAs[ledger.User](ctx, s.Views, ledger.Users.Name, came...)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(came, func(id string) bool { return !users[id].Doc.Active() }), nil
 }

@@ -217,6 +217,9 @@ func TestARotationThatIsKilledLosesNoKey(t *testing.T) {
 		v := s.opens(t, datafolder.JWTSecretFile)
 		for n := range owners {
 			owner := fmt.Sprintf("usr_%d", n)
+			if err := v.MakeKey(t.Context(), owner); err != nil {
+				t.Fatal(err)
+			}
 			sealed, err := v.Seal(t.Context(), owner, "msg/"+owner, "body", "of "+owner)
 			if err != nil {
 				t.Fatal(err)

@@ -39,7 +39,8 @@ func verifyCommand() *cobra.Command {
 		Long: `Reads every event of a log, while no server runs on it, and checks that each can be
 read, follows the one before without a gap, balances, and has a key that no other has;
 and that all of them together are what was signed. What is wrong is named with its place.
-Then it looks for flipped bits in what stands beside it: the files of the vault and of the views.
+Then it looks for flipped bits in what stands beside it, the files of the vault and of the views,
+and whether all people who are not erased have their keys in the vault.
 
 Whoever can change a log can also change the checkpoint that stands beside it. So keep
 checkpoints somewhere else, and the key too: a checkpoint is what a server answers on
@@ -133,14 +134,18 @@ func verifyLog(ctx context.Context, v verification, out io.Writer) error {
 		return err
 	}
 	defer stored.Close() //nolint:errcheck // it was only read
-	read, err := readWhole(ctx, log, against, own, stored)
+	there := register{}
+	read, err := readWhole(ctx, log, against, own, stored, there)
 	if err != nil {
 		return err
 	}
 	if err := v.report(out, "log", read, against); err != nil {
 		return err
 	}
-	return verifyBeside(folder)
+	if err := verifyBeside(folder); err != nil {
+		return err
+	}
+	return verifyKeys(ctx, folder, there, out)
 }
 
 // verifyBeside looks for flipped bits in what stands beside a sound log.
@@ -216,9 +221,9 @@ func (v verification) openLog(ctx context.Context, folder datafolder.Folder) (*j
 // called unreadable.
 const verifyStall = time.Minute
 
-// readWhole reads the log to its end.
+// readWhole reads the log to its end, and notes who is there.
 func readWhole(ctx context.Context, log *jetstream.Log, against []keptCheckpoint,
-	own *keptCheckpoint, stored *checkpoints.Stored) (*audit.Reader, error) {
+	own *keptCheckpoint, stored *checkpoints.Stored, there register) (*audit.Reader, error) {
 	codec, err := events.NewCodec()
 	if err != nil {
 		return nil, err
@@ -235,6 +240,7 @@ func readWhole(ctx context.Context, log *jetstream.Log, against []keptCheckpoint
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	reader := audit.NewReader(codec, checker, func(position uint64) ([]byte, error) { return log.Body(ctx, position) })
+	reader.Told = there.note
 	stall := errors.New("it cannot be read")
 	stalled := time.AfterFunc(verifyStall, func() { cancel(stall) })
 	defer stalled.Stop()

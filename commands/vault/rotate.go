@@ -6,7 +6,7 @@ import (
 	"fmt"
 )
 
-// pageKeys is how many keys are wrapped anew in one write.
+// pageKeys is how many keys are read, or wrapped anew, at once.
 const pageKeys = 1000
 
 // Rotate wraps all keys anew under a new secret. From one moment on the new secret opens

@@ -12,7 +12,7 @@ import (
 	"truebond/cmd/truebond/disktest"
 )
 
-// No key counts as missing that cannot be read: another one would take its place.
+// No key counts as missing that cannot be read: it is still there.
 func TestWhatADiskCannotReadIsDamageAndNoMissingKey(t *testing.T) {
 	const owners = 500
 	sound := filepath.Join(t.TempDir(), "vault.db")

@@ -20,9 +20,10 @@ import (
 var (
 	// ErrErased says that the owner's key was destroyed. Their text is gone for good.
 	ErrErased = ledger.Refuse("erased", "This person's data has been erased.")
-	// ErrKeyMissing says that an owner has neither key nor tombstone, although
-	// something is sealed for them. A reader stops: part of the vault is lost.
-	ErrKeyMissing = errors.New("the vault lacks the owner's key, and nobody has erased it")
+	// ErrKeyMissing says that an owner has neither key nor tombstone. Nothing is read, and nothing is
+	// sealed with a new key: the vault is older than the log, and the right one may come back.
+	ErrKeyMissing = ledger.Refuse("key_missing",
+		"The key to this person's text is missing, and nobody has erased it. An operator has to bring it back.")
 	// ErrTampered says that a text or a key is not what was once sealed, or not there.
 	ErrTampered = errors.New("what is sealed was changed, or moved from its place")
 	// ErrSecret says that JWT_SECRET is not the one that the vault is wrapped with.
@@ -110,17 +111,44 @@ func found(ctx context.Context, store Store, secret string) ([]byte, error) {
 	return record, err
 }
 
-// Seal seals a text for its place in an event. The owner's key is made on first use, and
-// is durable before Seal returns. Another process's erasure is noticed within cachedMax;
-// until then the text is sealed with the destroyed key, and nobody will read it.
+// MakeKey makes the key of somebody who is new here. It is durable before MakeKey returns. Of several who
+// make a key for one owner at once the first wins, and a key that is there stays.
 //
 // Errors: ErrErased, ErrRotated, or what the store says.
+func (v *Vault) MakeKey(ctx context.Context, owner string) error {
+	if owner == "" {
+		return errors.New("make a key: it has no owner")
+	}
+	if err := v.addKey(ctx, owner); err != nil {
+		return fmt.Errorf("make the key of %s: %w", owner, err)
+	}
+	key, err := v.key(ctx, owner)
+	if err == nil && key == nil {
+		err = ErrErased
+	}
+	if err != nil {
+		return fmt.Errorf("read back the key of %s: %w", owner, err)
+	}
+	return nil
+}
+
+func (v *Vault) addKey(ctx context.Context, owner string) error {
+	v.wrapping.RLock()
+	defer v.wrapping.RUnlock()
+	return ledger.Unavailable(ctx, v.store.AddKey(ctx, owner, v.ring.wrap(owner, randomBytes(keyBytes))))
+}
+
+// Seal seals a text for its place in an event, with the key that was made for its owner. Another
+// process's erasure is noticed within cachedMax; until then the text is sealed with the destroyed key,
+// and nobody will read it.
+//
+// Errors: ErrErased, ErrKeyMissing, ErrRotated, or what the store says.
 func (v *Vault) Seal(ctx context.Context, owner, eventKey, field, text string) (events.Sealed, error) {
 	ref := events.SealedRef(eventKey, field)
 	if owner == "" {
 		return events.Sealed{}, fmt.Errorf("seal %s: it has no owner", ref)
 	}
-	key, err := v.key(ctx, owner, true)
+	key, err := v.key(ctx, owner)
 	if err != nil {
 		return events.Sealed{}, fmt.Errorf("seal %s: %w", ref, err)
 	}
@@ -135,7 +163,7 @@ func (v *Vault) Seal(ctx context.Context, owner, eventKey, field, text string) (
 //
 // Errors: ErrErased, ErrKeyMissing, ErrTampered, ErrRotated, or what the store says.
 func (v *Vault) Open(ctx context.Context, s events.Sealed) (string, error) {
-	key, err := v.key(ctx, s.Owner, false)
+	key, err := v.key(ctx, s.Owner)
 	if err != nil {
 		return "", fmt.Errorf("open %s: %w", s.Ref, err)
 	}
@@ -168,7 +196,7 @@ func (v *Vault) Texts(ctx context.Context, sealed []events.Sealed) ([]string, er
 		keys[s.Owner] = key
 	}
 	if len(missing) > 0 {
-		loaded, err := v.load(ctx, missing, false)
+		loaded, err := v.load(ctx, missing)
 		if err != nil {
 			return nil, fmt.Errorf("open %d texts: %w", len(sealed), err)
 		}
@@ -224,28 +252,23 @@ func (v *Vault) FinishErasures(ctx context.Context, owners []string) error {
 }
 
 // key is load for one owner, whose key may be at hand.
-func (v *Vault) key(ctx context.Context, owner string, create bool) (cipher.AEAD, error) {
+func (v *Vault) key(ctx context.Context, owner string) (cipher.AEAD, error) {
 	if key, cached := v.cache.get(owner); cached {
 		return key, nil
 	}
-	keys, err := v.load(ctx, []string{owner}, create)
+	keys, err := v.load(ctx, []string{owner})
 	return keys[owner], err
 }
 
-// load reads owners' keys from the store, nil for the erased ones, and makes those that
-// are not there if it is told to.
-func (v *Vault) load(ctx context.Context, owners []string, create bool) (map[string]cipher.AEAD, error) {
+// load reads owners' keys from the store, nil for the erased ones. They are read together with the root,
+// so that no key is used that a rotation under way might not see.
+func (v *Vault) load(ctx context.Context, owners []string) (map[string]cipher.AEAD, error) {
 	v.wrapping.RLock()
 	defer v.wrapping.RUnlock()
 	asOf := v.cache.erasuresSeen()
 	wrapped, err := v.stored(ctx, owners)
 	if err != nil {
 		return nil, err
-	}
-	if create && len(wrapped) < len(owners) {
-		if wrapped, err = v.make(ctx, owners, wrapped); err != nil {
-			return nil, err
-		}
 	}
 	keys := make(map[string]cipher.AEAD, len(owners))
 	for _, owner := range owners {
@@ -263,22 +286,6 @@ func (v *Vault) load(ctx context.Context, owners []string, create bool) (map[str
 		v.cache.put(owner, opened, asOf)
 	}
 	return keys, nil
-}
-
-// make adds the keys that are lacking, and reads all back: of several who make a
-// key for one owner at once, the first wins. Since they are read together with the
-// root, no key is used that a rotation under way might not see.
-func (v *Vault) make(ctx context.Context, owners []string, have map[string]Key) (map[string]Key, error) {
-	for _, owner := range owners {
-		if _, exists := have[owner]; exists {
-			continue
-		}
-		wrapped := v.ring.wrap(owner, randomBytes(keyBytes))
-		if err := v.store.AddKey(ctx, owner, wrapped); err != nil {
-			return nil, fmt.Errorf("make the key of %s: %w", owner, ledger.Unavailable(ctx, err))
-		}
-	}
-	return v.stored(ctx, owners)
 }
 
 // stored reads owners' wrapped keys, provided that our secret is still the vault's.

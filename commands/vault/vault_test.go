@@ -72,6 +72,9 @@ func TestAnErasedOwnerIsGoneForGood(t *testing.T) {
 			isRefused(t, v, hers, ErrErased)
 			isReadAs(t, v, his, "hi")
 			for _, owner := range []string{"ann", "never seen"} {
+				if err := v.MakeKey(ctx(t), owner); !errors.Is(err, ErrErased) {
+					t.Fatalf("a key was made for %s, who is erased: %v", owner, err)
+				}
 				if _, err := v.Seal(ctx(t), owner, "msg/3", "body", "x"); !errors.Is(err, ErrErased) {
 					t.Fatalf("sealed for %s, who is erased: %v", owner, err)
 				}
@@ -83,21 +86,6 @@ func TestAnErasedOwnerIsGoneForGood(t *testing.T) {
 			if err != nil || fmt.Sprint(texts) != "[hi  erased hi]" {
 				t.Fatalf("shown as %q: %v", texts, err)
 			}
-		}
-	})
-}
-
-func TestAKeyThatIsMissingWithoutATombstoneIsNoErasure(t *testing.T) {
-	onBothStores(t, func(t *testing.T, h home) {
-		v := opened(t, h, secret)
-		s := sealed(t, v, "ann", "msg/1", "hello")
-		s.Owner = "lost"
-		isRefused(t, v, s, ErrKeyMissing)
-		if _, err := v.Text(ctx(t), s); !errors.Is(err, ErrKeyMissing) {
-			t.Fatalf("shown as erased: %v", err)
-		}
-		if _, err := v.Texts(ctx(t), []events.Sealed{s}); !errors.Is(err, ErrKeyMissing) {
-			t.Fatalf("shown as erased: %v", err)
 		}
 	})
 }
@@ -158,15 +146,18 @@ func TestAllWhoStartAtOnceShareOneVault(t *testing.T) {
 	})
 }
 
-func TestAllWhoSealFirstAgreeOnOneKey(t *testing.T) {
+func TestAllWhoMakeAnOwnersKeyAgreeOnOne(t *testing.T) {
 	onBothStores(t, func(t *testing.T, h home) {
 		processes := []*Vault{opened(t, h, secret), opened(t, h, secret), opened(t, h, secret)}
 		for round := range 5 {
 			owner := fmt.Sprintf("ann %d", round)
 			texts := make([]events.Sealed, 24)
 			allAtOnce(len(texts), func(i int) {
-				var err error
-				texts[i], err = processes[i%3].Seal(context.Background(), owner, "msg/1", "body", "hello")
+				v := processes[i%3]
+				err := v.MakeKey(context.Background(), owner)
+				if err == nil {
+					texts[i], err = v.Seal(context.Background(), owner, "msg/1", "body", "hello")
+				}
 				if err != nil {
 					t.Error(err)
 				}
@@ -197,9 +188,9 @@ func TestAnErasureElsewhereIsNoticedInTime(t *testing.T) {
 func TestAnErasureWhileAKeyIsMadeWins(t *testing.T) {
 	onBothStores(t, func(t *testing.T, h home) {
 		v, elsewhere := opened(t, h, secret), opened(t, h, secret)
-		v.store = &between{v.store, func() { must(t, elsewhere.Erase(ctx(t), "ann")) }}
-		if _, err := v.Seal(ctx(t), "ann", "msg/1", "body", "x"); !errors.Is(err, ErrErased) {
-			t.Fatalf("sealed: %v", err)
+		v.store = &between{Store: v.store, beforeAddKey: func() { must(t, elsewhere.Erase(ctx(t), "ann")) }}
+		if err := v.MakeKey(ctx(t), "ann"); !errors.Is(err, ErrErased) {
+			t.Fatalf("made: %v", err)
 		}
 	})
 }
@@ -213,8 +204,10 @@ func TestAStoreThatFailsIsNobodysFault(t *testing.T) {
 		s := sealed(t, v, "ann", "msg/1", "hello")
 		store.writes = errors.New("no space left on device")
 		isReadAs(t, v, s, "hello")
-		sealed(t, v, "ann", "msg/2", "hello again")
-		if _, err := v.Seal(ctx(t), "bob", "msg/3", "body", "hello"); !errors.Is(err, ledger.ErrUnavailable) {
+		if _, err := v.Seal(ctx(t), "ann", "msg/2", "body", "hello again"); err != nil {
+			t.Errorf("who has a key is told %v", err)
+		}
+		if err := v.MakeKey(ctx(t), "bob"); !errors.Is(err, ledger.ErrUnavailable) {
 			t.Errorf("a new person is told %v", err)
 		}
 		if err := v.Erase(ctx(t), "ann"); !errors.Is(err, ledger.ErrUnavailable) {
@@ -280,6 +273,9 @@ func BenchmarkSealWithACachedKey(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
+	if err := v.MakeKey(b.Context(), "ann"); err != nil {
+		b.Fatal(err)
+	}
 	for b.Loop() {
 		if _, err := v.Seal(b.Context(), "ann", "msg/1", "body", "Are you free on Friday night?"); err != nil {
 			b.Fatal(err)
@@ -287,10 +283,19 @@ func BenchmarkSealWithACachedKey(b *testing.B) {
 	}
 }
 
-// between does something once, after keys were read and before they are used.
+// between does something once: after keys were read and before they are used, or after a key was wrapped and
+// before it is stored.
 type between struct {
 	Store
-	afterKeys func()
+	afterKeys, beforeAddKey func()
+}
+
+func (b *between) AddKey(ctx context.Context, owner string, wrapped []byte) error {
+	if do := b.beforeAddKey; do != nil {
+		b.beforeAddKey = nil
+		do()
+	}
+	return b.Store.AddKey(ctx, owner, wrapped)
 }
 
 func (b *between) Keys(ctx context.Context, owners []string) ([]Key, []byte, error) {
@@ -349,8 +354,10 @@ func opened(t *testing.T, h home, secret string) *Vault {
 	return v
 }
 
+// sealed is a text of somebody who may be new.
 func sealed(t *testing.T, v *Vault, owner, key, text string) events.Sealed {
 	t.Helper()
+	must(t, v.MakeKey(ctx(t), owner))
 	s, err := v.Seal(ctx(t), owner, key, "body", text)
 	must(t, err)
 	return s

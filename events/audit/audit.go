@@ -33,6 +33,9 @@ func (f *Fault) Unwrap() error { return f.Err }
 // does not go back and its cause is behind it; and of all, that they have the roots that
 // were signed.
 type Reader struct {
+	// Told is told of each event that is right so far, when it is set.
+	Told func(events.Event)
+
 	codec   *events.Codec
 	checker *merkle.Checker
 	body    func(position uint64) ([]byte, error) // reads an event that was shown before
@@ -75,6 +78,9 @@ func (r *Reader) Add(body []byte) error {
 	r.last = e.Time
 	if err := r.checker.Add(body); err != nil {
 		return &Fault{0, err}
+	}
+	if r.Told != nil {
+		r.Told(e)
 	}
 	return nil
 }

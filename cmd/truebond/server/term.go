@@ -143,6 +143,7 @@ func (t *term) begin(ctx context.Context, failures <-chan error) error {
 		return err
 	}
 	t.work.start("timers", t.timers.Run)
+	t.work.start("missing keys", t.tellMissingKeys)
 	t.work.start("calls", commands.NewWatch(t.Commands, t.views, t.Logger).Run)
 	t.work.start("standstill", (&standstill{position: t.projector.Position, last: t.writer.Last,
 		building: t.projector.Building, logger: t.Logger}).run)
