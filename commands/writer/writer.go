@@ -43,6 +43,7 @@ type Done struct {
 
 // Log is where events go. See events/jetstream for the contracts.
 type Log interface {
+	// Append returns when ctx ends, too: a lone caller's holds the writer's loop.
 	Append(ctx context.Context, after uint64, records []events.Record) error
 	// Stage may send ahead what an append will begin with. It does not wait for that; the
 	// records are not to be changed.

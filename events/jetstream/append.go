@@ -171,7 +171,7 @@ func (l *Log) settle(
 			continue
 		}
 		l.tail.forget() // where the log ends is not certain any more
-		if err := l.healthy(); err != nil && ctx.Err() == nil {
+		if err := l.healthy(ctx); err != nil && ctx.Err() == nil {
 			return in, fmt.Errorf("%w: %w: %w", ErrUnknown, events.ErrBroken, err)
 		}
 		if isRefused(tried, codeIncomplete) { // it could not put the batch together
@@ -276,7 +276,7 @@ func (l *Log) find(ctx context.Context, records []events.Record) (ours int, beat
 	if ours == 0 {
 		return 0, beaten, nil
 	}
-	if err := l.healthy(); err != nil {
+	if err := l.healthy(ctx); err != nil {
 		return 0, false, err
 	}
 	return ours, beaten, nil

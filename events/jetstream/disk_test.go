@@ -1,14 +1,19 @@
 package jetstream
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
+
+	"truebond/cmd/truebond/disktest"
 )
 
 // fullDisk names the folder of a process that finds its disk full at some point.
@@ -79,4 +84,28 @@ func fillUp(t *testing.T, dir string, count int) {
 		fmt.Println("acknowledged", last)
 		return
 	}
+}
+
+// Whoever gives up on an append is not kept by a disk that hangs.
+func TestAnAppendOnADiskThatHangsEndsInTime(t *testing.T) {
+	d := disktest.New(t, 256<<20)
+	o := patient(t)
+	o.Dir = filepath.Join(d.Dir, "data")
+	l := open(t, o)
+	all := newWriting(t, "a").next(t, 0, 2)
+	appended(t, l, 0, all[:1])
+	thaw := d.Freeze(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- l.Append(ctx, 1, all[1:]) }()
+	select {
+	case err := <-ended:
+		failsWith(t, err, ErrUnknown)
+	case <-time.After(time.Minute):
+		t.Error("it waits for the disk")
+	}
+	thaw()
+	appended(t, l, 1, all[1:])
+	holds(t, l, all)
 }

@@ -211,7 +211,7 @@ func (l *Log) Known() uint64 { return l.known.Load() }
 
 // Ping fails when the log can be neither read nor written.
 func (l *Log) Ping(ctx context.Context) error {
-	if err := l.healthy(); err != nil {
+	if err := l.healthy(ctx); err != nil {
 		return err
 	}
 	_, err := l.state(ctx)
@@ -220,11 +220,18 @@ func (l *Log) Ping(ctx context.Context) error {
 
 // healthy fails when the embedded server could not write or sync the log. It refuses
 // to go on then until it is started again.
-func (l *Log) healthy() error {
+func (l *Log) healthy(ctx context.Context) error {
 	if l.server == nil {
 		return nil // a cluster's server steps down, and another one takes over
 	}
-	return l.server.healthy()
+	told := make(chan error, 1)
+	go func() { told <- l.server.healthy() }() // it waits for a disk that hangs
+	select {
+	case err := <-told:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // Close ends all that is under way (a pending Append answers ErrUnknown), stops the

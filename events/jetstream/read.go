@@ -154,7 +154,7 @@ func (l *Log) Settled(ctx context.Context, position uint64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return body, l.healthy()
+	return body, l.healthy(ctx)
 }
 
 // Check looks, at a start, whether this is the log that it was: it begins with event

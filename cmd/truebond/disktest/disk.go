@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -108,6 +109,33 @@ func shutDown(dir string) error {
 	}
 	return nil
 }
+
+// Freeze has all who write to the disk wait until thaw is called, which is at the test's end at the latest.
+func (d *Disk) Freeze(t testing.TB) (thaw func()) {
+	t.Helper()
+	f, err := os.Open(d.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tell := func(what string, request uintptr) {
+		if _, _, failed := syscall.Syscall(syscall.SYS_IOCTL, f.Fd(), request, 0); failed != 0 {
+			t.Errorf("%s the disk: %v", what, failed)
+		}
+	}
+	tell("freeze", ioctlFreeze)
+	thaw = sync.OnceFunc(func() {
+		tell("thaw", ioctlThaw)
+		f.Close() //nolint:errcheck,gosec // nothing was written by it
+	})
+	t.Cleanup(thaw)
+	return thaw
+}
+
+// As linux/fs.h has them: FIFREEZE and FITHAW.
+const (
+	ioctlFreeze = 0xc0045877
+	ioctlThaw   = 0xc0045878
+)
 
 // Spoil makes a file unreadable from a byte on, as bad sectors do, and with it whatever stands behind that
 // on the disk. It restarts the disk, so that nothing of the file is in memory.
