@@ -33,9 +33,12 @@ func (r register) note(e events.Event) {
 
 // verifyKeys finds people whose keys the vault lacks: it is older than a sound log.
 func verifyKeys(ctx context.Context, folder datafolder.Folder, there register, out io.Writer) error {
+	notTold := func(err error) error {
+		return fmt.Errorf("the log is right, but whether people have their keys cannot be told: %w", err)
+	}
 	s, err := settings.Read()
 	if err != nil {
-		return err
+		return notTold(err)
 	}
 	place := folder.Join(datafolder.VaultFile)
 	if s.MongoURL != "" {
@@ -46,12 +49,12 @@ func verifyKeys(ctx context.Context, folder datafolder.Folder, there register, o
 	}
 	keys, err := server.OpenKeys(ctx, s.MongoURL, folder)
 	if err != nil {
-		return err
+		return notTold(err)
 	}
 	defer keys.Close(ctx) //nolint:errcheck // it was only read
 	without, err := vault.WithoutKey(ctx, keys, slices.Collect(maps.Keys(there)))
 	if err != nil {
-		return err
+		return notTold(err)
 	}
 	if len(without) == 0 {
 		_, err = fmt.Fprintf(out, "The vault has the %s of all who are not erased.\n",

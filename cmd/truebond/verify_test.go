@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -343,4 +344,29 @@ func aFlippedBitBesideTheLogIsFound(t *testing.T, l laid) {
 		write(t, path, sound)
 		l.verifies(exitDone, nil)
 	}
+}
+
+// What is wrong beside a sound log is not to be taken for a fault of the log.
+func TestAVaultThatCannotBeAskedIsNoFaultOfTheLog(t *testing.T) {
+	l := lay(t)
+	const told = "the log is right, but whether people have their keys cannot be told"
+	t.Run("a setting is wrong", func(t *testing.T) {
+		t.Setenv("MONGO_URL", "nonsense")
+		truebond(t, "", "verify", "--data", l.data).ends(t, exitFailed, told)
+	})
+	t.Run("the file is another program's", func(t *testing.T) {
+		vault := filepath.Join(l.data, datafolder.VaultFile)
+		if err := os.Remove(vault); err != nil {
+			t.Fatal(err)
+		}
+		other, err := sql.Open("sqlite3", "file:"+vault)
+		if err == nil {
+			_, err = other.ExecContext(t.Context(), "PRAGMA application_id = 1; CREATE TABLE t (x)")
+			err = errors.Join(err, other.Close())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		truebond(t, "", "verify", "--data", l.data).ends(t, exitFailed, told)
+	})
 }
