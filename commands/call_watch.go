@@ -44,7 +44,7 @@ func (w *Watch) Run(ctx context.Context) error {
 		if err := w.look(ctx); err != nil && ctx.Err() == nil {
 			w.logger.ErrorContext(ctx, "calls cannot be watched", "error", err)
 		}
-		_ = pause(ctx, gonePause)
+		pause(ctx, gonePause)
 	}
 	return nil
 }

@@ -65,7 +65,7 @@ func (t *Timers) Run(ctx context.Context) error {
 			t.logger.ErrorContext(ctx, "what is due could not be done", "error", err)
 		}
 		if err != nil || n < timersAtOnceMax {
-			_ = pause(ctx, timersPause)
+			pause(ctx, timersPause)
 		}
 	}
 	return nil
@@ -222,11 +222,10 @@ func (t *Timers) Advance(ctx context.Context, by time.Duration) (time.Time, erro
 // may happen to what it is about at the same moment.
 const settleTries = 10
 
-func pause(ctx context.Context, d time.Duration) error {
+// pause ends when ctx does, at the latest.
+func pause(ctx context.Context, d time.Duration) {
 	select {
 	case <-ctx.Done():
-		return ctx.Err()
 	case <-time.After(d):
-		return nil
 	}
 }
