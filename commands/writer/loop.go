@@ -52,8 +52,8 @@ type loop struct {
 	company  int                       // commands that make a good batch; 0 if nobody knows
 	patience <-chan time.Time          // for so long they are waited for; nil: no more
 	fetching map[ledger.Ref][]*waiting // who waits for a document
-	wanted   []ledger.Ref              // of those, what no look-up has been started for yet
-	lookUps  int                       // under way
+	wanted   []ledger.Ref              // of those, what no fetch has been started for yet
+	fetches  int                       // under way
 	seen     uint64                    // the last position of any document that was fetched
 	epoch    uint64                    // how often the log was read again; what was fetched before is void
 	touched  []touch
@@ -101,7 +101,7 @@ func (w *Writer) loop(ctx, term context.Context) error {
 		case <-more:
 		case <-arrived:
 		case <-w.rereads.bell:
-		case f := <-w.loads:
+		case f := <-w.fetched:
 			l.receive(work, f)
 		case f := <-w.filled:
 			l.know(f)
@@ -142,7 +142,7 @@ func (l *loop) advance(ctx context.Context) error {
 	l.ready = l.take(l.ready, max(0, readyMax-len(l.ready)))
 	l.decideSome()
 	l.send(ctx)
-	l.lookUp(ctx)
+	l.fetchWanted(ctx)
 	return nil
 }
 

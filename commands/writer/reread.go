@@ -54,14 +54,6 @@ func (w *Writer) Reread(ctx context.Context) error {
 	return nil
 }
 
-// Reread is the present writer's; who sits here next begins with what is stored.
-func (s *Seat) Reread(ctx context.Context) error {
-	if w := s.writer.Load(); w != nil {
-		return w.Reread(ctx)
-	}
-	return nil
-}
-
 // reread forgets all documents, with the filters of used keys that were made from them, and
 // reads what the stored ones lack. Nothing is on its way into the log meanwhile.
 func (l *loop) reread(ctx context.Context) error {

@@ -74,6 +74,14 @@ func (s *Seat) Look(ctx context.Context, look func(*ledger.Tx) error) error {
 	return s.explain(w, w.Look(ctx, look))
 }
 
+// Reread is the present writer's; who sits here next begins with what is stored.
+func (s *Seat) Reread(ctx context.Context) error {
+	if w := s.writer.Load(); w != nil {
+		return w.Reread(ctx)
+	}
+	return nil
+}
+
 // explain tells a writer that was deposed from a server that stops.
 func (s *Seat) explain(w *Writer, err error) error {
 	if errors.Is(err, ErrStopping) && w.deposed.Load() {

@@ -98,7 +98,7 @@ func TestWhatManyLackIsFetchedTogether(t *testing.T) {
 			a.got()
 		}
 		// A look-up asks for two folds; few are under way, and the rest waits for one more.
-		if asked := d.shelf.asked.Load(); asked > 3*lookUpsMax {
+		if asked := d.shelf.asked.Load(); asked > 3*fetchesMax {
 			t.Errorf("the store was asked %d times", asked)
 		}
 	})

@@ -116,7 +116,7 @@ type Writer struct {
 	work   time.Duration // stopMax, likewise
 
 	arrived chan struct{} // has room for one: the inbox is not empty
-	loads   chan load
+	fetched chan fetched
 	filled  chan *keyFilter
 	rereads wishes
 	stopped chan struct{} // closed when Run has ended
@@ -168,7 +168,7 @@ func New(log Log, stored Documents, codec *events.Codec, now func() time.Time,
 		log: log, stored: stored, codec: codec, now: now, limits: limits, logger: logger,
 		pause: pauseAfterFailure, work: stopMax,
 		arrived:  make(chan struct{}, 1),
-		loads:    make(chan load),
+		fetched:  make(chan fetched),
 		filled:   make(chan *keyFilter),
 		rereads:  wishes{bell: make(chan struct{}, 1)},
 		stopped:  make(chan struct{}),
