@@ -48,7 +48,7 @@ func (l *loop) decideSome() {
 
 // settleAlone ends a command that came to nothing, whatever others come to.
 func (l *loop) settleAlone(c *waiting, err error) {
-	c.result = outcome{err: err}
+	c.result = result{err: err}
 	l.settle(c)
 }
 
@@ -69,13 +69,13 @@ func (l *loop) decide(c *waiting) (missing []ledger.Ref) {
 	if c.look != nil {
 		err := l.runLook(c, tx)
 		if len(tx.Missing()) == 0 {
-			l.next.add(c, outcome{err: err})
+			l.next.add(c, result{err: err})
 		}
 		return distinct(tx.Missing())
 	}
 	used := ledger.Load(tx, ledger.Keys, c.Key)
 	if used.Position != 0 {
-		l.next.add(c, outcome{replayOf: used.Position})
+		l.next.add(c, result{replayOf: used.Position})
 		return nil
 	}
 	// Whether the key was used may not be known yet. What else the command needs is
@@ -87,7 +87,7 @@ func (l *loop) decide(c *waiting) (missing []ledger.Ref) {
 		return distinct(missing)
 	}
 	if err != nil {
-		l.next.add(c, outcome{err: err})
+		l.next.add(c, result{err: err})
 		return nil
 	}
 	return l.accept(c, events.Event{
@@ -107,7 +107,7 @@ func effective(outside, now time.Time) time.Time {
 // missing that it touches.
 func (l *loop) accept(c *waiting, e events.Event, missing []ledger.Ref) []ledger.Ref {
 	fail := func(err error) []ledger.Ref {
-		l.next.add(c, outcome{err: err})
+		l.next.add(c, result{err: err})
 		return nil
 	}
 	if err := l.touch(e); err != nil {
@@ -132,7 +132,7 @@ func (l *loop) accept(c *waiting, e events.Event, missing []ledger.Ref) []ledger
 	l.lastTime = e.Time
 	l.next.records = append(l.next.records, events.Record{Event: e, Body: body})
 	l.next.bytes += len(body)
-	l.next.add(c, outcome{event: e})
+	l.next.add(c, result{event: e})
 	return nil
 }
 

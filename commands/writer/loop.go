@@ -28,16 +28,16 @@ func (b *batch) following() *batch {
 	}
 }
 
-func (b *batch) add(c *waiting, o outcome) {
-	c.result = o
+func (b *batch) add(c *waiting, r result) {
+	c.result = r
 	b.commands = append(b.commands, c)
 }
 
 func (b *batch) full() bool { return len(b.records) >= events.BatchMax || b.bytes >= batchBytesMax }
 
-// loop is the writer's one goroutine's: memory and batches are its own. At most one
-// append is under way; the next batch is decided meanwhile, unless the one caller there is waits
-// for it: then the loop itself appends, which spares him two hand-overs between goroutines.
+// A loop is what the writer's one goroutine works with. At most one append is under way, in a
+// goroutine of its own, and the next batch is decided meanwhile. For a lone caller there is nothing
+// to decide meanwhile: the loop then appends by itself, which spares them two hand-overs.
 //
 // When it waits, either nothing is ready, or something is bound to wake it: the end of
 // an append, or of its patience.
@@ -85,7 +85,7 @@ func (w *Writer) loop(ctx, term context.Context) error {
 		time.AfterFunc(w.work, cancel)
 	})()
 	l := &loop{Writer: w, next: &batch{}, appended: make(chan error, 1), fetching: map[ledger.Ref][]*waiting{}}
-	l.survey(work)
+	l.beginFilter(work)
 	always := make(chan struct{})
 	close(always)
 	for stop := ctx.Done(); ; {
@@ -104,7 +104,7 @@ func (w *Writer) loop(ctx, term context.Context) error {
 		case f := <-w.fetched:
 			l.receive(work, f)
 		case f := <-w.filled:
-			l.know(f)
+			l.takeFilter(f)
 		case err := <-l.appended:
 			if err := l.settleSent(work, err); err != nil {
 				return err
@@ -183,14 +183,14 @@ func (l *loop) send(ctx context.Context) {
 	l.sent, l.sentAt = b, time.Now()
 	after := l.last.Load()
 	if l.alone && l.UnderWay() == 1 {
-		l.appended <- l.put(ctx, after, b)
+		l.appended <- l.appendOrConfirm(ctx, after, b)
 		return
 	}
-	go func() { l.appended <- l.put(ctx, after, b) }()
+	go func() { l.appended <- l.appendOrConfirm(ctx, after, b) }()
 }
 
-// put appends a batch, or confirms one that has no events.
-func (l *loop) put(ctx context.Context, after uint64, b *batch) error {
+// appendOrConfirm appends a batch, or confirms one that has no events.
+func (l *loop) appendOrConfirm(ctx context.Context, after uint64, b *batch) error {
 	if len(b.records) == 0 {
 		return l.log.(Confirmer).Confirm(ctx, after)
 	}
@@ -249,7 +249,7 @@ func (l *loop) settleSent(ctx context.Context, err error) error {
 			l.appended <- err
 			return
 		}
-		l.appended <- l.put(ctx, after, b)
+		l.appended <- l.appendOrConfirm(ctx, after, b)
 	}()
 	return nil
 }
@@ -285,7 +285,7 @@ func (l *loop) settleBatch(ctx context.Context, b *batch) {
 	l.settle(b.commands...)
 	l.memory.round++
 	l.memory.shrink(l.limits.Documents, l.stored.Stored(), l.fetching)
-	l.survey(ctx)
+	l.beginFilter(ctx)
 }
 
 func pause(ctx context.Context, d time.Duration) error {

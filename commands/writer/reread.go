@@ -9,8 +9,8 @@ import (
 	"truebond/ledger"
 )
 
-// wishes are of those who want the writer to read its documents again.
-type wishes struct {
+// rereads are the wishes to have the writer read its documents again.
+type rereads struct {
 	open atomic.Bool   // there are some
 	bell chan struct{} // has room for one: the loop is to look
 
@@ -18,25 +18,25 @@ type wishes struct {
 	waiting []chan struct{} // each is closed when they were read
 }
 
-func (w *wishes) add() <-chan struct{} {
+func (r *rereads) add() <-chan struct{} {
 	done := make(chan struct{})
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.waiting = append(w.waiting, done)
-	w.open.Store(true)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.waiting = append(r.waiting, done)
+	r.open.Store(true)
 	select {
-	case w.bell <- struct{}{}:
+	case r.bell <- struct{}{}:
 	default: // it rings already
 	}
 	return done
 }
 
-func (w *wishes) take() []chan struct{} {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.open.Store(false)
-	taken := w.waiting
-	w.waiting = nil
+func (r *rereads) take() []chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.open.Store(false)
+	taken := r.waiting
+	r.waiting = nil
 	return taken
 }
 
@@ -64,7 +64,7 @@ func (l *loop) reread(ctx context.Context) error {
 	if err := l.catchUp(ctx); err != nil {
 		return fmt.Errorf("read the documents again: %w", err)
 	}
-	l.survey(ctx)
+	l.beginFilter(ctx)
 	for _, done := range waiting {
 		close(done)
 	}

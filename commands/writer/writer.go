@@ -118,7 +118,7 @@ type Writer struct {
 	arrived chan struct{} // has room for one: the inbox is not empty
 	fetched chan fetched
 	filled  chan *keyFilter
-	rereads wishes
+	rereads rereads
 	stopped chan struct{} // closed when Run has ended
 	last    atomic.Uint64 // the last position that is in the log for certain
 	looks   atomic.Uint64
@@ -147,15 +147,15 @@ type waiting struct {
 	pinned []*entry               // documents that stay in memory until it is decided
 	body   []byte                 // of the event that it came to, as it was decided last
 	done   chan struct{}          // closed when result is final
-	result outcome
+	result result
 
 	mu   sync.Mutex // held while it is decided
 	gone bool       // its caller has left
 }
 
-// outcome is what a command came to: an event, an older event under the same key, or
+// A result is what a command came to: an event, an older event under the same key, or
 // an error.
-type outcome struct {
+type result struct {
 	event    events.Event
 	replayOf uint64
 	err      error
@@ -170,7 +170,7 @@ func New(log Log, stored Documents, codec *events.Codec, now func() time.Time,
 		arrived:  make(chan struct{}, 1),
 		fetched:  make(chan fetched),
 		filled:   make(chan *keyFilter),
-		rereads:  wishes{bell: make(chan struct{}, 1)},
+		rereads:  rereads{bell: make(chan struct{}, 1)},
 		stopped:  make(chan struct{}),
 		underWay: map[string]*waiting{},
 		memory:   newMemory(ledger.Folds()),
@@ -280,7 +280,7 @@ func (w *Writer) enqueue(c *waiting) (mine, other *waiting, err error) {
 	if w.full(1) {
 		return nil, nil, ErrOverloaded
 	}
-	w.put(c)
+	w.push(c)
 	return c, nil, nil
 }
 
@@ -289,8 +289,8 @@ func (w *Writer) full(more int) bool {
 	return len(w.underWay)+more > w.limits.Queue || w.behind.Load() || w.room(w.last.Load()) < uint64(more)
 }
 
-// put has a command wait in the queue. Hold mu.
-func (w *Writer) put(c *waiting) {
+// push has a command wait in the queue. Hold mu.
+func (w *Writer) push(c *waiting) {
 	c.done = make(chan struct{})
 	w.underWay[c.Key] = c
 	w.inbox = append(w.inbox, c)
@@ -375,7 +375,7 @@ func (w *Writer) SendAway() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, c := range w.underWay {
-		c.result = outcome{err: errUnanswered}
+		c.result = result{err: errUnanswered}
 		close(c.done)
 	}
 	clear(w.underWay)

@@ -51,7 +51,7 @@ func (w *Writer) enqueueAll(all []Command, outcomes []Outcome) ([]waiting, error
 			continue
 		}
 		waits[i].Command = c
-		w.put(&waits[i])
+		w.push(&waits[i])
 	}
 	return waits, nil
 }

@@ -98,9 +98,9 @@ func (k *knownKeys) add(key string) {
 
 func (k *knownKeys) never(key string) bool { return k.now != nil && k.now.never(key) }
 
-// survey begins to fill a filter, unless the one at hand has room or another is being
+// beginFilter begins to fill a filter, unless the one at hand has room or another is being
 // filled. It has all keys that are stored, those in memory, and those that come.
-func (w *Writer) survey(ctx context.Context) {
+func (w *Writer) beginFilter(ctx context.Context) {
 	known := &w.memory.known
 	if known.next != nil || known.now != nil && known.now.held < known.now.room {
 		return
@@ -124,26 +124,22 @@ func (w *Writer) survey(ctx context.Context) {
 	}()
 }
 
-// know takes a filter that is complete, unless the documents were read again since it was begun.
-func (l *loop) know(f *keyFilter) {
+// takeFilter takes a filter that is complete, unless the documents were read again since it was begun.
+func (l *loop) takeFilter(f *keyFilter) {
 	if known := &l.memory.known; f == known.next {
 		known.now, known.next = f, nil
 		l.warm.Store(true)
 	}
 }
 
-// One part of the time in surveyPart goes into reading keys from the store; the rest is for
-// others.
-const surveyPart = 2
-
-// fill adds the keys that are stored, which may take a minute for ten million. It is
-// false when ctx has ended.
+// fill adds the keys that are stored, which may take a minute for ten million: half of the time it
+// rests, so that the store is there for others. It is false when ctx has ended.
 func (w *Writer) fill(ctx context.Context, filter *keyFilter) bool {
 	const pageMax = 1000
 	for after := ""; ; {
 		begun := time.Now()
 		keys, err := w.stored.Keys(ctx, ledger.Keys.Name, after, pageMax)
-		rest := time.Since(begun) * (surveyPart - 1)
+		rest := time.Since(begun)
 		if err != nil {
 			w.logger.WarnContext(ctx, "the keys that were used cannot be read; trying again", "error", err)
 			rest = w.pause
