@@ -206,7 +206,7 @@ func TestIdempotencyKeys(t *testing.T) {
 // the order of names are nothing.
 func TestTheRequestsHashIsOfWhatIsAsked(t *testing.T) {
 	b := serving(t, []Route{post("/notes", writeNote, "Write", public, unlimited),
-		put("/notes", writeNote, "Write", public, unlimited)})
+		del("/notes", writeNote, "Write", public, unlimited)})
 	hash := func(method, path, body string) string {
 		a := b.send(method, path, body, "Idempotency-Key", "a")
 		a.wants(t, 200, "")
@@ -220,7 +220,7 @@ func TestTheRequestsHashIsOfWhatIsAsked(t *testing.T) {
 	if first == "" || hash("POST", "/notes", "{ \"text\": \"b\",\n \"to\": \"a\" }") != first {
 		t.Error("white space and order make another request")
 	}
-	for _, other := range []string{hash("PUT", "/notes", `{"to":"a","text":"b"}`),
+	for _, other := range []string{hash("DELETE", "/notes", `{"to":"a","text":"b"}`),
 		hash("POST", "/notes", `{"to":"a","text":"c"}`), hash("POST", "/notes", `{"to":"a","text":"b","size":1}`)} {
 		if other == first {
 			t.Error("another request has the same hash")

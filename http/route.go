@@ -79,10 +79,6 @@ func post[In, Out any](path string, do handler[In, Out], summary string, opts ..
 	return newRoute(nethttp.MethodPost, path, do, summary, opts)
 }
 
-func put[In, Out any](path string, do handler[In, Out], summary string, opts ...option) Route {
-	return newRoute(nethttp.MethodPut, path, do, summary, opts)
-}
-
 func del[In, Out any](path string, do handler[In, Out], summary string, opts ...option) Route {
 	return newRoute(nethttp.MethodDelete, path, do, summary, opts)
 }
