@@ -5,7 +5,5 @@ import "truebond/queries"
 func auditRoutes(read *queries.Service) []Route {
 	return []Route{
 		get("/api/admin/audit", read.Audit, "Look through all that happened", admin, limit(120, perMinute)),
-		get("/api/finance/trial-balance", read.TrialBalance, "Read the books as of a time", finance, limit(60, perMinute)),
-		get("/api/finance/journal", read.Journal, "Read the journal", finance, limit(120, perMinute)),
 	}
 }

@@ -17,6 +17,7 @@ func Routes(do *commands.Service, read *queries.Service, run Operator) []Route {
 		callRoutes(do, read),
 		blockRoutes(do),
 		auditRoutes(read),
+		financeRoutes(read),
 		proofRoutes(read),
 		operatorRoutes(do, read, run),
 	)

@@ -154,57 +154,6 @@ func (s *Service) firstAt(ctx context.Context, at time.Time) (position uint64, e
 	return uint64(found) + 1, err
 }
 
-// JournalFilter asks for entries of the journal.
-type JournalFilter struct {
-	Page
-	Account string `query:"account" description:"One of the entry's accounts, in full."`
-	From    string `query:"from" description:"Effective not before this time (RFC 3339)."`
-	Until   string `query:"until" description:"Effective before this time (RFC 3339)."`
-}
-
-func (f JournalFilter) Validate() error {
-	return AuditFilter{Page: f.Page, Account: f.Account, From: f.From, Until: f.Until}.Validate()
-}
-
-// JournalEntry is an event that moved something. In each asset its moves sum to zero.
-type JournalEntry struct {
-	Position  uint64        `json:"position"`
-	Key       string        `json:"key"`
-	Type      string        `json:"type"`
-	At        time.Time     `json:"at"`
-	Effective time.Time     `json:"effective"`
-	Moves     []events.Move `json:"moves"`
-}
-
-// Journal shows what was moved, by when it happened, the oldest first; one account's
-// entries by their positions.
-func (s *Service) Journal(ctx context.Context, in JournalFilter) (List[JournalEntry], error) {
-	booked, err := between(in.From, in.Until, func(at time.Time) (any, error) { return millisFrom(at), nil })
-	if err != nil {
-		return List[JournalEntry]{}, err
-	}
-	shown := listing[projections.AuditEntry, JournalEntry]{
-		view: projections.Audit.Name, query: projections.Query{Index: projections.AuditByBooked, Range: booked},
-		after: byBooked, show: singly(journalEntry),
-	}
-	if in.Account != "" {
-		shown.query = projections.Query{Index: projections.AuditByAccount, Equal: []any{in.Account}}
-		shown.after, shown.with = byPosition, []string{in.From, in.Until}
-		shown.fits = func(e projections.AuditEntry) bool {
-			return (booked.From == nil || e.Effective >= booked.From.(int64)) &&
-				(booked.Until == nil || e.Effective < booked.Until.(int64))
-		}
-	}
-	return shown.page(ctx, s.Views, in.Page)
-}
-
-func journalEntry(e projections.AuditEntry) JournalEntry {
-	return JournalEntry{
-		Position: e.Position, Key: e.Key, Type: e.Type, At: projections.FromMillis(e.At),
-		Effective: projections.FromMillis(e.Effective), Moves: e.Moves,
-	}
-}
-
 // withoutBoxes leaves out of a payload's JSON what is sealed, and says that it is.
 func withoutBoxes(data json.RawMessage) json.RawMessage {
 	var fields map[string]json.RawMessage

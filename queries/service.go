@@ -1,3 +1,5 @@
+// Package queries reads documents for people and programs: a file a feature. No query
+// folds events; what it shows is what the projector has stored.
 package queries
 
 import (
