@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// A standing is what the tables of a store mean to a set of views.
-type standing struct {
+// A plan is what the tables of a store mean to a set of views.
+type plan struct {
 	front    uint64      // where the furthest live table is
 	serving  []viewTable // live, of today's version, at front: folded on together
 	behind   []viewTable // of today's version, have to be built up to front
@@ -27,8 +27,8 @@ type viewTable struct {
 
 // survey tells what tables there are mean to these views. It leaves out of account the
 // tables of views that it does not know: a newer program may know them.
-func survey(views []View, tables []Progress) standing {
-	s := standing{floor: math.MaxUint64}
+func survey(views []View, tables []Progress) plan {
+	s := plan{floor: math.MaxUint64}
 	var chosen []viewTable
 	for _, v := range views {
 		mine, live, lastBuild := tablesOf(v, tables)

@@ -47,7 +47,7 @@ func (s *progress) rest(ctx context.Context, most time.Duration) {
 	}
 }
 
-func (s *progress) load(now standing) {
+func (s *progress) load(now plan) {
 	s.set(func() { s.loaded, s.front, s.floor, s.building = true, now.front, now.floor, now.building })
 }
 
