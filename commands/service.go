@@ -17,7 +17,7 @@ import (
 )
 
 // A Service is all that can be asked of the ledger: a method a command, each in its
-// feature's file. It is what routes, timers and reactions call.
+// feature's file. It is what routes, timers and the watch over calls call.
 type Service struct {
 	Parts
 	passwords *passwords

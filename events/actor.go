@@ -21,7 +21,7 @@ const (
 	ActorApp      ActorKind = "app"      // a server with an API key
 	ActorStripe   ActorKind = "stripe"   // a webhook whose signature was verified
 	ActorOperator ActorKind = "operator" // whoever may use the operator's socket
-	ActorSystem   ActorKind = "system"   // the server itself: timers, reactions, seeds
+	ActorSystem   ActorKind = "system"   // the server itself: timers, the watch over calls, seeds
 )
 
 // System is the server itself.

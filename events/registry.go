@@ -48,7 +48,8 @@ func typeOf[P Payload](schema int) Type {
 	}
 }
 
-// from adds how the JSON of an older schema becomes that of the next one.
+// from adds how the JSON of an older schema becomes that of the next one. No type has an older
+// schema yet.
 func (t Type) from(schema int, up func(json.RawMessage) (json.RawMessage, error)) Type {
 	upcasts := map[int]func(json.RawMessage) (json.RawMessage, error){schema: up}
 	maps.Copy(upcasts, t.upcasts)

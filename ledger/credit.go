@@ -37,6 +37,9 @@ func DeductCredits(user string, credits int64, reason string) Decision {
 	}
 }
 
+// No route asks yet for what stands from here to UndoSpend, or for ForgiveDebt. Timers end holds and lots
+// whose time is over.
+
 // A NewHold is credits to be set aside until something is known to happen or not.
 type NewHold struct {
 	Hold      string // its id, of which a user has one at a time

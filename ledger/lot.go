@@ -9,8 +9,8 @@ import (
 	"truebond/events"
 )
 
-// A LotState is a lot and what became of its credits. It is never changed. What is neither spent, held,
-// taken back nor covering a debt is free.
+// A LotState is a lot and what became of its credits. What is neither spent, held, taken back nor covering
+// a debt is free. As part of an account it is never changed: changes are made to a copy (see own).
 type LotState struct {
 	events.Lot
 	Uses    []LotUse `json:"uses,omitempty"`

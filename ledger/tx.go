@@ -1,5 +1,7 @@
-// Package ledger holds the rules, and nothing but the rules: states (how documents
-// follow from events) and decisions (what a command comes to), a file a feature.
+// Package ledger holds the rules: states (how documents follow from events) and decisions
+// (what a command comes to), a file a feature. Beside them stands what those share who ask and
+// answer by the rules: who asks (Caller), how the answer is no (Refusal), and what is
+// hashed for what (Purpose…).
 //
 // It is pure. The time comes in as Tx.Now, an id as an argument; nothing here reads
 // a clock, a random source, a database or a network.

@@ -57,7 +57,7 @@ var defaultLimits = limits{
 	pauseFirst: 50 * time.Millisecond, pauseMax: 10 * time.Second, dropMax: 10 * time.Second,
 }
 
-// An Option changes a limit of the projector.
+// An Option changes a limit of the projector. The program takes the limits as they are; tests do not.
 type Option func(*Projector)
 
 // BatchEvents is how many events are folded and written at once, at most.
