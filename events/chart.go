@@ -39,13 +39,13 @@ func (a Asset) IsCurrency() bool {
 	return slices.Contains(Currencies, a)
 }
 
-// A Kind says how credits came: bought, or given.
-type Kind string
+// A CreditKind says how credits came: bought, or given.
+type CreditKind string
 
 // The kinds of credits.
 const (
-	Paid        Kind = "paid"
-	Promotional Kind = "promotional"
+	Paid        CreditKind = "paid"
+	Promotional CreditKind = "promotional"
 )
 
 // The accounts that are one of a kind.
@@ -69,13 +69,13 @@ func HeldOf(user, lot string) Account { return Account("user/" + user + "/" + lo
 func DebtOf(user string) Account { return Account("user/" + user + "/debt") }
 
 // Issued is where credits of a kind come from; zero or less.
-func Issued(kind Kind) Account { return Account("issued/" + kind) }
+func Issued(kind CreditKind) Account { return Account("issued/" + kind) }
 
 // Spent is where credits of a kind go when they are used for something.
-func Spent(kind Kind, use string) Account { return Account("spent/" + string(kind) + "/" + use) }
+func Spent(kind CreditKind, use string) Account { return Account("spent/" + string(kind) + "/" + use) }
 
 // Expired is where credits of a kind go when their lot's time is over.
-func Expired(kind Kind) Account { return Account("expired/" + kind) }
+func Expired(kind CreditKind) Account { return Account("expired/" + kind) }
 
 // Deferred is what is owed for a lot's credits that are not used yet; zero or less.
 func Deferred(lot string) Account { return Account("deferred/" + lot) }

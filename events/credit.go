@@ -4,15 +4,15 @@ import "time"
 
 // A Lot is credits that came together: how many, why, at what cost, until when.
 type Lot struct {
-	ID        string    `json:"id"`
-	Kind      Kind      `json:"kind"`
-	Priority  int       `json:"priority,omitempty"` // lower is spent first
-	Credits   int64     `json:"credits"`
-	Price     int64     `json:"price,omitempty"` // net, in minor units; of paid lots
-	Tax       int64     `json:"tax,omitempty"`   // in minor units, on top of Price
-	Currency  Asset     `json:"currency,omitempty"`
-	Payment   string    `json:"payment,omitempty"` // the PaymentIntent that paid for it
-	ExpiresAt time.Time `json:"expires_at,omitzero"`
+	ID        string     `json:"id"`
+	Kind      CreditKind `json:"kind"`
+	Priority  int        `json:"priority,omitempty"` // lower is spent first
+	Credits   int64      `json:"credits"`
+	Price     int64      `json:"price,omitempty"` // net, in minor units; of paid lots
+	Tax       int64      `json:"tax,omitempty"`   // in minor units, on top of Price
+	Currency  Asset      `json:"currency,omitempty"`
+	Payment   string     `json:"payment,omitempty"` // the PaymentIntent that paid for it
+	ExpiresAt time.Time  `json:"expires_at,omitzero"`
 }
 
 // CreditsDeducted is a charge that a server of the app's asked for.

@@ -98,7 +98,7 @@ func (a Account) Debt() int64 {
 // A LotBalance is what a user sees of a lot.
 type LotBalance struct {
 	ID        string
-	Kind      events.Kind
+	Kind      events.CreditKind
 	Remaining int64     // credits that are free
 	ExpiresAt time.Time // zero if never
 }
@@ -132,7 +132,7 @@ func (a Account) factsAt(intent string) (at int, found bool) {
 	})
 }
 
-func (a Account) free(now time.Time, kind events.Kind) int64 {
+func (a Account) free(now time.Time, kind events.CreditKind) int64 {
 	var credits int64
 	for _, l := range a.Lots {
 		if l.Kind == kind {

@@ -10,7 +10,7 @@ import (
 )
 
 func TestLotsAreSpentByPriorityThenKindThenExpiryThenAge(t *testing.T) {
-	lot := func(id string, kind events.Kind, priority, expiresInDays int) step {
+	lot := func(id string, kind events.CreditKind, priority, expiresInDays int) step {
 		l := events.Lot{ID: id, Kind: kind, Priority: priority, Credits: 1}
 		if expiresInDays > 0 {
 			l.ExpiresAt = opening.AddDate(0, 0, expiresInDays)

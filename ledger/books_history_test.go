@@ -70,7 +70,7 @@ var intents = []string{"pi_1", "pi_2", "pi_3"}
 func (h *history) grant(t *rapid.T) {
 	lot := events.Lot{
 		ID:       fmt.Sprintf("lot-%d", len(h.log)),
-		Kind:     rapid.SampledFrom([]events.Kind{events.Paid, events.Paid, events.Promotional}).Draw(t, "kind"),
+		Kind:     rapid.SampledFrom([]events.CreditKind{events.Paid, events.Paid, events.Promotional}).Draw(t, "kind"),
 		Priority: rapid.IntRange(0, 1).Draw(t, "priority"),
 		Credits:  rapid.Int64Range(1, 60).Draw(t, "lot credits"),
 	}

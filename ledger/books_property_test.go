@@ -71,7 +71,7 @@ func TestPromotionalCreditsCloseAmongThemselvesAndPaidOnesWithDebt(t *testing.T)
 	rapid.Check(t, func(t *rapid.T) {
 		eachStep(t, func(t *rapid.T, h *history) {
 			kinds := h.kinds()
-			sums := map[events.Kind]int64{}
+			sums := map[events.CreditKind]int64{}
 			for at, amount := range h.balances {
 				if at.asset == events.Credit {
 					sums[kindOf(at.account, kinds)] += amount
@@ -302,8 +302,8 @@ func spentOf(l *ledger.LotState) int64 {
 }
 
 // kinds are the kinds of all lots, by their ids.
-func (h *history) kinds() map[string]events.Kind {
-	kinds := map[string]events.Kind{}
+func (h *history) kinds() map[string]events.CreditKind {
+	kinds := map[string]events.CreditKind{}
 	for _, l := range h.model.lots {
 		kinds[l.ID] = l.Kind
 	}
@@ -311,7 +311,7 @@ func (h *history) kinds() map[string]events.Kind {
 }
 
 // kindOf tells which kind of credits an account is for; a debt is of paid ones.
-func kindOf(account events.Account, lots map[string]events.Kind) events.Kind {
+func kindOf(account events.Account, lots map[string]events.CreditKind) events.CreditKind {
 	parts := strings.Split(string(account), "/")
 	switch parts[0] {
 	case "user":
@@ -319,7 +319,7 @@ func kindOf(account events.Account, lots map[string]events.Kind) events.Kind {
 			return kind
 		}
 	case "issued", "spent", "expired":
-		return events.Kind(parts[1])
+		return events.CreditKind(parts[1])
 	}
 	return events.Paid
 }

@@ -116,7 +116,7 @@ func (a Account) undone(position uint64, shares []events.LotShare) Account {
 }
 
 // spentAccount is events.Spent without making a string for what is common.
-func spentAccount(kind events.Kind, use string) events.Account {
+func spentAccount(kind events.CreditKind, use string) events.Account {
 	switch {
 	case kind == events.Paid && use == UseMessages:
 		return "spent/paid/messages"

@@ -22,10 +22,10 @@ type Balance struct {
 
 // A Lot is credits that came together.
 type Lot struct {
-	ID        string      `json:"id"`
-	Kind      events.Kind `json:"kind"`
-	Remaining int64       `json:"remaining"`
-	ExpiresAt *time.Time  `json:"expires_at"` // null: never
+	ID        string            `json:"id"`
+	Kind      events.CreditKind `json:"kind"`
+	Remaining int64             `json:"remaining"`
+	ExpiresAt *time.Time        `json:"expires_at"` // null: never
 }
 
 // Balance shows the caller what they have.
