@@ -6,18 +6,14 @@ import (
 	"fmt"
 	"log/slog"
 	nethttp "net/http"
-	"os"
 
 	"github.com/spf13/cobra"
 
 	"truebond/cmd/truebond/datafolder"
 	"truebond/cmd/truebond/server"
 	"truebond/cmd/truebond/settings"
-	"truebond/events"
 	"truebond/events/archive"
-	"truebond/events/checkpoints"
 	"truebond/events/jetstream"
-	"truebond/events/merkle"
 	"truebond/http"
 )
 
@@ -130,65 +126,4 @@ func signedAnew(
 		return nil, err
 	}
 	return d.Checkpoint()
-}
-
-// openLogAlone opens the log of a data folder that no server runs on, and keeps servers
-// off until it is released.
-func openLogAlone(ctx context.Context, data string, place logPlace) (*jetstream.Log, func() error, error) {
-	folder, unlock, err := datafolder.HoldExisting(data)
-	if err != nil {
-		return nil, nil, err
-	}
-	log, err := openOnlyLog(ctx, folder, place)
-	if err != nil {
-		return nil, nil, errors.Join(err, unlock())
-	}
-	return log, func() error { return errors.Join(log.Close(), unlock()) }, nil
-}
-
-// openOnlyLog opens a log that is there already, in a folder that the caller has locked.
-func openOnlyLog(ctx context.Context, folder datafolder.Folder, place logPlace) (*jetstream.Log, error) {
-	if err := folder.CheckRestored(); err != nil {
-		return nil, err
-	}
-	if _, err := os.Stat(folder.Join(datafolder.LogFolder)); err != nil && place.nats == "" {
-		return nil, fmt.Errorf("there is no log in %s", folder.Path)
-	}
-	return openLogIn(ctx, folder.Path, place)
-}
-
-// openLogIn opens the log of a folder, or of a cluster.
-func openLogIn(ctx context.Context, path string, place logPlace) (*jetstream.Log, error) {
-	return openLog(ctx, jetstream.Options{Dir: path, URL: place.nats, Replicas: place.replicas})
-}
-
-func openLog(ctx context.Context, o jetstream.Options) (_ *jetstream.Log, err error) {
-	if o.Codec, err = events.NewCodec(); err != nil {
-		return nil, err
-	}
-	o.Durable = datafolder.Folder{Path: o.Dir}.SignedSize()
-	return jetstream.Open(ctx, o)
-}
-
-// signAll signs for all of a log that no server runs on, as its server does within a second. After a kill
-// its last events may not be signed for.
-func signAll(ctx context.Context, d datafolder.Folder, signer *merkle.Signer, log *jetstream.Log) error {
-	last, err := log.Last(ctx)
-	if err != nil || last == 0 {
-		return err
-	}
-	tree, err := checkpoints.Open(ctx, d.Path, signer, log, slog.New(slog.DiscardHandler))
-	if err != nil {
-		return err
-	}
-	running, stop := context.WithCancelCause(ctx)
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		stop(tree.Run(running))
-	}()
-	err = tree.Await(running, last)
-	stop(nil)
-	<-ended
-	return errors.Join(err, tree.Close())
 }

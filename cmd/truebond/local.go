@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"truebond/cmd/truebond/server"
 )
@@ -17,44 +15,6 @@ import (
 const dataDefault = "data" // the folder of a server that was started without --data
 
 const stopTimeout = 30 * time.Second // a view's last batch is written by then
-
-// A logPlace is where a log is that no server may run on.
-type logPlace struct {
-	nats     string // URL of an outside cluster; empty: the log is in the data folder
-	replicas int    // of the log on that cluster
-}
-
-// logFlags are for subcommands that may have to open the log themselves, or start a server.
-func logFlags(cmd *cobra.Command, p *logPlace) {
-	cmd.Flags().StringVar(&p.nats, "nats", "", "URL of the log's cluster, if no server runs")
-	replicasFlag(cmd.Flags(), &p.replicas)
-}
-
-// A replicaCount is how many copies of a stream a cluster keeps.
-type replicaCount int
-
-const (
-	replicasMax  = 5 // JetStream's
-	replicasType = "count"
-)
-
-func replicasFlag(flags *pflag.FlagSet, n *int) {
-	*n = 3
-	flags.Var((*replicaCount)(n), "replicas", "copies of the log on that cluster")
-}
-
-func (n *replicaCount) Set(text string) error {
-	count, err := strconv.Atoi(text)
-	if err != nil || count < 1 || count > replicasMax {
-		return errors.New("not so many")
-	}
-	*n = replicaCount(count)
-	return nil
-}
-
-func (n *replicaCount) String() string { return strconv.Itoa(int(*n)) }
-
-func (*replicaCount) Type() string { return replicasType }
 
 // runAgainst runs a subcommand against the server of a data folder. When none runs
 // there, it starts one for as long as the work takes, on a port of this machine only.

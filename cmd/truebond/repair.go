@@ -8,8 +8,6 @@ import (
 	"syscall"
 
 	"truebond/cmd/truebond/datafolder"
-	"truebond/cmd/truebond/server"
-	"truebond/cmd/truebond/settings"
 	"truebond/cmd/truebond/wording"
 	"truebond/events"
 	"truebond/events/archive"
@@ -94,21 +92,4 @@ func (r *restore) tellLoss(found archive.Damage) error {
 	}
 	fmt.Fprintf(r.out, "Lost: %s.\n", loss)
 	return nil
-}
-
-// verifierKey is the key that checkpoints must be signed with: the one that the operator
-// names, or the one in the folder's vault.
-func (r *restore) verifierKey(ctx context.Context, s settings.Settings) (string, error) {
-	if r.key != "" {
-		return r.key, nil
-	}
-	const hint = "--key names the key that the checkpoints are signed with, and --unsigned goes without"
-	signer, err := server.Signer(ctx, r.folder, s)
-	switch {
-	case errors.Is(err, server.ErrNoVault):
-		return "", misused("%w; %s", err, hint)
-	case err != nil:
-		return "", fmt.Errorf("%w; %s", err, hint)
-	}
-	return signer.VerifierKey(), nil
 }

@@ -264,6 +264,23 @@ func (r *restore) open(ctx context.Context, store archive.Store, s settings.Sett
 	return nil
 }
 
+// verifierKey is the key that checkpoints must be signed with: the one that the operator
+// names, or the one in the folder's vault.
+func (r *restore) verifierKey(ctx context.Context, s settings.Settings) (string, error) {
+	if r.key != "" {
+		return r.key, nil
+	}
+	const hint = "--key names the key that the checkpoints are signed with, and --unsigned goes without"
+	signer, err := server.Signer(ctx, r.folder, s)
+	switch {
+	case errors.Is(err, server.ErrNoVault):
+		return "", misused("%w; %s", err, hint)
+	case err != nil:
+		return "", fmt.Errorf("%w; %s", err, hint)
+	}
+	return signer.VerifierKey(), nil
+}
+
 // intoFolder makes the new log beside where it is to be, and puts it there when it is
 // whole and was read back. Until then the folder refuses to serve.
 func (r *restore) intoFolder(ctx context.Context, until archive.Until, found archive.Damage) error {
