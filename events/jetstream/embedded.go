@@ -42,7 +42,7 @@ func startEmbedded(ctx context.Context, o Options, logger *slog.Logger) (*embedd
 	e := &embedded{lock: lock, blocks: written, assembly: assemblyOf(o.Dir)}
 	look := func() error { return written.beforeStart(ctx, o.Durable) }
 	if o.Damaged {
-		look = written.tame
+		look = written.markRemoved
 	}
 	if err = look(); err == nil {
 		err = written.sync()

@@ -7,15 +7,15 @@ import (
 	"path/filepath"
 )
 
-// tame puts a mark that an event was removed where some are damaged, so that the server takes the
+// markRemoved puts a mark that an event was removed where some are damaged, so that the server takes the
 // rest of a log that is to be mended: what stands behind an event that is lost is not lost itself.
-func (b blocks) tame() error {
+func (b blocks) markRemoved() error {
 	numbers, err := b.numbers()
 	if err != nil || len(numbers) == 0 {
 		return err
 	}
 	for _, n := range numbers {
-		if err := b.tameBlock(n); err != nil {
+		if err := b.markRemovedIn(n); err != nil {
 			return err
 		}
 	}
@@ -23,7 +23,7 @@ func (b blocks) tame() error {
 	return os.RemoveAll(filepath.Join(string(b), "index.db"))
 }
 
-func (b blocks) tameBlock(number int) error {
+func (b blocks) markRemovedIn(number int) error {
 	damage, err := b.damage(number)
 	if err != nil || damage == nil {
 		return err
