@@ -92,7 +92,7 @@ func (s *Service) RevokeAPIKey(ctx context.Context, in RevokeAPIKey) (APIKeyRevo
 	if err != nil && !isNothingToDo(err) {
 		return APIKeyRevoked{}, err
 	}
-	revoked := APIKeyRevoked{Receipt: s.receiptOf(done).alsoFor(BearerOf(hash)), Revoked: true}
+	revoked := APIKeyRevoked{Receipt: s.receiptOrEnd(done).alsoFor(BearerOf(hash)), Revoked: true}
 	s.show(ctx, revoked.Position) // to those who list keys
 	if d, ok := done.Event.Data.(events.APIKeyRevoked); ok {
 		revoked.ID = d.APIKey

@@ -205,7 +205,7 @@ func (s *Service) LogOut(ctx context.Context, _ Nothing) (LoggedOut, error) {
 	if err != nil && !isNothingToDo(err) {
 		return LoggedOut{}, err
 	}
-	return LoggedOut{Receipt: s.receiptOf(done), LoggedOut: true}, nil
+	return LoggedOut{Receipt: s.receiptOrEnd(done), LoggedOut: true}, nil
 }
 
 // refreshToken is the token that an event gave a session. It can be worked out again,

@@ -34,5 +34,5 @@ func (s *Service) setBlock(ctx context.Context, decide ledger.Decision, user str
 	if err != nil && !isNothingToDo(err) {
 		return BlockState{}, err
 	}
-	return BlockState{Receipt: s.receiptOf(done), UserID: user, Blocked: blocked}, nil
+	return BlockState{Receipt: s.receiptOrEnd(done), UserID: user, Blocked: blocked}, nil
 }

@@ -155,7 +155,7 @@ func (s *Service) Heartbeat(ctx context.Context, in CallID) (CallAnswer, error) 
 
 func (s *Service) callAnswer(ctx context.Context, done writer.Done, id string) (CallAnswer, error) {
 	call, err := s.callNow(ctx, id)
-	return CallAnswer{Receipt: s.receiptOf(done), Call: callView(call)}, err
+	return CallAnswer{Receipt: s.receiptOrEnd(done), Call: callView(call)}, err
 }
 
 func (s *Service) callNow(ctx context.Context, id string) (call ledger.Call, err error) {

@@ -112,7 +112,7 @@ func (s *Service) DeleteMessage(ctx context.Context, in MessageID) (Marked, erro
 // marked answers a mark. What was marked already is as well as marked.
 func (s *Service) marked(done writer.Done, n int, err error) (Marked, error) {
 	if isNothingToDo(err) {
-		return Marked{Receipt: s.receiptOf(done)}, nil
+		return Marked{Receipt: s.receiptOrEnd(done)}, nil
 	}
 	if err != nil {
 		return Marked{}, err

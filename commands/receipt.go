@@ -17,9 +17,9 @@ type Receipt struct {
 	others []events.Actor // whom it is about
 }
 
-// receiptOf is receipt, also where there was nothing to do: what was so already may be so by an
-// event that its caller was never told of, and is to see.
-func (s *Service) receiptOf(d writer.Done) Receipt {
+// receiptOrEnd is receipt, or the log's end where there was nothing to do: what was so already may be so
+// by an event that its caller was never told of, and is to see.
+func (s *Service) receiptOrEnd(d writer.Done) Receipt {
 	if d.Event.Data == nil {
 		return Receipt{Position: s.Writer.Last()}
 	}
