@@ -36,7 +36,7 @@ var (
 // Deducted is a charge that was made.
 type Deducted struct {
 	Receipt
-	PositionAgain uint64 `json:"position"`
+	PositionAgain uint64 `json:"position"` // the receipt's, in the body too
 	Charged       int64  `json:"charged"`
 	Available     int64  `json:"available"`
 }

@@ -192,7 +192,7 @@ type Webhook struct {
 type WebhookTaken struct {
 	Receipt
 	Received  bool `json:"received"`
-	CameAgain bool `json:"replayed"`
+	CameAgain bool `json:"replayed"` // as the receipt says, in the body too
 }
 
 // webhookTimeout is how long a webhook may wait for the log; Stripe sends it again.

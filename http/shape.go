@@ -25,8 +25,8 @@ type inShape struct {
 	headers map[string][]int
 	empties map[string]bool // of the queries: those that may have nothing in them
 	raw     []int
-	outer   map[string]string // Go name → the name and the place that a client knows
-	places  map[string]string
+	outer   map[string]string // Go name → the name that a client knows
+	places  map[string]string // that name → where it is: path, query or header
 }
 
 // A shape is what a JSON value must look like to be read into a Go type.
@@ -92,9 +92,9 @@ func (s *inShape) add(f reflect.StructField, shapes map[reflect.Type]*shape) err
 		}
 		places[name] = f.Index
 		s.empties[name] = mayBeEmpty(f)
-		s.outer[f.Name], s.places[name] = name, map[string]string{"param": "path"}[tag]
-		if s.places[name] == "" {
-			s.places[name] = tag
+		s.outer[f.Name], s.places[name] = name, tag
+		if tag == "param" {
+			s.places[name] = "path"
 		}
 		return nil
 	}
