@@ -175,7 +175,7 @@ func (c *comparing) load(ctx context.Context) error {
 
 // comeUp folds the log into the new table until it is nearly where the live one is.
 func (c *comparing) comeUp(ctx context.Context) error {
-	near := func() bool { return c.anew.position+uint64(c.limits.batchEvents) >= c.state.frontPosition() }
+	near := func() bool { return c.anew.position+uint64(c.limits.batchEvents) >= c.reach.frontPosition() }
 	if near() {
 		return nil
 	}

@@ -33,7 +33,7 @@ type Projector struct {
 	logger *slog.Logger
 	limits limits
 
-	state   progress
+	reach   reach
 	halts   chan halt
 	stopped chan struct{} // closed when Run has ended
 
@@ -76,7 +76,7 @@ func NewProjector(store Store, log Log, views []View, logger *slog.Logger, optio
 	p := &Projector{
 		store: store, log: log, views: views, logger: logger, limits: defaultLimits,
 		halts: make(chan halt), stopped: make(chan struct{}), claimed: map[string]bool{},
-		state: newProgress(),
+		reach: newReach(),
 	}
 	for _, option := range options {
 		option(p)
@@ -186,22 +186,22 @@ func (p *Projector) serve(ctx context.Context) (moved bool, err error) {
 	}
 	feed := p.follow(ctx, front.position)
 	defer feed.stop()
-	p.state.serve(true)
-	defer p.state.serve(false)
+	p.reach.serve(true)
+	defer p.reach.serve(false)
 	for goal := uint64(0); ; { // the views do not rest before they are there
 		select {
 		case records := <-feed.batches:
 			few := len(records) < gatherBelow
 			if !few && front.position >= goal {
 				if p.log.Known() <= front.position+nearMax {
-					p.state.rest(ctx, restMax)
+					p.reach.rest(ctx, restMax)
 				}
 				goal = p.log.Known()
 			}
 			err = p.fold(ctx, front, records)
-			p.state.advance(front.position, front.written)
+			p.reach.advance(front.position, front.written)
 			if few && err == nil {
-				p.state.rest(ctx, gatherMax)
+				p.reach.rest(ctx, gatherMax)
 			}
 		case err = <-feed.ended:
 		case err = <-built:
@@ -209,7 +209,7 @@ func (p *Projector) serve(ctx context.Context) (moved bool, err error) {
 			var reload bool
 			reload, err = wish.do(ctx, front)
 			if reload {
-				p.state.serve(false) // before it is told: caches know from then on that other tables are live
+				p.reach.serve(false) // before it is told: caches know from then on that other tables are live
 			}
 			wish.done <- err
 			if err == nil && reload {
@@ -255,7 +255,7 @@ func (p *Projector) load(ctx context.Context) (front *group, behind []*build, er
 	for _, t := range s.behind {
 		behind = append(behind, p.newBuild(t))
 	}
-	p.state.load(s)
+	p.reach.load(s)
 	return front, behind, nil
 }
 

@@ -211,7 +211,7 @@ func (p *Projector) dropUnfinished(ctx context.Context, names []string) {
 func (p *Projector) catchUp(ctx context.Context, builds []*build, report func(done, total uint64)) error {
 	g, ahead := furthestBehind(builds)
 	near := func() bool {
-		return len(ahead) == 0 && g.position+uint64(p.limits.batchEvents) >= p.state.frontPosition()
+		return len(ahead) == 0 && g.position+uint64(p.limits.batchEvents) >= p.reach.frontPosition()
 	}
 	if !near() {
 		err := p.each(ctx, g.position, func(records []events.Record) error {
