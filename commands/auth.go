@@ -283,7 +283,7 @@ func (s *Service) openUser(ctx context.Context, user ledger.User) (User, error) 
 }
 
 // Neighbourhood is what shares an address's limits: in IPv6 the /64 that one customer has
-// to himself, since he may use any address of it.
+// to themselves, since they may use any address of it.
 func Neighbourhood(address string) string {
 	ip, err := netip.ParseAddr(address)
 	if err != nil || ip.Unmap().Is4() {

@@ -48,7 +48,7 @@ func (s *Server) admit(ctx context.Context, w nethttp.ResponseWriter, req *netht
 	case !r.open:
 		unknown = s.identify(ctx, req, &caller)
 	}
-	// Whoever cannot say who he is uses up his address's limit all the same.
+	// Whoever cannot say who they are uses up their address's limit all the same.
 	limited := s.limits.allow(ctx, w.Header(), r, caller)
 	switch {
 	case unknown != nil && !isTooMany(limited):

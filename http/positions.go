@@ -22,7 +22,7 @@ type Positions interface {
 	// Note remembers that these callers are to see a position. After an error, the command
 	// is done and nobody must be told so: a read might not show it.
 	Note(ctx context.Context, position uint64, who ...string) error
-	// Of is where the views must be for a caller to see his own writes; 0 if they are there.
+	// Of is where the views must be for a caller to see their own writes; 0 if they are there.
 	Of(ctx context.Context, who string) (uint64, error)
 	// Newest is at least the greatest position that any caller was told.
 	Newest(ctx context.Context) (uint64, error)
@@ -84,7 +84,7 @@ func (l *lastPositions) forget(stored uint64) {
 	clear(l.last)
 }
 
-// Of is where the views must be for a caller to see his own writes; 0 if they are there.
+// Of is where the views must be for a caller to see their own writes; 0 if they are there.
 func (l *lastPositions) Of(_ context.Context, who string) (uint64, error) {
 	stored := l.stored()
 	l.mu.Lock()

@@ -154,7 +154,7 @@ func (p *Projector) Run(ctx context.Context) error {
 	return err
 }
 
-// Commands go first: nobody is answered sooner because a view is, unless he waits for it.
+// Commands go first: nobody is answered sooner because a view is, unless they wait for it.
 // When much comes at once, views are left alone for a while and then catch up; so they are
 // hardly more than that behind, as long as they are able to follow at all.
 const (

@@ -31,7 +31,7 @@ func (r *reach) rest(ctx context.Context, most time.Duration) {
 	r.mu.Lock()
 	awaited := r.wanted > r.front
 	select {
-	case <-r.hurry: // it is known, or of somebody who has got what he waited for
+	case <-r.hurry: // it is known, or of somebody who has got what they waited for
 	default:
 	}
 	r.mu.Unlock()
