@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nuid"
 
@@ -141,8 +142,8 @@ func (l *Log) abandon(a *ahead) {
 		return
 	}
 	msg := nats.NewMsg(subjectPrefix + "abandoned")
-	msg.Header.Set("Nats-Batch-Id", a.id)
-	msg.Header.Set("Nats-Batch-Sequence", strconv.Itoa(a.sent+2))
+	msg.Header.Set(server.JSBatchId, a.id)
+	msg.Header.Set(server.JSBatchSeq, strconv.Itoa(a.sent+2))
 	_ = l.conn.PublishMsg(msg) // it will be forgotten anyway
 }
 

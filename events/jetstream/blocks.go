@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/minio/highwayhash"
+	"github.com/nats-io/nats-server/v2/server"
 
 	"truebond/events/ondisk"
 )
@@ -182,7 +183,7 @@ func (b blocks) beforeLastAppend(number int, damage *Rot) (*Rot, error) {
 // firstOfAppend is the position of the first event that was appended together with that of a sound record.
 func firstOfAppend(record []byte, position uint64) uint64 {
 	headers, _, _ := bytes.Cut(record, []byte("\r\n\r\n"))
-	_, rest, _ := bytes.Cut(headers, []byte("\r\nNats-Batch-Sequence: "))
+	_, rest, _ := bytes.Cut(headers, []byte("\r\n"+server.JSBatchSeq+": "))
 	number, _, _ := bytes.Cut(rest, []byte("\r\n"))
 	inBatch, err := strconv.ParseUint(string(number), 10, 64)
 	if err != nil || inBatch == 0 || inBatch > position {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
 	"truebond/events"
@@ -37,7 +38,7 @@ func (l *Log) try(ctx context.Context, after uint64, records []events.Record, ah
 		}
 	}
 	msg := l.draft.member(records[last], l.codec, ahead, last)
-	l.draft.set("Nats-Batch-Commit", "1")
+	l.draft.set(server.JSBatchCommit, "1")
 	answer, err := l.conn.RequestMsgWithContext(ctx, msg)
 	if err != nil {
 		return err
@@ -111,7 +112,7 @@ func (d *draft) of(r events.Record, codec *events.Codec) *nats.Msg {
 // first is a record that goes to the position behind `after` or nowhere.
 func (d *draft) first(r events.Record, codec *events.Codec, after uint64) *nats.Msg {
 	msg := d.of(r, codec)
-	d.set("Nats-Expected-Last-Sequence", strconv.FormatUint(after, 10))
+	d.set(server.JSExpectedLastSeq, strconv.FormatUint(after, 10))
 	return msg
 }
 
@@ -120,10 +121,10 @@ func (d *draft) first(r events.Record, codec *events.Codec, after uint64) *nats.
 func (d *draft) member(r events.Record, codec *events.Codec, batch *ahead, index int) *nats.Msg {
 	msg := d.of(r, codec)
 	if index == 0 {
-		d.set("Nats-Expected-Last-Sequence", strconv.FormatUint(batch.after, 10))
+		d.set(server.JSExpectedLastSeq, strconv.FormatUint(batch.after, 10))
 	}
-	d.set("Nats-Batch-Id", batch.id)
-	d.set("Nats-Batch-Sequence", strconv.Itoa(index+1))
+	d.set(server.JSBatchId, batch.id)
+	d.set(server.JSBatchSeq, strconv.Itoa(index+1))
 	return msg
 }
 

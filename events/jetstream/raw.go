@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"strconv"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nuid"
 
@@ -29,11 +30,11 @@ func (l *Log) NewRawBatch(records []events.Record) *RawBatch {
 		l.codec.EachHeader(r.Event, func(name, value string) { msg.Header[name] = []string{headerValue(value)} })
 		msg.Header[nats.MsgIdHdr] = []string{headerValue(r.Key)}
 		if len(records) > 1 {
-			msg.Header["Nats-Batch-Id"] = []string{batch}
-			msg.Header["Nats-Batch-Sequence"] = []string{strconv.Itoa(i + 1)}
+			msg.Header[server.JSBatchId] = []string{batch}
+			msg.Header[server.JSBatchSeq] = []string{strconv.Itoa(i + 1)}
 		}
 		if len(records) > 1 && i == len(records)-1 {
-			msg.Header["Nats-Batch-Commit"] = []string{"1"}
+			msg.Header[server.JSBatchCommit] = []string{"1"}
 		}
 		b.msgs = append(b.msgs, msg)
 	}

@@ -87,7 +87,7 @@ func (l *Log) bodyAnywhere(ctx context.Context, position uint64) ([]byte, error)
 		return nil, fmt.Errorf("read event %d: %w", position, l.orClosed(err))
 	case answer.Header.Get("Status") == "404":
 		return nil, fmt.Errorf("read event %d: %w", position, ErrNotFound)
-	case answer.Header.Get("Nats-Sequence") != strconv.FormatUint(position, 10):
+	case answer.Header.Get(nats.JSSequence) != strconv.FormatUint(position, 10):
 		return nil, fmt.Errorf("read event %d: the server sent %v", position, answer.Header)
 	}
 	return answer.Data, nil
