@@ -194,8 +194,8 @@ func (s *Service) EachErased(ctx context.Context, do func(ctx context.Context, u
 	return do(ctx, users)
 }
 
-// Newest are those who have come last and are not erased: some of at most max people of each kind.
-func (s *Service) Newest(ctx context.Context, max int) ([]string, error) {
+// NewestPeople are those who have come last, without who was erased: of max users and max staff at most.
+func (s *Service) NewestPeople(ctx context.Context, max int) ([]string, error) {
 	var came []string
 	for _, kind := range []string{events.UserSignedUp{}.Type(), events.StaffCreated{}.Type()} {
 		found, err := projections.FindAs[projections.AuditEntry](ctx, s.Views, projections.Audit.Name,

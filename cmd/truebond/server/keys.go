@@ -13,7 +13,7 @@ const newestPeople = 100
 // tellMissingKeys tells of a vault that is older than the log, and ends. The server leads all the same:
 // whoever has a key goes on.
 func (t *term) tellMissingKeys(ctx context.Context) error {
-	newest, err := t.Queries.Newest(ctx, newestPeople)
+	newest, err := t.Queries.NewestPeople(ctx, newestPeople)
 	var without []string
 	if err == nil {
 		without, err = vault.WithoutKey(ctx, t.keys, newest)
