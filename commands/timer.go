@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"truebond/commands/writer"
@@ -42,23 +42,25 @@ const (
 )
 
 // Timers does what is due. What it does has keys that make repeats harmless, so it
-// needs no memory of its own: a restart loses nothing.
+// needs no memory that lasts: a restart loses nothing.
 type Timers struct {
 	service *Service
 	view    TimerView
 	logger  *slog.Logger
-	turn    sync.Mutex            // one look at a time, its own or an advancing test clock's
-	done    map[ledger.Timer]bool // what is over, and was due in the views at the last look
-	moving  sync.Mutex            // one move of the test clock at a time
+	turn    sync.Mutex       // one look at a time, its own or an advancing test clock's
+	tried   map[string]tried // by their documents: what was tried, and was due in the views at the last look
+	refused atomic.Int64     // of those, how many could not be done
+	moving  sync.Mutex       // one move of the test clock at a time
 }
 
 // NewTimers makes what does what is due. It does nothing until Run or Advance.
 func NewTimers(s *Service, view TimerView, logger *slog.Logger) *Timers {
-	return &Timers{service: s, view: view, logger: logger, done: map[ledger.Timer]bool{}}
+	return &Timers{service: s, view: view, logger: logger, tried: map[string]tried{}}
 }
 
 // Run does what is due until ctx ends.
 func (t *Timers) Run(ctx context.Context) error {
+	defer t.forget()
 	for ctx.Err() == nil {
 		n, err := t.runDue(ctx, t.service.Clock.Now())
 		if err != nil && ctx.Err() == nil {
@@ -71,27 +73,32 @@ func (t *Timers) Run(ctx context.Context) error {
 	return nil
 }
 
+// Refused is how many timers are due and could not be done when they were tried last.
+func (t *Timers) Refused() int64 { return t.refused.Load() }
+
 // runDue does what is due at a time, and returns when the views show it, or take long. It tells
-// how many timers were new to it.
+// how many timers it tried. An error may be about some of them only.
 func (t *Timers) runDue(ctx context.Context, now time.Time) (int, error) {
 	t.turn.Lock()
 	defer t.turn.Unlock()
-	due, err := t.news(ctx, now)
+	defer t.count()
+	due, err := t.due(ctx, now)
 	if err != nil || len(due) == 0 {
 		return 0, err
 	}
-	done, failed := make([]bool, len(due)), make([]error, len(due))
+	next, failed := make([]ledger.Timer, len(due)), make([]error, len(due))
 	var all sync.WaitGroup
-	for i, timer := range due {
-		all.Go(func() { done[i], failed[i] = t.do(ctx, timer, now) })
+	for i, one := range due {
+		all.Go(func() { next[i], failed[i] = t.do(ctx, one.next, now) })
 	}
 	all.Wait()
-	for i, timer := range due {
-		if done[i] {
-			t.done[timer] = true
-		}
+	if err := ctx.Err(); err != nil {
+		return len(due), err
 	}
-	if err := errors.Join(failed...); err != nil {
+	for i, one := range due {
+		t.tried[one.id] = one.after(next[i], failed[i] != nil)
+	}
+	if err := inShort(failed); err != nil {
 		return len(due), err
 	}
 	// As a rule what was done stands in the views before the next look. Other calls' minutes do not
@@ -104,70 +111,31 @@ func (t *Timers) runDue(ctx context.Context, now time.Time) (int, error) {
 	return len(due), err
 }
 
-// news are timers that are due and not done yet. While the views stand still, they come behind all
-// those that are done.
-func (t *Timers) news(ctx context.Context, now time.Time) ([]ledger.Timer, error) {
-	var found []ledger.Timer
-	var after DueTimer
-	still := map[ledger.Timer]bool{}
-	page := min(timersAtOnceMax+len(t.done), timersPageMax)
-	for range timersPagesMax {
-		due, err := t.view.DueUntil(ctx, now, after, page)
-		if err != nil {
-			return nil, err
-		}
-		for _, timer := range due {
-			if t.done[timer.Timer] {
-				still[timer.Timer] = true
-			} else {
-				found = append(found, timer.Timer)
-			}
-		}
-		if len(due) < page {
-			t.done = still
-			return found[:min(len(found), timersAtOnceMax)], nil
-		}
-		after = due[len(due)-1]
-		if len(found) >= timersAtOnceMax {
-			break
-		}
-	}
-	// What the look did not come to may be in the views all the same.
-	maps.DeleteFunc(t.done, func(timer ledger.Timer, _ bool) bool { return timer.Due < after.Due && !still[timer] })
-	return found[:min(len(found), timersAtOnceMax)], nil
-}
-
-// do does what one timer is for, and tells whether that is over. That it is not needed any more is no
-// error.
-func (t *Timers) do(ctx context.Context, due ledger.Timer, now time.Time) (done bool, err error) {
+// do does what one timer is for, and tells which one comes after it: none when what it is for is over.
+func (t *Timers) do(ctx context.Context, due ledger.Timer, now time.Time) (next ledger.Timer, err error) {
 	key, decide, err := t.command(due, now)
 	if err != nil {
-		return false, err
+		return due, fmt.Errorf("timer %s: %w", key, err)
 	}
-	_, err = t.service.Writer.Do(ctx, writer.Command{Key: key, Actor: events.System, Joins: true, Decide: decide})
+	done, err := t.service.Writer.Do(ctx, writer.Command{Key: key, Actor: events.System, Joins: true, Decide: decide})
 	var refused *ledger.Refusal
-	if errors.As(err, &refused) && !passes(err) {
+	switch {
+	case err == nil:
+		next, _ = ledger.Timers.Evolve(due, "", done.Event)
+		return next, nil
+	case errors.As(err, &refused) && isOver(refused.Code):
 		t.logger.DebugContext(ctx, "a timer was not needed any more", "key", key, "why", refused.Code)
-		return isOver(refused.Code), nil
+		return ledger.Timer{}, nil
 	}
-	return err == nil, err
+	return due, fmt.Errorf("timer %s: %w", key, err)
 }
 
 // isOver tells a refusal for good: what the timer is for has ended, and the views do not show it yet.
-// Such timers, tried again and again, would leave no room for those that came due later.
 func isOver(code string) bool {
 	return code == ledger.CodeCallOver || code == ledger.CodeHoldNotFound || code == ledger.CodeLotNotFound
 }
 
-// passes tells a refusal that is about this moment from one by the rules.
-func passes(err error) bool {
-	for _, passing := range []error{writer.ErrOverloaded, writer.ErrStopping, writer.ErrNoLeader, ledger.ErrUnavailable} {
-		if errors.Is(err, passing) {
-			return true
-		}
-	}
-	return false
-}
+var errUnknownTimer = errors.New("nobody knows what to do when it is due")
 
 // command is what a timer asks for, and the key that makes it happen once.
 func (t *Timers) command(due ledger.Timer, now time.Time) (key string, decide ledger.Decision, err error) {
@@ -183,7 +151,7 @@ func (t *Timers) command(due ledger.Timer, now time.Time) (key string, decide le
 	case ledger.LotExpires:
 		return timer("lot", due.User+"/"+due.Lot), ledger.ExpireLot(due.User, due.Lot), nil
 	}
-	return "", nil, fmt.Errorf("nobody knows what to do when a %q is due", due.Kind)
+	return timer(string(due.Kind), due.Call+due.User), nil, errUnknownTimer
 }
 
 // Advance moves the test clock, stopping at each due time until all of it has settled.
@@ -210,6 +178,9 @@ func (t *Timers) Advance(ctx context.Context, by time.Duration) (time.Time, erro
 		}
 		if same > settleTries {
 			return clock.Now(), fmt.Errorf("a %s timer is due and does not settle", due[0].Kind)
+		}
+		if same > 1 {
+			pause(ctx, timersPause) // it may be refused, and is not tried again at once
 		}
 		clock.set(due[0].DueAt())
 		if _, err := t.runDue(ctx, clock.Now()); err != nil {

@@ -1,9 +1,14 @@
 package commands
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -38,20 +43,21 @@ func (standing) Wait(ctx context.Context, _ uint64) error {
 type diary struct {
 	writer.Decider
 
-	over map[string]bool // keys of what it refuses: somebody has hung up meanwhile
+	mu      sync.Mutex
+	refuses map[string]error // by keys
+	makes   map[string]events.Payload
+	noted   map[string][]time.Time
+}
 
-	mu    sync.Mutex
-	noted map[string][]time.Time
+func newDiary() *diary {
+	return &diary{refuses: map[string]error{}, makes: map[string]events.Payload{}, noted: map[string][]time.Time{}}
 }
 
 func (d *diary) Do(_ context.Context, c writer.Command) (writer.Done, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.noted[c.Key] = append(d.noted[c.Key], time.Now())
-	if d.over[c.Key] {
-		return writer.Done{}, ledger.Refuse(ledger.CodeCallOver, "The call is over.")
-	}
-	return writer.Done{Event: events.Event{Position: 1}}, nil
+	return writer.Done{Event: events.Event{Position: 1, Data: d.makes[c.Key]}}, d.refuses[c.Key]
 }
 
 func (d *diary) Last() uint64 { return 1 }
@@ -73,9 +79,9 @@ func TestWhatIsDueIsDoneOnceAndInTimeWhileTheViewsStandStill(t *testing.T) {
 			at := begun.Add(time.Duration(i/together) * 500 * time.Millisecond)
 			view.timers = append(view.timers, callMinute(at))
 		}
-		did := &diary{over: map[string]bool{}, noted: map[string][]time.Time{}}
-		for _, timer := range view.timers[:timersAtOnceMax] {
-			did.over["call/"+timer.Call+"/2"] = true
+		did := newDiary()
+		for _, timer := range view.timers[:timersAtOnceMax] { // somebody has hung up meanwhile
+			did.refuses["call/"+timer.Call+"/2"] = ledger.Refuse(ledger.CodeCallOver, "The call is over.")
 		}
 		s := NewService(Parts{Writer: did, Clock: WallClock(begun)})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -94,6 +100,99 @@ func TestWhatIsDueIsDoneOnceAndInTimeWhileTheViewsStandStill(t *testing.T) {
 	})
 }
 
+// The views show the minute that was due when they came to a stand; calls go on, and so does what they cost.
+func TestACallIsChargedMinuteByMinuteWhileTheViewsStandStill(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const minutes = 5
+		begun := time.Now()
+		view := standing{timers: []DueTimer{callMinute(begun)}}
+		timer := &view.timers[0]
+		timer.Started = begun.Add(-2 * time.Minute).UnixMilli()
+		key := func(n int) string { return fmt.Sprintf("call/%s/%d", timer.Call, n) }
+		did := newDiary()
+		for n := 2; n < 2+minutes; n++ {
+			did.makes[key(n)] = events.CallCharged{Call: timer.Call, Interval: n}
+		}
+		did.makes[key(2+minutes)] = events.CallEnded{Call: timer.Call, Reason: events.OutOfCredits}
+		s := NewService(Parts{Writer: did, Clock: WallClock(begun)})
+		ctx, cancel := context.WithTimeout(t.Context(), 2*minutes*time.Minute)
+		defer cancel()
+		if err := NewTimers(s, view, slog.New(slog.DiscardHandler)).Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		for n := 2; n <= 2+minutes; n++ {
+			due := begun.Add(time.Duration(n-2) * time.Minute)
+			if at := did.noted[key(n)]; len(at) != 1 || at[0].Before(due) || at[0].Sub(due) > overdueMax/3 {
+				t.Errorf("minute %d, due at %v, was charged at %v", n, due, at)
+			}
+		}
+		if len(did.noted) != minutes+1 {
+			t.Errorf("it is charged for %v", slices.Sorted(maps.Keys(did.noted)))
+		}
+	})
+}
+
+func TestWhatIsRefusedAgainAndAgainHoldsUpNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const stuck = timersAtOnceMax + 100
+		begun := time.Now()
+		did := newDiary()
+		var view standing
+		for i := range stuck {
+			timer := callMinute(begun)
+			if i%2 == 0 {
+				timer = DueTimer{ID: "of a newer program " + timer.Call, Timer: ledger.Timer{Kind: "new", Due: timer.Due}}
+			}
+			view.timers = append(view.timers, timer)
+			did.refuses["call/"+timer.Call+"/2"] = errors.New("a decision panicked")
+		}
+		behind := callMinute(begun.Add(time.Minute))
+		view.timers = append(view.timers, behind)
+		s := NewService(Parts{Writer: did, Clock: WallClock(begun)})
+		var said bytes.Buffer
+		timers := NewTimers(s, view, slog.New(slog.NewTextHandler(&said, nil)))
+		ctx, cancel := context.WithCancel(t.Context())
+		var ended sync.WaitGroup
+		ended.Go(func() { _ = timers.Run(ctx) })
+
+		time.Sleep(15 * time.Minute)
+		if at := did.noted["call/"+behind.Call+"/2"]; len(at) != 1 || at[0].Sub(behind.DueAt()) > overdueMax/3 {
+			t.Errorf("what was due at %v was done at %v", behind.DueAt(), at)
+		}
+		one := "call/" + view.timers[1].Call + "/2"
+		at := did.noted[one]
+		if len(at) < 3 || at[2].Sub(at[0]) > 5*time.Second || len(at) > 300 {
+			t.Fatalf("it is tried %d times", len(at))
+		}
+		for i := range len(at) - 2 {
+			if earlier, later := at[i+1].Sub(at[i]), at[i+2].Sub(at[i+1]); later < earlier-time.Second {
+				t.Errorf("it is tried again after %v, and then after %v", earlier, later)
+			}
+		}
+		if n := timers.Refused(); n != stuck || !strings.Contains(said.String(), "a decision panicked") {
+			t.Errorf("%d are said to be refused: %.300s", n, said.String())
+		}
+
+		did.mu.Lock()
+		clear(did.refuses) // what was wrong is mended
+		did.mu.Unlock()
+		time.Sleep(2 * refusedPauseMax)
+		if n := timers.Refused(); n != stuck/2 {
+			t.Errorf("%d are said to be refused still", n)
+		}
+		tries := len(did.noted[one])
+		time.Sleep(2 * refusedPauseMax)
+		if len(did.noted[one]) != tries {
+			t.Error("it is tried again although it was done")
+		}
+		cancel()
+		ended.Wait()
+		if n := timers.Refused(); n != 0 {
+			t.Errorf("%d are said to be refused by a server that does not lead", n)
+		}
+	})
+}
+
 func TestWhatWasDoneIsRememberedForAsLongAsTheViewsHaveIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		now := time.Now()
@@ -105,14 +204,14 @@ func TestWhatWasDoneIsRememberedForAsLongAsTheViewsHaveIt(t *testing.T) {
 		}
 		early, middle, late := minutes(now), minutes(now.Add(2*time.Second)), minutes(now.Add(4*time.Second))
 		view := &standing{}
-		s := NewService(Parts{Writer: &diary{noted: map[string][]time.Time{}}, Clock: WallClock(now)})
+		s := NewService(Parts{Writer: newDiary(), Clock: WallClock(now)})
 		timers := NewTimers(s, view, slog.New(slog.DiscardHandler))
 		looks := func(found, remembered int, due ...[]DueTimer) {
 			t.Helper()
 			view.timers = slices.Concat(due...)
 			n, err := timers.runDue(t.Context(), now.Add(6*time.Second))
-			if err != nil || n != found || len(timers.done) != remembered {
-				t.Fatalf("it finds %d and remembers %d (%v), not %d and %d", n, len(timers.done), err, found, remembered)
+			if err != nil || n != found || len(timers.tried) != remembered {
+				t.Fatalf("it finds %d and remembers %d (%v), not %d and %d", n, len(timers.tried), err, found, remembered)
 			}
 		}
 		for done := timersAtOnceMax; done <= timersPageMax; done += timersAtOnceMax {

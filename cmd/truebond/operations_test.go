@@ -38,7 +38,7 @@ func TestAServerTellsHowItIs(t *testing.T) {
 	}
 	metrics := string(w.ask("GET", "/metrics", "", nil).is(200).body)
 	for _, name := range []string{"truebond_views_position", "truebond_views_behind_events",
-		"truebond_commands_under_way",
+		"truebond_commands_under_way", "truebond_timers_refused",
 		`truebond_http_requests_total{method="POST",route="/api/auth/signup",status="201"} 1`, "go_goroutines",
 		"truebond_http_request_seconds_bucket", "truebond_http_requests_in_flight"} {
 		if !strings.Contains(metrics, name) {

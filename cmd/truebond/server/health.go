@@ -88,6 +88,8 @@ func (s *Server) metrics() []prometheus.Collector {
 			func() float64 { return s.clock.Ahead().Seconds() }),
 		gauge("commands_under_way", "Commands that wait for their outcome.",
 			func() float64 { return float64(s.writer.UnderWay()) }),
+		gauge("timers_refused", "Timers that are due and could not be done when they were tried last.",
+			func() float64 { return float64(s.timers.Refused()) }),
 		gauge("leads", "1 while this server decides commands and stores views.", func() float64 { return oneIf(s.Leads()) }),
 		gauge("writer_warm", "1 once new commands need not ask the store whether their key was used.",
 			func() float64 { return oneIf(s.writer.Warm()) }),
