@@ -2,6 +2,7 @@ package commands
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/invopop/validation"
@@ -76,8 +77,14 @@ func (s *Service) InitiateCall(ctx context.Context, in InitiateCall) (CallAnswer
 	return CallAnswer{Receipt: receipt(done), Call: callView(after)}, nil
 }
 
-// AcceptCall starts a call and charges its first minute.
+// AcceptCall starts a call and charges its first minute. It refuses while the views stand still
+// (`views_behind`): minutes are charged by what they show, and nobody whose accept they do not show could
+// hang up.
 func (s *Service) AcceptCall(ctx context.Context, in CallID) (CallAnswer, error) {
+	if err := s.await(ctx, s.Writer.Last()); err != nil {
+		return CallAnswer{}, fmt.Errorf("%w: %w", ledger.Refuse("views_behind", "The call cannot begin before the views "+
+			"show what happened until now. It rings on; ask again."), err)
+	}
 	return s.actOnCall(ctx, in.CallID, "accept", func(user string) ledger.Decision {
 		return ledger.AcceptCall(in.CallID, user)
 	})

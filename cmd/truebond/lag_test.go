@@ -90,3 +90,19 @@ func TestAnOldTokenHoldsUpNobodyWhileTheViewsStandStill(t *testing.T) {
 	w.refreshes(ann.refresh).is(401).says("code", "refresh_failed")
 	w.ask("GET", "/api/auth/me", now, nil).is(200)
 }
+
+// Nobody could hang up, and no minute but the first would be charged.
+func TestNoCallBeginsWhileTheViewsStandStill(t *testing.T) {
+	data := t.TempDir()
+	w := serveFrom(t, server.Options{Data: data, Listen: "127.0.0.1:0", TestClock: true})
+	ann, bob, cora := w.signsUp(), w.signsUp(), w.signsUp()
+	call := ann.calls(bob)
+	bob.get("/api/calls/active").is(200).says("data.0.id", call)
+
+	goOn := standStill(t, data)
+	cora.sends(ann, "are you there?")
+	bob.does("accept", call).is(503).says("code", "views_behind")
+	goOn()
+	bob.does("accept", call).is(200).says("call.state", "active", "call.charged", 5)
+	ann.has(5)
+}
