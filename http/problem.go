@@ -103,7 +103,7 @@ var statuses = map[string]int{
 	"tree_building":      nethttp.StatusServiceUnavailable,
 	"archive_failing":    nethttp.StatusServiceUnavailable,
 	"damaged":            nethttp.StatusServiceUnavailable, // the disk has lost something; an operator has to look
-	"key_missing":        nethttp.StatusServiceUnavailable, // the vault is too old; an operator has to look
+	codeKeyMissing:       nethttp.StatusServiceUnavailable, // the vault is too old; an operator has to look
 	"store_unavailable":  nethttp.StatusServiceUnavailable,
 	"limits_unavailable": nethttp.StatusServiceUnavailable,
 	"payment_provider":   nethttp.StatusBadGateway,
@@ -111,6 +111,7 @@ var statuses = map[string]int{
 }
 
 const (
+	codeKeyMissing  = "key_missing" // to try again is of no use
 	problemType     = "application/problem+json"
 	retryAfterFact  = "retry_after" // seconds: a fact of a refusal that sets the header, too
 	retryAfterBusy  = time.Second
@@ -148,7 +149,7 @@ func newProblem(code, detail string, faults ...fieldError) *problem {
 	}
 	p := &problem{Type: "urn:truebond:problem:" + code, Code: code, Status: status, Detail: detail, Errors: faults,
 		Title: strings.TrimSuffix(sentence(strings.ReplaceAll(code, "_", " ")), ".")}
-	if status == nethttp.StatusServiceUnavailable {
+	if status == nethttp.StatusServiceUnavailable && code != codeKeyMissing {
 		p.retry = retryAfterBusy
 	}
 	return p
