@@ -96,6 +96,9 @@ func TestAProcessWithTheOldSecretNoticesARotation(t *testing.T) {
 		if err := late.MakeKey(ctx(t), "somebody new"); !errors.Is(err, ErrRotated) {
 			t.Fatalf("a key was made: %v", err)
 		}
+		if keys, _, err := v.store.Keys(ctx(t), []string{"somebody new"}); err != nil || len(keys) > 0 {
+			t.Fatalf("a key that nobody can use was left: %v (%v)", keys, err)
+		}
 		isRefused(t, late, was.texts["hello"], ErrRotated)
 		if err := late.Rotate(ctx(t), "a third secret"); !errors.Is(err, ErrRotated) {
 			t.Fatalf("rotated: %v", err)

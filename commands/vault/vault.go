@@ -135,6 +135,9 @@ func (v *Vault) MakeKey(ctx context.Context, owner string) error {
 func (v *Vault) addKey(ctx context.Context, owner string) error {
 	v.wrapping.RLock()
 	defer v.wrapping.RUnlock()
+	if _, err := v.stored(ctx, nil); err != nil { // one under a secret that is gone would stay, and be of no use
+		return err
+	}
 	return ledger.Unavailable(ctx, v.store.AddKey(ctx, owner, v.ring.wrap(owner, randomBytes(keyBytes))))
 }
 
