@@ -24,6 +24,10 @@ var (
 	// sealed with a new key: the vault is older than the log, and the right one may come back.
 	ErrKeyMissing = ledger.Refuse("key_missing",
 		"The key to this person's text is missing, and nobody has erased it. An operator has to bring it back.")
+	// ErrOtherKey says that a key is there, and not the one that opens the text, or cannot be used itself: the vault
+	// is not the log's, or is damaged. To who asks it is as missing.
+	ErrOtherKey = ledger.Refuse("key_missing",
+		"The key to this person's text is missing: what is in its place does not open it. An operator has to look.")
 	// ErrTampered says that a text or a key is not what was once sealed, or not there.
 	ErrTampered = errors.New("what is sealed was changed, or moved from its place")
 	// ErrSecret says that JWT_SECRET is not the one that the vault is wrapped with.
@@ -145,7 +149,7 @@ func (v *Vault) addKey(ctx context.Context, owner string) error {
 // process's erasure is noticed within cachedMax; until then the text is sealed with the destroyed key,
 // and nobody will read it.
 //
-// Errors: ErrErased, ErrKeyMissing, ErrRotated, or what the store says.
+// Errors: ErrErased, ErrKeyMissing, ErrOtherKey, ErrRotated, or what the store says.
 func (v *Vault) Seal(ctx context.Context, owner, eventKey, field, text string) (events.Sealed, error) {
 	ref := events.SealedRef(eventKey, field)
 	if owner == "" {
@@ -164,7 +168,7 @@ func (v *Vault) Seal(ctx context.Context, owner, eventKey, field, text string) (
 
 // Open reads a sealed text. Another process's erasure is noticed within cachedMax.
 //
-// Errors: ErrErased, ErrKeyMissing, ErrTampered, ErrRotated, or what the store says.
+// Errors: ErrErased, ErrKeyMissing, ErrOtherKey (with ErrTampered), ErrRotated, or what the store says.
 func (v *Vault) Open(ctx context.Context, s events.Sealed) (string, error) {
 	key, err := v.key(ctx, s.Owner)
 	if err != nil {
@@ -282,7 +286,7 @@ func (v *Vault) load(ctx context.Context, owners []string) (map[string]cipher.AE
 		var opened cipher.AEAD
 		if !key.Erased {
 			if opened, err = v.ring.unwrap(key); err != nil {
-				return nil, err
+				return nil, fmt.Errorf("%w: %w", ErrOtherKey, err)
 			}
 		}
 		keys[owner] = opened
@@ -314,7 +318,7 @@ func open(key cipher.AEAD, s events.Sealed) (string, error) {
 	}
 	text, err := key.Open(nil, nil, s.Box, place(s.Ref))
 	if err != nil {
-		return "", fmt.Errorf("open %s of %s: %w", s.Ref, s.Owner, ErrTampered)
+		return "", fmt.Errorf("open %s of %s: %w: %w", s.Ref, s.Owner, ErrOtherKey, ErrTampered)
 	}
 	return string(text), nil
 }
