@@ -50,6 +50,27 @@ var olderVaults = []olderVault{
 	}},
 }
 
+// comeAroundTheCopy has Bob sign up before a copy is made of the vault, and Ann after it; she writes to him.
+func comeAroundTheCopy(
+	t *testing.T, store, data string, serves func(name string, do func(w *world)),
+) (ann, bob *person) {
+	t.Helper()
+	serves("before the copy", func(w *world) { bob = w.signsUp() })
+	if store == "SQLite" {
+		vault, err := os.ReadFile(filepath.Join(data, datafolder.VaultFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(data, "older"), vault)
+	}
+	serves("after it", func(w *world) {
+		w.people.Store(100) // nobody signs up twice
+		ann = w.signsUp()
+		ann.post("/api/v2/messages/send", map[string]any{"to": bob.id, "body": "it is me"}).is(201)
+	})
+	return ann, bob
+}
+
 // Who has come since the copy was made has no key in it. Another one in its place would hide that, and seal
 // what nobody can read beside what the first one has sealed.
 func TestAnOlderVaultIsToldOfAndGivesNobodyAnotherKey(t *testing.T) {
@@ -65,20 +86,7 @@ func TestAnOlderVaultIsToldOfAndGivesNobodyAnotherKey(t *testing.T) {
 						Logger: slog.New(slog.NewJSONHandler(&said, nil))}))
 				})
 			}
-			var ann, bob *person
-			serves("before the copy", func(w *world) { bob = w.signsUp() })
-			if older.name == "SQLite" {
-				vault, err := os.ReadFile(filepath.Join(data, datafolder.VaultFile))
-				if err != nil {
-					t.Fatal(err)
-				}
-				write(t, filepath.Join(data, "older"), vault)
-			}
-			serves("after it", func(w *world) {
-				w.people.Store(100) // nobody signs up twice
-				ann = w.signsUp()
-				ann.post("/api/v2/messages/send", map[string]any{"to": bob.id, "body": "it is me"}).is(201)
-			})
+			ann, bob := comeAroundTheCopy(t, older.name, data, serves)
 			truebond(t, "", "verify", "--data", data).ends(t, exitDone, "The vault has the 2 keys of all who are not erased.")
 			older.set(t, data, ann.id)
 			truebond(t, "", "verify", "--data", data).ends(t, exitFailed, ann.id+", who came with event")

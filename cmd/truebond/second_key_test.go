@@ -2,7 +2,6 @@ package main
 
 import (
 	"os"
-	"path/filepath"
 	"testing"
 
 	"truebond/cmd/truebond/datafolder"
@@ -43,20 +42,7 @@ func TestWhatASecondKeyDoesNotOpenIsRefusedAsWithoutAny(t *testing.T) {
 					do(serveFrom(t, server.Options{Data: data, Listen: "127.0.0.1:0"}))
 				})
 			}
-			var ann, bob *person
-			serves("with one", func(w *world) { bob = w.signsUp() })
-			if older.name == "SQLite" {
-				copied, err := os.ReadFile(filepath.Join(data, datafolder.VaultFile))
-				if err != nil {
-					t.Fatal(err)
-				}
-				write(t, filepath.Join(data, "older"), copied)
-			}
-			serves("with another", func(w *world) {
-				w.people.Store(100) // nobody signs up twice
-				ann = w.signsUp()
-				ann.post("/api/v2/messages/send", map[string]any{"to": bob.id, "body": "it is me"}).is(201)
-			})
+			ann, bob := comeAroundTheCopy(t, older.name, data, serves)
 			older.set(t, data, ann.id)
 			makeSecondKey(t, data, ann.id)
 			serves("with both", func(w *world) {
