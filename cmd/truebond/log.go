@@ -49,15 +49,30 @@ func openOnlyLog(ctx context.Context, folder datafolder.Folder, place logPlace) 
 	if err := folder.CheckRestored(); err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(folder.Join(datafolder.LogFolder)); err != nil && place.nats == "" {
-		return nil, fmt.Errorf("there is no log in %s", folder.Path)
+	if place.nats == "" {
+		if err := hasLog(folder); err != nil {
+			return nil, err
+		}
 	}
-	return openLogIn(ctx, folder.Path, place)
+	o := place.options(folder.Path)
+	o.Existing = true
+	return openLog(ctx, o)
+}
+
+func hasLog(folder datafolder.Folder) error {
+	if _, err := os.Stat(folder.Join(datafolder.LogFolder)); err != nil {
+		return fmt.Errorf("there is no log in %s", folder.Path)
+	}
+	return nil
 }
 
 // openLogIn opens the log of a folder, or of a cluster.
 func openLogIn(ctx context.Context, path string, place logPlace) (*jetstream.Log, error) {
-	return openLog(ctx, jetstream.Options{Dir: path, URL: place.nats, Replicas: place.replicas})
+	return openLog(ctx, place.options(path))
+}
+
+func (p logPlace) options(path string) jetstream.Options {
+	return jetstream.Options{Dir: path, URL: p.nats, Replicas: p.replicas}
 }
 
 func openLog(ctx context.Context, o jetstream.Options) (_ *jetstream.Log, err error) {

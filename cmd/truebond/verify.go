@@ -8,13 +8,11 @@ import (
 	"io"
 	"os"
 	"slices"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"truebond/cmd/truebond/datafolder"
 	"truebond/cmd/truebond/wording"
-	"truebond/events"
 	"truebond/events/audit"
 	"truebond/events/checkpoints"
 	"truebond/events/jetstream"
@@ -39,6 +37,7 @@ func verifyCommand() *cobra.Command {
 		Long: `Reads every event of a log, while no server runs on it, and checks that each can be
 read, follows the one before without a gap, balances, and has a key that no other has;
 and that all of them together are what was signed. What is wrong is named with its place.
+Nothing is changed in the folder, also not where a server was killed.
 Then it looks for flipped bits in what stands beside it, the files of the vault and of the views,
 and whether all people who are not erased have their keys in the vault.
 
@@ -135,11 +134,14 @@ func verifyLog(ctx context.Context, v verification, out io.Writer) error {
 	}
 	defer stored.Close() //nolint:errcheck // it was only read
 	there := register{}
-	read, err := readWhole(ctx, log, against, own, stored, there)
+	read, err := readBeside(ctx, log, against, own, stored, there.note)
 	if err != nil {
 		return err
 	}
 	if err := v.report(out, "log", read, against); err != nil {
+		return err
+	}
+	if err := reportLeft(out, log); err != nil {
 		return err
 	}
 	if err := verifyBeside(folder); err != nil {
@@ -202,77 +204,17 @@ func (v verification) ownCheckpoint(folder datafolder.Folder) (*keptCheckpoint, 
 	return &keptCheckpoint{c, name}, nil
 }
 
-func (v verification) openLog(ctx context.Context, folder datafolder.Folder) (*jetstream.Log, error) {
-	log, err := openOnlyLog(ctx, folder, v.logPlace)
-	if err != nil {
+// openLog opens the log in a folder that the caller has locked, to be read alone.
+func (v verification) openLog(ctx context.Context, folder datafolder.Folder) (wholeLog, error) {
+	if v.nats != "" {
+		log, err := openOnlyLog(ctx, folder, v.logPlace)
+		return sentLog{log}, err
+	}
+	if err := hasLog(folder); err != nil {
 		return nil, err
 	}
-	err = log.Scrub(ctx) // before its server reads what it cannot bear
-	if err == nil {
-		err = log.Check(ctx, nil)
-	}
-	if err != nil {
-		return nil, errors.Join(err, log.Close())
-	}
-	return log, nil
+	return jetstream.OpenStopped(folder.Path, folder.SignedSize())
 }
-
-// verifyStall is how long the log may be silent before an event that should be there is
-// called unreadable.
-const verifyStall = time.Minute
-
-// readWhole reads the log to its end, and notes who is there.
-func readWhole(ctx context.Context, log *jetstream.Log, against []keptCheckpoint,
-	own *keptCheckpoint, stored *checkpoints.Stored, there register) (*audit.Reader, error) {
-	codec, err := events.NewCodec()
-	if err != nil {
-		return nil, err
-	}
-	last, err := log.Last(ctx)
-	if err != nil {
-		return nil, err
-	}
-	checker, err := newChecker(against)
-	if err != nil {
-		return nil, err
-	}
-	differs := compareStored(checker, own, stored)
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	reader := audit.NewReader(codec, checker, func(position uint64) ([]byte, error) { return log.Body(ctx, position) })
-	reader.Told = there.note
-	stall := errors.New("it cannot be read")
-	stalled := time.AfterFunc(verifyStall, func() { cancel(stall) })
-	defer stalled.Stop()
-	done := errors.New("done")
-	err = done
-	if last > 0 {
-		err = log.FollowBodies(ctx, 0, batchVerify, func(_ uint64, bodies [][]byte) error {
-			stalled.Reset(verifyStall)
-			for _, body := range bodies {
-				if err := reader.Add(body); err != nil {
-					return err
-				}
-			}
-			if reader.Read() >= last {
-				return done
-			}
-			return nil
-		})
-	}
-	switch {
-	case errors.Is(err, done):
-		err = reader.Done()
-	case errors.Is(err, stall):
-		err = &audit.Fault{Position: reader.Read() + 1, Err: stall}
-	}
-	if first := differs(); first != nil {
-		return nil, whichIsRight(err, *first, against, stored)
-	}
-	return reader, err
-}
-
-const batchVerify = 1000 // events at a time
 
 // newChecker makes a checker of kept checkpoints, and puts them in the order of their sizes. It refuses
 // those of several logs: no log is true to them, and yet nobody has changed one.
@@ -289,42 +231,6 @@ func newChecker(against []keptCheckpoint) (*merkle.Checker, error) {
 		list[i] = c.Checkpoint
 	}
 	return merkle.NewChecker(list...)
-}
-
-// compareStored holds the tree's files against what the log's events hash to. It gives
-// what tells the first node that differs.
-func compareStored(
-	checker *merkle.Checker, own *keptCheckpoint, stored *checkpoints.Stored,
-) (first func() *merkle.Node) {
-	var found *merkle.Node
-	checker.Told = func(n merkle.Node) {
-		if found != nil || own == nil || (n.Index+1)<<n.Level > own.Size {
-			return // behind the checkpoint, the files promise nothing
-		}
-		if hash, known := stored.Next(n); known && hash != n.Hash {
-			found = &n
-		}
-	}
-	return func() *merkle.Node { return found }
-}
-
-// whichIsRight tells, when the log and the tree's files differ, which of them it is that
-// was signed.
-func whichIsRight(failed error, first merkle.Node, against []keptCheckpoint, stored *checkpoints.Stored) error {
-	if failed == nil {
-		return fmt.Errorf("the log is right, but the Merkle tree in the data folder is not "+
-			"(from event %d on): remove the folder tree, and the server builds it again", first.Index<<first.Level+1)
-	}
-	signed := func(c keptCheckpoint) bool { return c.Size > first.Index && stored.SignedIn(c.Checkpoint) }
-	if first.Level > 0 || !slices.ContainsFunc(against, signed) {
-		return failed
-	}
-	position := first.Index + 1
-	var fault *audit.Fault
-	if errors.As(failed, &fault) && fault.Position > 0 && fault.Position <= position {
-		return failed
-	}
-	return &audit.Fault{Position: position, Err: fmt.Errorf("it is not the event that was signed (%w)", failed)}
 }
 
 func (v verification) report(out io.Writer, what string, read *audit.Reader, against []keptCheckpoint) error {
@@ -346,5 +252,17 @@ func (v verification) report(out io.Writer, what string, read *audit.Reader, aga
 	if len(v.checkpoints) == 0 && err == nil {
 		_, err = fmt.Fprintln(out, "Nothing was compared that is kept elsewhere: give --checkpoint.")
 	}
+	return err
+}
+
+// reportLeft tells what a crash has left of its last append.
+func reportLeft(out io.Writer, log wholeLog) error {
+	stopped, isStopped := log.(*jetstream.Stopped)
+	if !isStopped || stopped.Left() == nil {
+		return nil
+	}
+	left := stopped.Left()
+	_, err := fmt.Fprintf(out, "What stands in %s from byte %d on is half of an append that nobody was told of: "+
+		"a crash has cut it off, and a server removes it when it starts.\n", left.File, left.Offset)
 	return err
 }

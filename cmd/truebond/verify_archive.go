@@ -6,9 +6,6 @@ import (
 	"io"
 
 	"truebond/cmd/truebond/settings"
-	"truebond/events"
-	"truebond/events/archive"
-	"truebond/events/audit"
 )
 
 // verifyArchive reads every event of an archive, and checks what is checked of a log.
@@ -36,34 +33,13 @@ func verifyArchive(ctx context.Context, v verification, out io.Writer) error {
 		}
 		against = append(against, keptCheckpoint{c, "in " + store.String()})
 	}
-	read, err := readArchive(ctx, a, against)
+	checker, err := newChecker(against)
+	if err != nil {
+		return err
+	}
+	read, err := readWhole(ctx, archivedLog{a}, checker, nil)
 	if err != nil {
 		return err
 	}
 	return v.report(out, "archive", read, against)
-}
-
-// readArchive reads the archive to its end.
-func readArchive(ctx context.Context, a *archive.Archive, against []keptCheckpoint) (*audit.Reader, error) {
-	codec, err := events.NewCodec()
-	if err != nil {
-		return nil, err
-	}
-	checker, err := newChecker(against)
-	if err != nil {
-		return nil, err
-	}
-	reader := audit.NewReader(codec, checker, func(position uint64) ([]byte, error) { return a.Body(ctx, position) })
-	err = a.Walk(ctx, func(s archive.Segment) error {
-		for _, body := range s.Bodies {
-			if err := reader.Add(body); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return reader, reader.Done()
 }

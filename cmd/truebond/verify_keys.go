@@ -47,7 +47,7 @@ func verifyKeys(ctx context.Context, folder datafolder.Folder, there register, o
 		_, err = fmt.Fprintf(out, "There is no %s: nobody has looked whether people have their keys.\n", place)
 		return err
 	}
-	keys, err := server.OpenKeys(ctx, s.MongoURL, folder)
+	keys, err := server.ReadKeys(ctx, s.MongoURL, folder)
 	if err != nil {
 		return notTold(err)
 	}

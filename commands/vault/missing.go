@@ -7,7 +7,7 @@ import (
 )
 
 // WithoutKey are those owners who have neither key nor tombstone: their part of the vault is lost.
-func WithoutKey(ctx context.Context, store Store, owners []string) ([]string, error) {
+func WithoutKey(ctx context.Context, store Reader, owners []string) ([]string, error) {
 	var without []string
 	for page := range slices.Chunk(owners, pageKeys) {
 		keys, _, err := store.Keys(ctx, page)

@@ -73,6 +73,26 @@ func openSQLite(path string) (*SQLite, error) {
 	return s, nil
 }
 
+// A ReadCloser is a Reader that is let go of when all was read.
+type ReadCloser interface {
+	Reader
+	Close(ctx context.Context) error
+}
+
+// ReadSQLite opens the vault's file to be read alone, while nobody has it open. Nothing is changed there, also not
+// where a server was killed. Errors: fs.ErrNotExist.
+func ReadSQLite(path string) (ReadCloser, error) {
+	file, err := sqlitefile.At(path)
+	if err != nil {
+		return nil, err
+	}
+	db, err := file.Read()
+	if err != nil {
+		return nil, fmt.Errorf("read the vault's file: %w", err)
+	}
+	return &SQLite{db: db, file: file}, nil
+}
+
 // Keys is Store's.
 func (s *SQLite) Keys(ctx context.Context, owners []string) (keys []Key, record []byte, err error) {
 	defer func() { err = s.noticed(err) }()

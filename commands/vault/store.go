@@ -8,9 +8,7 @@ import "context"
 // A write is durable before it returns, and what it has written is found by every later
 // read, of other processes too.
 type Store interface {
-	// Keys finds owners' keys and tombstones, those that are not there left out, and
-	// the root as it is at that moment, nil if there is none.
-	Keys(ctx context.Context, owners []string) (keys []Key, root []byte, err error)
+	Reader
 	// AddKey puts an owner's wrapped key, unless there is one or a tombstone.
 	AddKey(ctx context.Context, owner string, wrapped []byte) error
 	// Destroy overwrites an owner's key with a tombstone that stays for ever, also where
@@ -22,6 +20,13 @@ type Store interface {
 	Page(ctx context.Context, after string, limit int) ([]Key, error)
 	// Rewrap replaces keys that are still as they were; the others stay as they are.
 	Rewrap(ctx context.Context, changes []Rewrap) error
+}
+
+// A Reader finds what is in a store.
+type Reader interface {
+	// Keys finds owners' keys and tombstones, those that are not there left out, and
+	// the root as it is at that moment, nil if there is none.
+	Keys(ctx context.Context, owners []string) (keys []Key, root []byte, err error)
 }
 
 // A Key is an owner's wrapped key, or the tombstone that it has left.

@@ -32,11 +32,12 @@ var ErrRotten = errors.New("the log's files are damaged; `truebond restore` mend
 // highest bit says that there are headers), position (8), time (8), length of its subject
 // (2), subject, length of its headers (4), headers, body, and a hash (8) of all of this but lengths.
 const (
-	recordHead  = 22
-	recordHash  = 8
-	headersSize = 4
-	headersBit  = 1 << 31
-	removedBits = 3 << 62 // of a position, where something was deleted
+	recordHead    = 22
+	recordHash    = 8
+	subjectSizeAt = 20
+	headersSize   = 4
+	headersBit    = 1 << 31
+	removedBits   = 3 << 62 // of a position, where something was deleted
 )
 
 // A blocks is the path of the folder of an embedded log's blocks. The server looks at a record's hash
@@ -346,7 +347,7 @@ func soundRecord(block []byte, h hash.Hash) (length int, position uint64) {
 		return 0, 0
 	}
 	length = int(binary.LittleEndian.Uint32(block) &^ headersBit)
-	subject := int(binary.LittleEndian.Uint16(block[20:]))
+	subject := int(binary.LittleEndian.Uint16(block[subjectSizeAt:]))
 	rest := recordHead + subject
 	hasHeaders := binary.LittleEndian.Uint32(block)&headersBit != 0
 	if hasHeaders {

@@ -27,6 +27,7 @@ type Options struct {
 	Dir      string // data folder; the embedded server has Dir/log. Ignored with URL
 	URL      string // an outside cluster; empty: a server inside this process
 	Replicas int    // of the stream at URL, 3 by default; an embedded log has 1
+	Existing bool   // fail when there is no stream, and make none
 	Codec    *events.Codec
 	Logger   *slog.Logger // nil: silent
 
@@ -89,7 +90,7 @@ func newLink() *link {
 }
 
 // Open starts the embedded server or connects to the one at URL, and makes the stream
-// if there is none. It fails when another process holds the folder, or when the stream
+// if there is none and may be. It fails when another process holds the folder, or when the stream
 // has other settings than the log needs; the error names them.
 func Open(ctx context.Context, o Options) (*Log, error) {
 	if o.Codec == nil {

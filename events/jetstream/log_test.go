@@ -151,6 +151,20 @@ func TestWhatIsNoAppendIsRefused(t *testing.T) {
 	holds(t, l, nil)
 }
 
+func TestNoStreamIsMadeWhereOneMustExist(t *testing.T) {
+	s := natstest.Server(t, t.TempDir())
+	o := patient(t)
+	o.URL, o.Replicas, o.Existing = s.ClientURL(), 1, true
+	for range 2 { // the first one has made none
+		_, err := Open(t.Context(), o)
+		mentions(t, err, "stream EVENTS", "not found")
+	}
+	o.Existing = false
+	closed(t, open(t, o))
+	o.Existing = true
+	open(t, o)
+}
+
 func TestServersThatDoNotCarryTheLargestEventAreRefused(t *testing.T) {
 	s := natstest.Server(t, t.TempDir(), func(o *server.Options) { o.MaxPayload = events.BodyMax })
 	o := patient(t)

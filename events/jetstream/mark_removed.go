@@ -47,7 +47,7 @@ func (b blocks) markRemovedIn(number int) error {
 		mark := block[at:end]
 		binary.LittleEndian.PutUint32(mark, uint32(len(mark)))   //nolint:gosec // a block has 8 MB
 		binary.LittleEndian.PutUint64(mark[4:], (after-1)|1<<63) // and the server sees that those before it are missing
-		binary.LittleEndian.PutUint16(mark[20:], 0)
+		binary.LittleEndian.PutUint16(mark[subjectSizeAt:], 0)
 		h.Reset()
 		_, _ = h.Write(mark[4:20])
 		_, _ = h.Write(mark[recordHead : len(mark)-recordHash])

@@ -51,7 +51,7 @@ func settings(replicas int) server.StreamConfig {
 func (l *Log) ensureStream(ctx context.Context) error {
 	want := settings(l.opts.Replicas)
 	got, err := l.streamConfig(ctx, "INFO", nil)
-	if isRefused(err, codeStreamNotFound) {
+	if isRefused(err, codeStreamNotFound) && !l.opts.Existing {
 		got, err = l.streamConfig(ctx, "CREATE", want)
 	}
 	exists := isRefused(err, codeStreamExists)

@@ -41,6 +41,14 @@ func OpenKeys(ctx context.Context, mongoURL string, folder datafolder.Folder) (k
 	return vault.OpenSQLite(folder.Join(datafolder.VaultFile))
 }
 
+// ReadKeys opens them to be read alone, while no server runs. In a data folder, nothing is changed.
+func ReadKeys(ctx context.Context, mongoURL string, folder datafolder.Folder) (vault.ReadCloser, error) {
+	if mongoURL != "" {
+		return vault.OpenMongo(ctx, mongoURL)
+	}
+	return vault.ReadSQLite(folder.Join(datafolder.VaultFile))
+}
+
 const redisAnswerMax = 2 * time.Second // for those who have no time of their own
 
 // openRedis connects to Redis, or runs a stand-in in the process, which forgets all

@@ -159,7 +159,6 @@ func (n *note) isReplaced(database string, log io.ReaderAt) (bool, error) {
 // versionsIn are the pages of a log, each as often as it is there, and the number of pages to which it shortens
 // the database.
 func versionsIn(log io.ReaderAt, size int) (versions map[notedPage]bool, end uint32, err error) {
-	const commitAt = 4 // in a frame's header: how many pages the database has then; 0: it is not the end of a transaction
 	versions, end = map[notedPage]bool{}, math.MaxUint32
 	err = eachFrame(log, size, func(at int64, header []byte) error {
 		is, err := sumOf(log, at+frameHeaderBytes, size)

@@ -211,7 +211,7 @@ func haveChecksums(c *sqlite3.Conn) error {
 	case id == ours:
 		return nil
 	case id != 0:
-		return fmt.Errorf("the file is another program's: its application_id is %#x", id)
+		return errForeign(id)
 	}
 	err = c.EnableChecksums("main")
 	for range busyTries {
@@ -225,6 +225,10 @@ func haveChecksums(c *sqlite3.Conn) error {
 		return fmt.Errorf("give the file checksums: %w", err)
 	}
 	return c.Exec(fmt.Sprintf("PRAGMA application_id = %d", ours))
+}
+
+func errForeign(id int64) error {
+	return fmt.Errorf("the file is another program's: its application_id is %#x", id)
 }
 
 func applicationID(c *sqlite3.Conn) (id int64, err error) {

@@ -316,10 +316,20 @@ func look(t *testing.T, path string) error {
 
 func seen(t *testing.T, path string) (content string, err error) {
 	t.Helper()
+	return seenThrough(t, path, opened)
+}
+
+// opened is a connection by which a file is put in order after a crash.
+func opened(f *File) (*sql.DB, error) { return f.Open(Settings{Connections: 1}) }
+
+func seenThrough(t *testing.T, path string, open func(*File) (*sql.DB, error)) (content string, err error) {
+	t.Helper()
 	file, err := At(path)
 	must(t, err)
-	db, err := file.Open(Settings{Connections: 1})
-	must(t, err)
+	db, err := open(file)
+	if err != nil {
+		return "", err
+	}
 	defer db.Close()
 	for _, query := range []string{
 		"SELECT id || body FROM things NOT INDEXED",

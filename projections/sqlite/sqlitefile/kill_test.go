@@ -2,10 +2,12 @@ package sqlitefile
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	osexec "os/exec"
@@ -254,8 +256,14 @@ func checkVersions(t *testing.T, round int, path string, acknowledged int64) {
 	t.Helper()
 	crashed := filesOf(t, path)
 	err := Verify(path)
+	if err == nil {
+		err = countVersions(path, acknowledged, (*File).Read)
+	}
+	if err == nil && !maps.EqualFunc(crashed, filesOf(t, path), bytes.Equal) {
+		err = errors.New("who has only read has changed the files")
+	}
 	if err == nil && rand.IntN(3) > 0 { // else who uses it next is the first
-		err = countVersions(path, acknowledged)
+		err = countVersions(path, acknowledged, opened)
 	}
 	if err == nil {
 		return
@@ -267,12 +275,12 @@ func checkVersions(t *testing.T, round int, path string, acknowledged int64) {
 	t.Fatalf("after round %d, see %s: %v", round, kept, err)
 }
 
-func countVersions(path string, acknowledged int64) error {
+func countVersions(path string, acknowledged int64, open func(*File) (*sql.DB, error)) error {
 	file, err := At(path)
 	if err != nil {
 		return err
 	}
-	db, err := file.Open(Settings{Connections: 1})
+	db, err := open(file)
 	if err != nil {
 		return err
 	}

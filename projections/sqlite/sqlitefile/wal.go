@@ -11,6 +11,7 @@ import (
 const (
 	walHeaderBytes   = 32
 	frameHeaderBytes = 24
+	commitAt         = 4 // in a frame's header: how many pages the database has then; 0: a transaction has no end there
 	summedBytes      = 8 // of a frame's header
 	sumAt            = frameHeaderBytes - checksumBytes
 )
