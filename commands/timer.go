@@ -27,7 +27,8 @@ type TimerView interface {
 type DueTimer struct {
 	ledger.Timer
 
-	ID string // of its document; those that are due at the same time stand in the order of their ids
+	ID  string // of its document; those that are due at the same time stand in the order of their ids
+	Err error  // what is wrong with a document that cannot be read; of its timer, Due alone is known
 }
 
 const (
@@ -89,7 +90,7 @@ func (t *Timers) runDue(ctx context.Context, now time.Time) (int, error) {
 	next, failed := make([]ledger.Timer, len(due)), make([]error, len(due))
 	var all sync.WaitGroup
 	for i, one := range due {
-		all.Go(func() { next[i], failed[i] = t.do(ctx, one.next, now) })
+		all.Go(func() { next[i], failed[i] = t.do(ctx, one, now) })
 	}
 	all.Wait()
 	if err := ctx.Err(); err != nil {
@@ -112,7 +113,12 @@ func (t *Timers) runDue(ctx context.Context, now time.Time) (int, error) {
 }
 
 // do does what one timer is for, and tells which one comes after it: none when what it is for is over.
-func (t *Timers) do(ctx context.Context, due ledger.Timer, now time.Time) (next ledger.Timer, err error) {
+func (t *Timers) do(ctx context.Context, one tried, now time.Time) (next ledger.Timer, err error) {
+	due := one.next
+	if one.unreadable != nil {
+		return due, fmt.Errorf("timer %s: its document cannot be read (`truebond rebuild timers` makes it anew): %w",
+			one.id, one.unreadable)
+	}
 	key, decide, err := t.command(due, now)
 	if err != nil {
 		return due, fmt.Errorf("timer %s: %w", key, err)
@@ -177,7 +183,7 @@ func (t *Timers) Advance(ctx context.Context, by time.Duration) (time.Time, erro
 			before, same = due[0].Timer, 1
 		}
 		if same > settleTries {
-			return clock.Now(), fmt.Errorf("a %s timer is due and does not settle", due[0].Kind)
+			return clock.Now(), fmt.Errorf("timer %s is due and does not settle", due[0].ID)
 		}
 		if same > 1 {
 			pause(ctx, timersPause) // it may be refused, and is not tried again at once

@@ -18,6 +18,8 @@ type tried struct {
 	next  ledger.Timer // what is to be done now; zero: nothing any more
 	since time.Time    // by the wall clock: refused from then on; zero: it is not
 	again time.Time    // likewise: when it is tried again
+
+	unreadable error // what is wrong with its document
 }
 
 // What is refused is tried again after a part of the time for which it was. So it is hardly later than
@@ -65,6 +67,7 @@ func (t *Timers) due(ctx context.Context, now time.Time) ([]tried, error) {
 			} else {
 				one = tried{id: timer.ID, shown: timer.Timer, next: timer.Timer}
 			}
+			one.unreadable = timer.Err
 			switch {
 			case one.next == (ledger.Timer{}) || one.next.DueAt().After(now):
 			case !one.isRefused():

@@ -193,6 +193,51 @@ func TestWhatIsRefusedAgainAndAgainHoldsUpNothing(t *testing.T) {
 	})
 }
 
+func TestTimersThatCannotBeReadHoldUpNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const unreadable = 3
+		begun := time.Now()
+		var view standing
+		for range unreadable {
+			timer := callMinute(begun)
+			timer.Timer, timer.Err = ledger.Timer{Due: timer.Due}, errors.New("no number")
+			view.timers = append(view.timers, timer)
+		}
+		view.timers = append(view.timers, callMinute(begun))
+		did := newDiary()
+		s := NewService(Parts{Writer: did, Clock: WallClock(begun)})
+		var said bytes.Buffer
+		timers := NewTimers(s, &view, slog.New(slog.NewTextHandler(&said, nil)))
+		for range 2 {
+			if _, err := timers.runDue(t.Context(), time.Now()); t.Context().Err() != nil {
+				t.Fatal(err)
+			} else if err != nil {
+				timers.logger.ErrorContext(t.Context(), "what is due could not be done", "error", err)
+			}
+		}
+		if len(did.noted) != 1 || len(did.noted["call/"+view.timers[unreadable].Call+"/2"]) != 1 {
+			t.Errorf("done is %v", did.noted)
+		}
+		if n := timers.Refused(); n != unreadable {
+			t.Errorf("%d are said to be refused", n)
+		}
+		if told := said.String(); strings.Count(told, "no number") != 1 || !strings.Contains(told, view.timers[0].ID) ||
+			!strings.Contains(told, "rebuild timers") {
+			t.Errorf("it is told %q", told)
+		}
+
+		for i := range unreadable { // they are made anew
+			view.timers[i].Timer, view.timers[i].Err = callMinute(begun).Timer, nil
+		}
+		if _, err := timers.runDue(t.Context(), time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		if n := timers.Refused(); n != 0 || len(did.noted) != 1+unreadable {
+			t.Errorf("%d are said to be refused, and done is %v", n, did.noted)
+		}
+	})
+}
+
 func TestWhatWasDoneIsRememberedForAsLongAsTheViewsHaveIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		now := time.Now()

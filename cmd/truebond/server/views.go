@@ -2,6 +2,8 @@ package server
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"time"
 
 	"truebond/commands"
@@ -82,15 +84,34 @@ func (v *views) DueUntil(
 	if after.ID != "" {
 		q.After = &projections.Cursor{Values: []any{after.Due}, ID: after.ID}
 	}
-	found, err := projections.FindAs[ledger.Timer](ctx, v.reader, ledger.Timers.Name, q)
+	found, err := v.reader.Find(ctx, ledger.Timers.Name, q)
 	if err != nil {
 		return nil, err
 	}
 	due := make([]commands.DueTimer, len(found))
-	for i, f := range found {
-		due[i] = commands.DueTimer{Timer: f.Doc, ID: f.ID}
+	for i, d := range found {
+		if due[i], err = dueTimer(d); err != nil {
+			return nil, err
+		}
 	}
 	return due, nil
+}
+
+// dueTimer reads a timer's document. One that cannot be read has its place all the same: what
+// stands behind it is found from there.
+func dueTimer(d projections.Document) (commands.DueTimer, error) {
+	timer := commands.DueTimer{ID: d.ID}
+	if timer.Err = json.Unmarshal(d.Body, &timer.Timer); timer.Err == nil {
+		return timer, nil
+	}
+	var place struct {
+		Due float64 `json:"due"` // any number: the index has it among those
+	}
+	if err := json.Unmarshal(d.Body, &place); err != nil {
+		return timer, fmt.Errorf("read when timer %s is due (`truebond rebuild timers` makes it anew): %w", d.ID, err)
+	}
+	timer.Timer = ledger.Timer{Due: int64(place.Due)}
+	return timer, nil
 }
 
 // Active are calls that are going on, after a position in the log.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -58,6 +59,13 @@ func findsAllThatIsDue(t *testing.T, store projections.Store) {
 	for _, call := range slices.Backward(wanted) {
 		put(call, now)
 	}
+	spoil := func(i int, body string) { // what stands at a place cannot be read as a timer
+		write := &batch.Writes[together-1-i]
+		write.Body = fmt.Appendf(nil, body, now.UnixMilli())
+	}
+	spoil(1, `{"due":%d,"interval":"two"}`)
+	spoil(max-2, `{"due":%d,"interval":"two"}`) // the last one of a page: one more stands before all of them
+	spoil(together-1, `{"due":%d.5,"interval":2}`)
 	put("before", now.Add(-time.Millisecond))
 	put("after", now.Add(time.Millisecond))
 	wanted = slices.Insert(wanted, 0, "before")
@@ -74,6 +82,7 @@ func findsAllThatIsDue(t *testing.T, store projections.Store) {
 	}
 	v := &views{reader: projections.NewReader(store)}
 	var found []string
+	unreadable := 0
 	var after commands.DueTimer
 	for {
 		due, err := v.DueUntil(t.Context(), now, after, max)
@@ -81,12 +90,23 @@ func findsAllThatIsDue(t *testing.T, store projections.Store) {
 			t.Fatal(err)
 		}
 		for _, timer := range due {
-			found = append(found, timer.Call)
+			found = append(found, strings.TrimPrefix(timer.ID, "call/"))
+			if timer.Err != nil {
+				unreadable++
+			} else if "call/"+timer.Call != timer.ID {
+				t.Errorf("%s is read as %v", timer.ID, timer.Timer)
+			}
+			if timer.Due != now.UnixMilli() && timer.Call != "before" {
+				t.Errorf("%s is due at %v", timer.ID, timer.DueAt())
+			}
 		}
 		if len(due) < max {
 			break
 		}
 		after = due[max-1]
+	}
+	if unreadable != 3 {
+		t.Errorf("%d are said to be unreadable", unreadable)
 	}
 	if !slices.Equal(found, wanted) {
 		t.Fatalf("%d are found of %d, or in another order", len(found), len(wanted))
