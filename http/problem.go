@@ -102,7 +102,7 @@ var statuses = map[string]int{
 	"views_behind":       nethttp.StatusServiceUnavailable,
 	"tree_building":      nethttp.StatusServiceUnavailable,
 	"archive_failing":    nethttp.StatusServiceUnavailable,
-	"damaged":            nethttp.StatusServiceUnavailable, // the disk has lost something; an operator has to look
+	codeDamaged:          nethttp.StatusServiceUnavailable, // the disk has lost something; an operator has to look
 	codeKeyMissing:       nethttp.StatusServiceUnavailable, // the vault is too old; an operator has to look
 	"store_unavailable":  nethttp.StatusServiceUnavailable,
 	"limits_unavailable": nethttp.StatusServiceUnavailable,
@@ -111,7 +111,8 @@ var statuses = map[string]int{
 }
 
 const (
-	codeKeyMissing  = "key_missing" // to try again is of no use
+	codeDamaged     = "damaged"
+	codeKeyMissing  = "key_missing"
 	problemType     = "application/problem+json"
 	retryAfterFact  = "retry_after" // seconds: a fact of a refusal that sets the header, too
 	retryAfterBusy  = time.Second
@@ -149,7 +150,8 @@ func newProblem(code, detail string, faults ...fieldError) *problem {
 	}
 	p := &problem{Type: "urn:truebond:problem:" + code, Code: code, Status: status, Detail: detail, Errors: faults,
 		Title: strings.TrimSuffix(sentence(strings.ReplaceAll(code, "_", " ")), ".")}
-	if status == nethttp.StatusServiceUnavailable && code != codeKeyMissing {
+	forOperator := code == codeDamaged || code == codeKeyMissing // to ask again is of no use
+	if status == nethttp.StatusServiceUnavailable && !forOperator {
 		p.retry = retryAfterBusy
 	}
 	return p

@@ -104,6 +104,7 @@ func TestARefusalBecomesAProblem(t *testing.T) {
 		"under way":       {ledger.Refuse("key_busy", "No."), 409, "key_busy", ""},
 		"overloaded":      {ledger.Refuse("overloaded", "No."), 503, "overloaded", "1"},
 		"for an operator": {ledger.Refuse("key_missing", "No."), 503, "key_missing", ""},
+		"a disk's damage": {ledger.Refuse("damaged", "No."), 503, "damaged", ""},
 		"asked to wait":   {ledger.Refuse("login_locked", "No.").With("retry_after", int64(60)), 429, "login_locked", "60"},
 		"forbidden":       {ledger.Refuse("forbidden", "No."), 403, "forbidden", ""},
 		"unauthorized":    {ledger.Refuse("unauthorized", "No."), 401, "unauthorized", ""},
