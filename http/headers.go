@@ -50,7 +50,6 @@ var careful = nethttp.Header{
 }
 
 var (
-	corsMethods = []string{"GET", "POST", "PUT", "DELETE"}
 	corsAllowed = []string{"Authorization", "Content-Type", headerIdempotencyKey, headerPosition,
 		headerRequestID}
 	corsExposed = []string{headerPosition, headerReplayed, headerRequestID, "Retry-After", "RateLimit",
@@ -70,7 +69,7 @@ func (s *Server) cors(header nethttp.Header, req *nethttp.Request) (asked bool) 
 	header.Set("Access-Control-Allow-Origin", origin)
 	header.Set("Access-Control-Allow-Credentials", "true")
 	if asked {
-		header.Set("Access-Control-Allow-Methods", strings.Join(corsMethods, ", "))
+		header.Set("Access-Control-Allow-Methods", strings.Join(s.methods, ", "))
 		header.Set("Access-Control-Allow-Headers", strings.Join(corsAllowed, ", "))
 		header.Set("Access-Control-Max-Age", corsMaxAge)
 		return true

@@ -10,6 +10,7 @@ import (
 	"net"
 	nethttp "net/http"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -85,6 +86,7 @@ type Server struct {
 	echo    *echo.Echo
 	names   map[string]string // Echo's path → the table's
 	origins []string
+	methods []string // that any route takes
 	limits  *limits
 	metrics *metrics
 	openAPI func() ([]byte, error) // made when it is first asked for: it takes a while
@@ -170,6 +172,11 @@ func (s *Server) addRoutes() error {
 			e.HEAD(r.echoPath(), s.handle(r))
 		}
 	}
+	for _, r := range e.Routes() {
+		s.methods = append(s.methods, r.Method)
+	}
+	slices.Sort(s.methods)
+	s.methods = slices.Compact(s.methods)
 	s.echo = e
 	return nil
 }
