@@ -48,10 +48,17 @@ func (s *Server) checkViews(ctx context.Context) (string, error) {
 	return detail, nil
 }
 
-// last is the position of the last event, as far as is known here.
-func (s *Server) last() uint64 { return max(s.writer.Last(), s.projector.Position()) }
+// last is the position of the last event, as far as is known here without asking. A server that does
+// not lead hears of it from its tree, which follows the log, and from what the log has told it.
+func (s *Server) last() uint64 {
+	last := max(s.writer.Last(), s.projector.Position(), s.Log.Known())
+	if signed := s.tree.Signed(); signed != nil {
+		last = max(last, signed.Size)
+	}
+	return last
+}
 
-// Behind is how many events the views lack, as far as the writer knows the log.
+// Behind is how many events the views lack, as far as is known here.
 func (s *Server) Behind() uint64 {
 	stored := s.projector.Position()
 	last := s.last()
