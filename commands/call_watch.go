@@ -2,7 +2,9 @@ package commands
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"maps"
 	"time"
 
 	"truebond/commands/writer"
@@ -30,12 +32,20 @@ type Watch struct {
 	calls   ActiveCalls
 	since   time.Time            // the server's start
 	known   map[string]time.Time // the last sign of life of each party, `<call>/<user>`
+	gone    map[string]ending    // by their ids: calls that were to end, for as long as the views have them as active
 	logger  *slog.Logger
+}
+
+// An ending is what came of a call that was to end.
+type ending struct {
+	over bool
+	told string // why it could not, as the log has it already
 }
 
 // NewWatch makes a watch over the calls that are going on.
 func NewWatch(s *Service, calls ActiveCalls, logger *slog.Logger) *Watch {
-	return &Watch{service: s, calls: calls, since: time.Now(), known: map[string]time.Time{}, logger: logger}
+	return &Watch{service: s, calls: calls, since: time.Now(), known: map[string]time.Time{},
+		gone: map[string]ending{}, logger: logger}
 }
 
 // Run watches until ctx ends.
@@ -51,7 +61,7 @@ func (w *Watch) Run(ctx context.Context) error {
 
 // look goes once through all calls that are going on.
 func (w *Watch) look(ctx context.Context) error {
-	seen := map[string]time.Time{}
+	seen, active := map[string]time.Time{}, map[string]bool{}
 	defer func() { w.known = seen }()
 	for after := uint64(0); ; {
 		calls, err := w.calls.Active(ctx, after, activePage)
@@ -59,12 +69,16 @@ func (w *Watch) look(ctx context.Context) error {
 			return err
 		}
 		for _, c := range calls {
-			after = c.Position
+			after, active[c.ID] = c.Position, true
+			if w.gone[c.ID].over {
+				continue
+			}
 			if err := w.check(ctx, c, seen); err != nil {
 				return err
 			}
 		}
 		if len(calls) < activePage {
+			maps.DeleteFunc(w.gone, func(call string, _ ending) bool { return !active[call] })
 			return nil
 		}
 	}
@@ -88,12 +102,29 @@ func (w *Watch) check(ctx context.Context, c ledger.Call, seen map[string]time.T
 		if time.Since(later(last, w.since)) <= goneAfter {
 			continue
 		}
-		_, err = w.service.Writer.Do(ctx, writer.Command{
-			Key: "call/" + c.ID + "/gone/" + party, Actor: events.System, Joins: true,
-			Decide: ledger.EndCallGone(c.ID, party),
-		})
-		w.logger.InfoContext(ctx, "a call's party is gone", "call", c.ID, "error", err)
+		w.end(ctx, c.ID, party)
 		return nil
 	}
 	return nil
+}
+
+// end ends a call. What came of it is told once, though it is tried until the call is over.
+func (w *Watch) end(ctx context.Context, call, gone string) {
+	_, err := w.service.Writer.Do(ctx, writer.Command{
+		Key: "call/" + call + "/gone/" + gone, Actor: events.System, Joins: true,
+		Decide: ledger.EndCallGone(call, gone),
+	})
+	var refused *ledger.Refusal
+	switch {
+	case err == nil:
+		w.gone[call] = ending{over: true}
+		w.logger.InfoContext(ctx, "a call's party is gone", "call", call)
+	case errors.As(err, &refused) && isOver(refused.Code):
+		w.gone[call] = ending{over: true}
+		w.logger.DebugContext(ctx, "a call was over when its party was gone", "call", call, "why", refused.Code)
+	case ctx.Err() == nil && w.gone[call].told != err.Error():
+		w.gone[call] = ending{told: err.Error()}
+		w.logger.WarnContext(ctx, "a call whose party is gone cannot be ended, and is tried again",
+			"call", call, "error", err)
+	}
 }
