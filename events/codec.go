@@ -77,6 +77,14 @@ func (c *Codec) Encode(e Event) ([]byte, error) {
 	return body, nil
 }
 
+// Texts are the personal texts in an event, of a type that the codec knows.
+func (c *Codec) Texts(e Event) (texts []Sealed) {
+	for _, text := range c.types[e.Data.Type()].texts(e.Data) {
+		texts = append(texts, text)
+	}
+	return texts
+}
+
 // check refuses an event that must not be in the log, and tells its type.
 func (c *Codec) check(e Event) (Type, error) {
 	if e.Data == nil {

@@ -3,6 +3,7 @@ package events
 import (
 	"encoding/json"
 	"fmt"
+	"iter"
 	"maps"
 	"reflect"
 	"slices"
@@ -106,21 +107,28 @@ func sealedFields(t reflect.Type) []sealedField {
 
 // checkSealed refuses a payload with personal text that is not sealed for this key.
 func (t Type) checkSealed(key string, p Payload) error {
-	if len(t.sealed) == 0 {
-		return nil
-	}
-	v := reflect.ValueOf(p)
-	for _, f := range t.sealed {
-		field := v.Field(f.index)
-		if f.optional {
-			if field.IsNil() {
-				continue
-			}
-			field = field.Elem()
-		}
-		if err := field.Interface().(Sealed).checkPlace(key, f.name); err != nil {
+	for name, text := range t.texts(p) {
+		if err := text.checkPlace(key, name); err != nil {
 			return fmt.Errorf("%s: %w", t.Name, err)
 		}
 	}
 	return nil
+}
+
+// texts are the personal texts of a payload, each with the name of its field.
+func (t Type) texts(p Payload) iter.Seq2[string, Sealed] {
+	return func(yield func(string, Sealed) bool) {
+		for _, f := range t.sealed {
+			field := reflect.ValueOf(p).Field(f.index)
+			if f.optional {
+				if field.IsNil() {
+					continue
+				}
+				field = field.Elem()
+			}
+			if !yield(f.name, field.Interface().(Sealed)) {
+				return
+			}
+		}
+	}
 }

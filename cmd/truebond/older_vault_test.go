@@ -87,7 +87,7 @@ func TestAnOlderVaultIsToldOfAndGivesNobodyAnotherKey(t *testing.T) {
 				})
 			}
 			ann, bob := comeAroundTheCopy(t, older.name, data, serves)
-			truebond(t, "", "verify", "--data", data).ends(t, exitDone, "The vault has the 2 keys of all who are not erased.")
+			truebond(t, "", "verify", "--data", data).ends(t, exitDone, "The vault has the 2 keys of all who are not erased. Each opens all")
 			older.set(t, data, ann.id)
 			truebond(t, "", "verify", "--data", data).ends(t, exitFailed, ann.id+", who came with event")
 

@@ -13,6 +13,7 @@ import (
 
 	"truebond/cmd/truebond/datafolder"
 	"truebond/cmd/truebond/wording"
+	"truebond/events"
 	"truebond/events/audit"
 	"truebond/events/checkpoints"
 	"truebond/events/jetstream"
@@ -39,7 +40,7 @@ read, follows the one before without a gap, balances, and has a key that no othe
 and that all of them together are what was signed. What is wrong is named with its place.
 Nothing is changed in the folder, also not where a server was killed.
 Then it looks for flipped bits in what stands beside it, the files of the vault and of the views,
-and whether all people who are not erased have their keys in the vault.
+and whether the vault's keys open what people who are not erased have told and wrote.
 
 Whoever can change a log can also change the checkpoint that stands beside it. So keep
 checkpoints somewhere else, and the key too: a checkpoint is what a server answers on
@@ -133,8 +134,9 @@ func verifyLog(ctx context.Context, v verification, out io.Writer) error {
 		return err
 	}
 	defer stored.Close() //nolint:errcheck // it was only read
-	there := register{}
-	read, err := readBeside(ctx, log, against, own, stored, there.note)
+	keys := openKeyCheck(ctx, folder)
+	defer keys.close(ctx)
+	read, err := readBeside(ctx, log, against, own, stored, func(e events.Event) { keys.add(ctx, e) })
 	if err != nil {
 		return err
 	}
@@ -147,7 +149,7 @@ func verifyLog(ctx context.Context, v verification, out io.Writer) error {
 	if err := verifyBeside(folder); err != nil {
 		return err
 	}
-	return verifyKeys(ctx, folder, there, out)
+	return keys.report(ctx, out)
 }
 
 // verifyBeside looks for flipped bits in what stands beside a sound log.

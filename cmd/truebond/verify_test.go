@@ -354,6 +354,15 @@ func TestAVaultThatCannotBeAskedIsNoFaultOfTheLog(t *testing.T) {
 		t.Setenv("MONGO_URL", "nonsense")
 		truebond(t, "", "verify", "--data", l.data).ends(t, exitFailed, told)
 	})
+	t.Run("the secret is another one", func(t *testing.T) {
+		t.Setenv("JWT_SECRET", strings.Repeat("another ", 8))
+		truebond(t, "", "verify", "--data", l.data).ends(t, exitDone, "nobody has looked: the secret that is at hand is not")
+	})
+	t.Run("there is no secret", func(t *testing.T) {
+		l := l.copied(t)
+		l.without(datafolder.JWTSecretFile)
+		truebond(t, "", "verify", "--data", l.data).ends(t, exitDone, "nobody has looked: JWT_SECRET is empty, and there is no ")
+	})
 	t.Run("the file is another program's", func(t *testing.T) {
 		vault := filepath.Join(l.data, datafolder.VaultFile)
 		if err := os.Remove(vault); err != nil {
