@@ -67,6 +67,7 @@ type shelf struct {
 	asked  atomic.Int64 // for documents of one fold
 
 	keysFail atomic.Bool
+	keysHang atomic.Bool // until who asks gives up
 
 	mu    sync.Mutex
 	state *ledgertest.State
@@ -129,7 +130,11 @@ func (s *shelf) Fetch(ctx context.Context, fold string, keys []string) (map[stri
 }
 
 // Keys takes a page from the documents as they lie.
-func (s *shelf) Keys(_ context.Context, fold, after string, max int) ([]string, error) {
+func (s *shelf) Keys(ctx context.Context, fold, after string, max int) ([]string, error) {
+	if s.keysHang.Load() {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
 	if s.keysFail.Load() {
 		return nil, errors.New("the store is down")
 	}

@@ -140,6 +140,9 @@ func (w *Writer) fill(ctx context.Context, filter *keyFilter) bool {
 		begun := time.Now()
 		keys, err := w.stored.Keys(ctx, ledger.Keys.Name, after, pageMax)
 		rest := time.Since(begun)
+		if ctx.Err() != nil {
+			return false
+		}
 		if err != nil {
 			w.logger.WarnContext(ctx, "the keys that were used cannot be read; trying again", "error", err)
 			rest = w.pause

@@ -2,7 +2,9 @@ package writer
 
 import (
 	"fmt"
+	"strings"
 	"testing"
+	"testing/synctest"
 )
 
 func TestAFilterNeverDeniesAKeyThatWasUsed(t *testing.T) {
@@ -41,6 +43,19 @@ func TestAFilterThatIsFullIsReplaced(t *testing.T) {
 		}
 		if got := d.ask(block("k1", "bob")).got(); !got.Replayed {
 			t.Errorf("got %+v", got)
+		}
+	})
+}
+
+func TestAWriterThatStopsComplainsOfNoKeysThatItReadsNoMore(t *testing.T) {
+	atDesk(t, func(t *testing.T, d *desk) {
+		d.shelf.keysHang.Store(true)
+		stop := running(t, d.Writer)
+		synctest.Wait() // it reads the keys
+		stop()
+		synctest.Wait()
+		if said := d.said.String(); strings.Contains(said, "cannot be read") {
+			t.Errorf("it says: %s", said)
 		}
 	})
 }
