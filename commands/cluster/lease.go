@@ -49,6 +49,7 @@ type Member struct {
 	Alone  bool              `json:"alone"`  // nobody may serve beside it, since …
 	Lacks  []string          `json:"lacks"`  // … it has not what a cluster shares
 	Misses []string          `json:"misses"` // what all share, and does not answer it just now
+	Mark   string            `json:"mark"`   // that it has left in Redis; empty: none, or it is of an older version
 	Task   string            `json:"task"`   // what it does in place of serving; empty: it serves
 	Asked  int64             `json:"asked"`  // when it asked for this entry: milliseconds of its own, since it began
 	Wall   int64             `json:"wall"`   // the same by its wall clock, Unix milliseconds; 0: it does not say
@@ -350,6 +351,9 @@ func (l *Lease) SetReady(ready bool) { l.say(func(me *Member) { me.Ready = ready
 
 // SetMisses says, to all, what this process does not reach while it leads.
 func (l *Lease) SetMisses(names []string) { l.say(func(me *Member) { me.Misses = names }) }
+
+// SetMark says, to all, which mark this process has left in Redis while it leads; empty: none.
+func (l *Lease) SetMark(mark string) { l.say(func(me *Member) { me.Mark = mark }) }
 
 func (l *Lease) say(change func(me *Member)) {
 	l.mu.Lock()

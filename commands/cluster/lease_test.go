@@ -98,6 +98,8 @@ func TestOneLeadsAndAnotherWhenItGivesUp(t *testing.T) {
 	await(t, "the other sees what the first misses", func() bool {
 		return slices.Equal(second.lease.Sight().Holder.Misses, []string{"Redis"})
 	})
+	first.lease.SetMark("a mark")
+	await(t, "the other sees the first one's mark", func() bool { return second.lease.Sight().Holder.Mark == "a mark" })
 	if second.leading() || second.lease.Sure() || !first.lease.Sure() {
 		t.Fatal("two lead")
 	}

@@ -19,6 +19,7 @@ const (
 	positionTTL = 24 * time.Hour
 	// positionsMark is there as long as Redis has forgotten nothing since somebody vouched
 	// for it, and vouchingMark as long as it has forgotten nothing since somebody began to.
+	// No two who vouch set the same; before that was so, all set 1.
 	positionsMark = "position!"
 	vouchingMark  = "position?"
 
@@ -27,7 +28,7 @@ const (
 	askMax = 500 * time.Millisecond
 )
 
-// ErrForgotten says that Redis may have forgotten positions: it was started anew.
+// ErrForgotten says that Redis may lack positions: it was started anew, or is not the one that has them.
 var ErrForgotten = errors.New("redis may have forgotten positions")
 
 // Positions remembers where in the log each caller wrote last, for all processes.
@@ -66,8 +67,8 @@ func (p *Positions) Note(ctx context.Context, position uint64, who ...string) er
 }
 
 // Of is the greatest position noted for a caller; 0 if there is none, or it was long ago.
-// It fails with ErrForgotten until Vouch was called.
-func (p *Positions) Of(ctx context.Context, who string) (uint64, error) {
+// It fails with ErrForgotten unless Vouch has left this mark; empty: any.
+func (p *Positions) Of(ctx context.Context, who, mark string) (uint64, error) {
 	var found []any
 	err := p.breaker.Ask(ctx, func(ctx context.Context) (err error) {
 		found, err = p.client.MGet(ctx, positionKey(who), positionsMark).Result()
@@ -76,7 +77,7 @@ func (p *Positions) Of(ctx context.Context, who string) (uint64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("ask for a position: %w", err)
 	}
-	if found[1] == nil {
+	if found[1] == nil || mark != "" && found[1] != mark {
 		return 0, ErrForgotten
 	}
 	text, noted := found[0].(string)
@@ -90,31 +91,46 @@ func (p *Positions) Of(ctx context.Context, who string) (uint64, error) {
 	return position, nil
 }
 
-// Vouched tells whether Vouch was called since Redis has forgotten anything.
-func (p *Positions) Vouched(ctx context.Context) (bool, error) {
-	n, err := p.client.Exists(ctx, positionsMark).Result()
-	return n > 0, err
+// Mark is what the last Vouch has left; empty if Redis has forgotten anything since.
+func (p *Positions) Mark(ctx context.Context) (mark string, err error) {
+	err = p.breaker.Ask(ctx, func(ctx context.Context) error {
+		mark, err = p.client.Get(ctx, positionsMark).Result()
+		if errors.Is(err, goredis.Nil) {
+			return nil
+		}
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("ask who vouched for positions: %w", err)
+	}
+	return mark, nil
 }
 
 // vouch sets the mark if what was set before is still there.
 var vouch = goredis.NewScript(`
-if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('SET', KEYS[2], '1') end
-return redis.status_reply('OK')`)
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[2], ARGV[1])
+return 1`)
 
-// Vouch lets Of be believed again. settle returns when all positions that were noted before
-// are of no importance any more. If Redis is started anew meanwhile, nothing is vouched for.
-func (p *Positions) Vouch(ctx context.Context, settle func(context.Context) error) error {
+// Vouch lets Of be believed again, and tells the mark that it leaves. settle returns when all positions
+// that were noted before are of no importance any more. If Redis is started anew meanwhile, nothing is
+// vouched for: ErrForgotten.
+func (p *Positions) Vouch(ctx context.Context, settle func(context.Context) error) (mark string, err error) {
 	mine := rand.Text()
 	if err := p.client.Set(ctx, vouchingMark, mine, positionTTL).Err(); err != nil {
-		return fmt.Errorf("vouch for positions: %w", err)
+		return "", fmt.Errorf("vouch for positions: %w", err)
 	}
 	if err := settle(ctx); err != nil {
-		return err
+		return "", err
 	}
-	if err := vouch.Run(ctx, p.client, []string{vouchingMark, positionsMark}, mine).Err(); err != nil {
-		return fmt.Errorf("vouch for positions: %w", err)
+	vouched, err := vouch.Run(ctx, p.client, []string{vouchingMark, positionsMark}, mine).Bool()
+	if err != nil {
+		return "", fmt.Errorf("vouch for positions: %w", err)
 	}
-	return nil
+	if !vouched {
+		return "", ErrForgotten
+	}
+	return mine, nil
 }
 
 func positionKey(who string) string { return "position/" + who }

@@ -19,10 +19,10 @@ func TestTheGreatestPositionOfACallerIsRemembered(t *testing.T) {
 	defer client.Close()
 	p, ctx := NewPositions(client), t.Context()
 	settled := func(context.Context) error { return nil }
-	if _, err := p.Of(ctx, "user/a"); !errors.Is(err, ErrForgotten) {
+	if _, err := p.Of(ctx, "user/a", ""); !errors.Is(err, ErrForgotten) {
 		t.Fatalf("an empty Redis is believed: %v", err)
 	}
-	if err := p.Vouch(ctx, settled); err != nil {
+	if _, err := p.Vouch(ctx, settled); err != nil {
 		t.Fatal(err)
 	}
 	for _, position := range []uint64{7, 12, 9} { // answers may cross
@@ -34,7 +34,7 @@ func TestTheGreatestPositionOfACallerIsRemembered(t *testing.T) {
 		t.Fatal(err)
 	}
 	for who, want := range map[string]uint64{"user/a": 12, "user/b": 13, "user/c": 0} {
-		if got, err := p.Of(ctx, who); err != nil || got != want {
+		if got, err := p.Of(ctx, who, ""); err != nil || got != want {
 			t.Errorf("%s is at %d, not %d: %v", who, got, want, err)
 		}
 	}
@@ -42,20 +42,54 @@ func TestTheGreatestPositionOfACallerIsRemembered(t *testing.T) {
 	if err := client.FlushAll(ctx).Err(); err != nil {
 		t.Fatal(err)
 	}
-	if vouched, err := p.Vouched(ctx); err != nil || vouched {
-		t.Fatalf("what was forgotten is vouched for: %v", err)
+	if mark, err := p.Mark(ctx); err != nil || mark != "" {
+		t.Fatalf("what was forgotten is vouched for: %q %v", mark, err)
 	}
-	if err := p.Vouch(ctx, func(ctx context.Context) error { return client.FlushAll(ctx).Err() }); err != nil {
-		t.Fatal(err)
+	_, err := p.Vouch(ctx, func(ctx context.Context) error { return client.FlushAll(ctx).Err() })
+	if !errors.Is(err, ErrForgotten) {
+		t.Fatalf("it forgot twice and is vouched for: %v", err)
 	}
-	if _, err := p.Of(ctx, "user/a"); !errors.Is(err, ErrForgotten) {
+	if _, err := p.Of(ctx, "user/a", ""); !errors.Is(err, ErrForgotten) {
 		t.Errorf("it forgot twice and is believed: %v", err)
 	}
-	if err := p.Vouch(ctx, settled); err != nil {
+	if _, err := p.Vouch(ctx, settled); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := p.Of(ctx, "user/a"); err != nil || got != 0 {
+	if got, err := p.Of(ctx, "user/a", ""); err != nil || got != 0 {
 		t.Errorf("it remembers %d: %v", got, err)
+	}
+}
+
+// Somebody may have led with this Redis before, and others lead with another one since.
+func TestARedisIsBelievedOnlyByTheMarkOfWhoeverLeads(t *testing.T) {
+	ctx := t.Context()
+	var marks [2]string
+	var both [2]*Positions
+	for i := range both {
+		client := goredis.NewClient(&goredis.Options{Addr: storetest.Redis(t)})
+		defer client.Close()
+		both[i] = NewPositions(client)
+		mark, err := both[i].Vouch(ctx, func(context.Context) error { return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if there, err := both[i].Mark(ctx); err != nil || there != mark {
+			t.Fatalf("it has the mark %q, not %q: %v", there, mark, err)
+		}
+		marks[i] = mark
+	}
+	leads, other := both[0], both[1]
+	if err := leads.Note(ctx, 7, "user/a"); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := leads.Of(ctx, "user/a", marks[0]); err != nil || got != 7 {
+		t.Errorf("the caller is at %d: %v", got, err)
+	}
+	if got, err := other.Of(ctx, "user/a", marks[0]); !errors.Is(err, ErrForgotten) {
+		t.Errorf("another Redis than the leader's is believed that the caller is at %d: %v", got, err)
+	}
+	if _, err := other.Of(ctx, "user/a", ""); err != nil { // a leader of an older version says nothing
+		t.Error(err)
 	}
 }
 
@@ -88,7 +122,7 @@ func TestASilentRedisIsNotWaitedFor(t *testing.T) {
 		if p.Note(ctx, 2, "user/a") == nil {
 			t.Fatal("it was noted by nobody")
 		}
-		if _, err := p.Of(ctx, "user/a"); err == nil || errors.Is(err, ErrForgotten) {
+		if _, err := p.Of(ctx, "user/a", ""); err == nil || errors.Is(err, ErrForgotten) {
 			t.Fatalf("nobody said where the caller is, and that is an error of %v", err)
 		}
 	}

@@ -32,6 +32,7 @@ type membership struct {
 	lease   *cluster.Lease
 	courier *cluster.Courier
 	shared  *sharedPositions // nil: nobody may serve beside this one
+	apart   apart            // how long Redis here has not been the leader's
 	leads   atomic.Bool      // it takes commands
 	terms   atomic.Int64     // how often it has begun to
 	led     chan struct{}    // has room for one: that has changed
@@ -103,7 +104,8 @@ func (s *Server) join(context.Context) (err error) {
 		return nil
 	}
 	s.projector = newShown(s.Log, projections.NewFollower(s.Store, projections.Catalogue(), s.Logger), s.sure)
-	s.shared = &sharedPositions{redis: redis.NewPositions(s.redis), shown: s.projector, log: s.Log, showIn: showIn}
+	s.shared = &sharedPositions{redis: redis.NewPositions(s.redis), shown: s.projector, log: s.Log,
+		mark: func() string { return marked(s.lease.Sight()) }, showIn: showIn}
 	s.courier, err = cluster.NewCourier(s.conn, s.settings.JWTSecret, s.Logger)
 	return err
 }

@@ -15,14 +15,11 @@ import (
 
 // checks are what the server needs to be of use.
 func (s *Server) checks() []http.Check {
-	ping := func(do func(context.Context) error) func(context.Context) (string, error) {
-		return func(ctx context.Context) (string, error) { return "", do(ctx) }
-	}
 	checks := []http.Check{
 		{Name: "log", Check: s.checkLog},
 		{Name: "store", Check: whole(s.Store.Ping)},
 		{Name: "vault", Check: whole(s.keys.Ping)},
-		{Name: "redis", Check: ping(func(ctx context.Context) error { return s.redis.Ping(ctx).Err() })},
+		{Name: "redis", Check: s.checkRedis},
 		{Name: "views", Check: s.checkViews},
 	}
 	if s.NATS != "" {

@@ -14,12 +14,13 @@ const showIn = 5 * time.Second
 
 // sharedPositions are callers' last positions for all processes of a cluster. Either Redis
 // remembers a position, or the views show it before the command is answered; and who
-// cannot ask Redis waits for all that is in the log. So a read shows its caller's own
+// cannot ask the leader's Redis waits for all that is in the log. So a read shows its caller's own
 // writes, whichever process answers it, also while Redis is away.
 type sharedPositions struct {
 	redis  *redis.Positions
 	shown  *shown
 	log    *jetstream.Log
+	mark   func() string // that the leader says it has left in Redis; empty: it does not say
 	showIn time.Duration // how long a command waits for the views when Redis is away
 }
 
@@ -48,7 +49,7 @@ func (s sharedPositions) Of(ctx context.Context, who string) (uint64, error) {
 		return 0, nil
 	}
 	stored := s.shown.Position()
-	position, err := s.redis.Of(ctx, who)
+	position, err := s.redis.Of(ctx, who, s.mark())
 	if err != nil {
 		if position, err = s.log.Last(ctx); err != nil {
 			return 0, ledger.Unavailable(ctx, err)
@@ -67,12 +68,28 @@ func (s sharedPositions) Newest(ctx context.Context) (uint64, error) {
 }
 
 // vouch keeps the positions in Redis trustworthy while this process leads: after Redis has
-// forgotten, the views must show all that was written before it is asked again.
-func (s sharedPositions) vouch(ctx context.Context, last func() uint64) error {
+// forgotten, the views must show all that was written before it is asked again. So must they when the one
+// before has led with another Redis. It says which mark this Redis has, and nothing while it does not know.
+func (s sharedPositions) vouch(ctx context.Context, last func() uint64, say func(mark string)) error {
 	const every = time.Second
+	var mine, said string
+	tell := func(mark string) {
+		if mark != said {
+			say(mark)
+			said = mark
+		}
+	}
+	defer tell("")
 	for ctx.Err() == nil {
-		if vouched, err := s.redis.Vouched(ctx); err == nil && !vouched {
-			_ = s.redis.Vouch(ctx, func(ctx context.Context) error { return s.shown.Wait(ctx, last()) })
+		there, err := s.redis.Mark(ctx)
+		if err == nil && (there == "" || there != mine) {
+			tell("")
+			mine, err = s.redis.Vouch(ctx, func(ctx context.Context) error { return s.shown.Wait(ctx, last()) })
+		}
+		if err != nil {
+			tell("")
+		} else {
+			tell(mine)
 		}
 		sleep(ctx, every)
 	}

@@ -336,6 +336,7 @@ func (s *Server) run(ctx context.Context) error {
 	}
 	if s.shared != nil {
 		s.work.start("reach", s.watchReach)
+		s.work.start("redis", s.watchRedis)
 	}
 	if s.lease == nil {
 		s.work.start("ledger", s.lead)

@@ -156,7 +156,9 @@ func (t *term) begin(ctx context.Context, failures <-chan error) error {
 	if t.shared == nil {
 		return nil
 	}
-	t.work.start("positions", func(ctx context.Context) error { return t.shared.vouch(ctx, t.writer.Last) })
+	t.work.start("positions", func(ctx context.Context) error {
+		return t.shared.vouch(ctx, t.writer.Last, t.lease.SetMark)
+	})
 	return t.serveOthers()
 }
 
