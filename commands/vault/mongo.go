@@ -5,7 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"go.mongodb.org/mongo-driver/bson"
@@ -30,6 +33,9 @@ const (
 	mongoRootID   = "root"
 	mongoKeyID    = "key/"
 	mongoKeyIDEnd = "key0" // just behind every id that begins with mongoKeyID
+	// mongoStrictMax is how many documents are read strictly at a time. Each waits for a majority, and holds one
+	// of the client's 100 connections meanwhile.
+	mongoStrictMax = 16
 )
 
 // Mongo keeps the vault in a database of its own on a replica set.
@@ -98,17 +104,11 @@ func (m *Mongo) Keys(ctx context.Context, owners []string) (keys []Key, record [
 	}
 	// A new primary may not know yet how far the majority is: what is not there is
 	// looked for once more.
-	for id := range missing {
-		var d mongoDocument
-		err := m.strict.FindOne(ctx, bson.M{"_id": id}).Decode(&d)
-		switch {
-		case err == nil:
-			documents = append(documents, d)
-		case !errors.Is(err, mongo.ErrNoDocuments):
-			return nil, nil, err
-		}
+	late, err := m.readStrictly(ctx, slices.Collect(maps.Keys(missing)))
+	if err != nil {
+		return nil, nil, err
 	}
-	for _, d := range documents {
+	for _, d := range append(documents, late...) {
 		if d.ID == mongoRootID {
 			record = d.Record
 		} else {
@@ -116,6 +116,44 @@ func (m *Mongo) Keys(ctx context.Context, owners []string) (keys []Key, record [
 		}
 	}
 	return keys, record, nil
+}
+
+// readStrictly finds those of these documents that are there. Each is read for itself: MongoDB promises
+// for no more than one that a read is surely of the last.
+func (m *Mongo) readStrictly(ctx context.Context, ids []string) (found []mongoDocument, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	left := make(chan string, len(ids))
+	for _, id := range ids {
+		left <- id
+	}
+	close(left)
+	var mu sync.Mutex // for what is returned
+	var readers sync.WaitGroup
+	for range min(len(ids), mongoStrictMax) {
+		readers.Go(func() {
+			for id := range left {
+				var d mongoDocument
+				one := m.strict.FindOne(ctx, bson.M{"_id": id}).Decode(&d)
+				if errors.Is(one, mongo.ErrNoDocuments) {
+					continue
+				}
+				mu.Lock()
+				if one == nil {
+					found = append(found, d)
+				} else if err == nil {
+					err = one
+				}
+				mu.Unlock()
+				if one != nil {
+					cancel() // the others need not go on
+					return
+				}
+			}
+		})
+	}
+	readers.Wait()
+	return found, err
 }
 
 // AddKey is Store's.
