@@ -42,7 +42,7 @@ func (w *Writer) enqueueAll(all []Command, outcomes []Outcome) ([]waiting, error
 	if w.stopping {
 		return nil, ErrStopping
 	}
-	if w.full(len(all)) {
+	if w.full(len(all), false) {
 		return nil, ErrOverloaded
 	}
 	for i, c := range all {

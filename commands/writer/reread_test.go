@@ -61,7 +61,7 @@ func TestWhatWasMendedInTheStoreIsReadAgain(t *testing.T) {
 func TestAWriterThatHasNoRoomReadsAgain(t *testing.T) {
 	atDesk(t, func(t *testing.T, d *desk) {
 		const all = events.BatchMax + readyMax + 1
-		d.Writer = d.newWriter(Limits{Queue: all, Lag: 2 * all, Documents: 10_000})
+		d.Writer = d.newWriter(Limits{Queue: 2 * all, Lag: 2 * all, Documents: 10_000})
 		d.open()
 		d.shelf.fetch = func(context.Context, string, []string) error { time.Sleep(time.Second); return nil }
 		read := make(chan error, 1)

@@ -82,12 +82,13 @@ type StoredDocument struct {
 type Limits struct {
 	Queue     int    // commands under way; more are told to come again
 	Lag       uint64 // events that the stored documents may be behind; beyond it likewise
+	Far       uint64 // events that they may be behind when commands go on to come too fast; 0: as many
 	Documents int    // documents kept in memory beyond those that must be
 }
 
 // DefaultLimits suit one process with some hundred megabytes to spare: a document
 // takes about a kilobyte, and an event touches four.
-var DefaultLimits = Limits{Queue: 8192, Lag: 100_000, Documents: 100_000}
+var DefaultLimits = Limits{Queue: 8192, Lag: 100_000, Far: 10_000, Documents: 100_000}
 
 // Why the writer sends a caller away.
 var (
@@ -129,6 +130,7 @@ type Writer struct {
 	mu       sync.Mutex
 	underWay map[string]*waiting
 	inbox    []*waiting // of those, what the loop has not taken yet
+	brake    brake
 	stopping bool
 
 	// Run's own:
@@ -277,16 +279,11 @@ func (w *Writer) enqueue(c *waiting) (mine, other *waiting, err error) {
 		}
 		return nil, nil, ErrKeyBusy
 	}
-	if w.full(1) {
+	if w.full(1, c.urgent()) {
 		return nil, nil, ErrOverloaded
 	}
 	w.push(c)
 	return c, nil, nil
-}
-
-// full tells whether so many more commands are too many. Hold mu.
-func (w *Writer) full(more int) bool {
-	return len(w.underWay)+more > w.limits.Queue || w.behind.Load() || w.room(w.last.Load()) < uint64(more)
 }
 
 // push has a command wait in the queue. Hold mu.
@@ -312,15 +309,6 @@ func (w *Writer) take(ready []*waiting, max int) []*waiting {
 	clear(w.inbox[rest:])
 	w.inbox = w.inbox[:rest]
 	return ready
-}
-
-// room is how many events may come behind a position before the stored documents are
-// too far behind.
-func (w *Writer) room(position uint64) uint64 {
-	if stored := w.stored.Stored(); position > stored {
-		return w.limits.Lag - min(position-stored, w.limits.Lag)
-	}
-	return w.limits.Lag
 }
 
 // settle ends the wait for commands, whose results are final.
