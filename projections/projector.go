@@ -161,7 +161,7 @@ const (
 	gatherBelow = 100                   // events at once are few; a transaction costs as much as folding them
 	gatherMax   = 50 * time.Millisecond // for so long the next few are gathered
 	restMax     = time.Second           // for so long many are
-	nearMax     = 10_000                // events behind the log: views that are further behind do not rest
+	nearMax     = 5_000                 // events behind the log: views that are further behind do not rest
 )
 
 // serve folds the log into the live tables until something fails or the tables change.
