@@ -69,7 +69,7 @@ func (t *Timers) due(ctx context.Context, now time.Time) ([]tried, error) {
 			}
 			one.unreadable = timer.Err
 			switch {
-			case one.next == (ledger.Timer{}) || one.next.DueAt().After(now):
+			case one.unreadable == nil && one.next == (ledger.Timer{}) || one.next.DueAt().After(now):
 			case !one.isRefused():
 				first = append(first, one)
 			case !one.again.After(begun):

@@ -45,7 +45,7 @@ func TestWhatASecondKeyDoesNotOpenIsRefusedAsWithoutAny(t *testing.T) {
 			ann, bob := comeAroundTheCopy(t, older.name, data, serves)
 			older.set(t, data, ann.id)
 			makeSecondKey(t, data, ann.id)
-			truebond(t, "", "verify", "--data", data).ends(t, exitFailed, ann.id+" has another key: open ")
+			truebond(t, "", "verify", "--data", data).ends(t, exitFailed, ann.id+" has another key than that with which ")
 			serves("with both", func(w *world) {
 				a := w.ask("GET", "/api/v2/messages/conversation/"+ann.id, bob.token, nil).is(503).says("code", "key_missing")
 				if wait := a.header.Get("Retry-After"); wait != "" {

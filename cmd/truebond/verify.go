@@ -264,7 +264,7 @@ func reportLeft(out io.Writer, log wholeLog) error {
 		return nil
 	}
 	left := stopped.Left()
-	_, err := fmt.Fprintf(out, "What stands in %s from byte %d on is half of an append that nobody was told of: "+
-		"a crash has cut it off, and a server removes it when it starts.\n", left.File, left.Offset)
+	_, err := fmt.Fprintf(out, "What stands in %s from byte %d on is half of an append, or damage in the last one, "+
+		"of which no checkpoint tells: as after a crash. A server removes it when it starts.\n", left.File, left.Offset)
 	return err
 }

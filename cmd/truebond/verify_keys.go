@@ -22,31 +22,34 @@ import (
 // A keyCheck looks, while a log is read, whether those who are not erased have keys in the vault, and
 // whether these open what was sealed for them.
 type keyCheck struct {
-	place   string // of the vault
-	keys    vault.ReadCloser
-	checker *vault.Checker
-	codec   *events.Codec
-	omitted string // why nobody looks; empty: somebody does
-	sealed  string // why nobody looks whether keys open anything; likewise
-	err     error  // why it cannot be told
+	place     string // of the vault
+	keys      vault.ReadCloser
+	checker   *vault.Checker
+	codec     *events.Codec
+	notLooked string // why nobody looks for keys; empty: somebody does
+	notTried  string // why nobody tries whether they open anything; likewise
+	err       error  // why it cannot be told
 
 	people int                 // who came and were not erased
-	texts  []events.Sealed     // not yet looked at
-	from   map[string]uint64   // the event with the first of those of each owner
+	erased map[string]bool     // and who were
+	texts  []events.Sealed     // that are still to be tried
+	since  map[string]uint64   // the event with the first of those of each owner
 	faults map[string]keyFault // by their owners
 }
 
-// A keyFault is why somebody's text cannot be read.
+// A keyFault is the first text of somebody's that cannot be read.
 type keyFault struct {
-	position uint64
-	err      error
+	vault.Unread
+
+	position uint64 // hardly behind that of the event
 }
 
 const textsAtOnce = 1000
 
 // openKeyCheck opens the vault. What is wrong with it is told in the report: it is no fault of the log.
 func openKeyCheck(ctx context.Context, folder datafolder.Folder) *keyCheck {
-	c := &keyCheck{place: folder.Join(datafolder.VaultFile), from: map[string]uint64{}, faults: map[string]keyFault{}}
+	c := &keyCheck{place: folder.Join(datafolder.VaultFile), erased: map[string]bool{},
+		since: map[string]uint64{}, faults: map[string]keyFault{}}
 	c.err = c.open(ctx, folder)
 	return c
 }
@@ -59,7 +62,7 @@ func (c *keyCheck) open(ctx context.Context, folder datafolder.Folder) error {
 	if s.MongoURL != "" {
 		c.place = "the vault's database"
 	} else if _, err := os.Stat(c.place); err != nil {
-		c.omitted = fmt.Sprintf("There is no %s: nobody has looked whether people have their keys.", c.place)
+		c.notLooked = fmt.Sprintf("There is no %s: nobody has looked whether people have their keys.", c.place)
 		return nil
 	}
 	if c.codec, err = events.NewCodec(); err != nil {
@@ -73,18 +76,18 @@ func (c *keyCheck) open(ctx context.Context, folder datafolder.Folder) error {
 		if secrets, err = ownSecrets(folder); err != nil {
 			return err
 		}
-		c.sealed = fmt.Sprintf("JWT_SECRET is empty, and there is no %s", folder.Join(datafolder.JWTSecretFile))
+		c.notTried = fmt.Sprintf("JWT_SECRET is empty, and there is no %s", folder.Join(datafolder.JWTSecretFile))
 	}
 	for _, secret := range secrets {
 		c.checker, err = vault.NewChecker(ctx, c.keys, secret)
 		if err == nil {
-			c.sealed = ""
+			c.notTried = ""
 			return nil
 		}
 		if !errors.Is(err, vault.ErrSecret) {
 			return err
 		}
-		c.sealed = "the secret that is at hand is not the vault's"
+		c.notTried = "the secret that is at hand is not the vault's"
 	}
 	c.checker, err = vault.NewChecker(ctx, c.keys, "")
 	return err
@@ -113,12 +116,15 @@ func (c *keyCheck) close(ctx context.Context) {
 
 // add takes the next event of the log.
 func (c *keyCheck) add(ctx context.Context, e events.Event) {
-	if c.err != nil || c.omitted != "" {
+	if c.err != nil || c.notLooked != "" {
 		return
 	}
 	for _, text := range c.codec.Texts(e) {
-		if c.from[text.Owner] == 0 {
-			c.from[text.Owner] = e.Position
+		if c.erased[text.Owner] {
+			continue
+		}
+		if c.since[text.Owner] == 0 {
+			c.since[text.Owner] = e.Position
 		}
 		c.texts = append(c.texts, text)
 	}
@@ -128,6 +134,7 @@ func (c *keyCheck) add(ctx context.Context, e events.Event) {
 	case events.UserErased:
 		c.people--
 		c.look(ctx)
+		c.erased[d.User] = true
 		delete(c.faults, d.User)
 	}
 	if len(c.texts) >= textsAtOnce {
@@ -137,23 +144,23 @@ func (c *keyCheck) add(ctx context.Context, e events.Event) {
 
 // look looks at the texts that have come together.
 func (c *keyCheck) look(ctx context.Context) {
-	why, err := c.checker.Check(ctx, c.texts)
+	unread, err := c.checker.Check(ctx, c.texts)
 	if err != nil {
 		c.err = err
 	}
-	for owner, err := range why {
+	for owner, first := range unread {
 		if _, known := c.faults[owner]; !known {
-			c.faults[owner] = keyFault{c.from[owner], err}
+			c.faults[owner] = keyFault{first, c.since[owner]}
 		}
 	}
 	c.texts = c.texts[:0]
-	clear(c.from)
+	clear(c.since)
 }
 
 // report tells of a sound log's people whose keys are missing, or open nothing: the vault is not the log's.
 func (c *keyCheck) report(ctx context.Context, out io.Writer) error {
-	if c.omitted != "" {
-		_, err := fmt.Fprintln(out, c.omitted)
+	if c.notLooked != "" {
+		_, err := fmt.Fprintln(out, c.notLooked)
 		return err
 	}
 	if c.err == nil {
@@ -162,24 +169,22 @@ func (c *keyCheck) report(ctx context.Context, out io.Writer) error {
 	if c.err != nil {
 		return fmt.Errorf("the log is right, but whether people have their keys cannot be told: %w", c.err)
 	}
-	if len(c.faults) > 0 {
-		return c.reportFaults(out)
-	}
-	opens := "Each opens all that was sealed with it."
-	if c.sealed != "" {
-		opens = fmt.Sprintf("Whether each opens what was sealed with it, nobody has looked: %s.", c.sealed)
-	}
-	_, err := fmt.Fprintf(out, "The vault has the %s of all who are not erased. %s\n",
-		wording.Counted(c.people, "key", "keys"), opens)
-	return err
+	return c.reportFound(out)
 }
 
-func (c *keyCheck) reportFaults(out io.Writer) error {
-	missing, newest := 0, uint64(0)
+func (c *keyCheck) reportFound(out io.Writer) error {
+	var destroyed, other, missing int
+	var newest uint64
 	for _, user := range slices.SortedFunc(maps.Keys(c.faults), c.byPosition) {
-		fault := c.faults[user]
-		line := fmt.Sprintf("%s has another key: %v.", user, fault.err)
-		if !errors.Is(fault.err, vault.ErrTampered) {
+		var line string
+		switch fault := c.faults[user]; {
+		case errors.Is(fault.Err, vault.ErrErased):
+			destroyed++
+			continue
+		case errors.Is(fault.Err, vault.ErrTampered):
+			other++
+			line = fmt.Sprintf("%s has another key than that with which %s was sealed.", user, fault.Ref)
+		default:
 			missing, newest = missing+1, fault.position
 			line = fmt.Sprintf("%s, who came with event %d, has no key.", user, fault.position)
 		}
@@ -187,15 +192,33 @@ func (c *keyCheck) reportFaults(out io.Writer) error {
 			return err
 		}
 	}
+	people := func(n int) string { return wording.Counted(n, "person", "people") }
 	const follows = "they cannot log in, or what they told and wrote cannot be read"
-	if missing == 0 {
+	switch {
+	case missing > 0:
+		return fmt.Errorf("the log is right, but %s has no key for %s of %d who are not erased: %s. It is older than the "+
+			"log, or of another: bring back a copy from after event %d, or erase them where there is none (docs/operator.md)",
+			c.place, people(missing), c.people, follows, newest)
+	case other > 0:
 		return fmt.Errorf("the log is right, but %s has another key for %s of %d who are not erased: %s. An older program "+
 			"made it where the first was lost: bring back a copy that has the first, or erase them where there is none "+
-			"(docs/operator.md)", c.place, wording.Counted(len(c.faults), "person", "people"), c.people, follows)
+			"(docs/operator.md)", c.place, people(other), c.people, follows)
 	}
-	return fmt.Errorf("the log is right, but %s has no key for %s of %d who are not erased: %s. It is older than the "+
-		"log, or of another: bring back a copy from after event %d, or erase them where there is none (docs/operator.md)",
-		c.place, wording.Counted(missing, "person", "people"), c.people, follows, newest)
+	return c.reportRight(out, destroyed)
+}
+
+func (c *keyCheck) reportRight(out io.Writer, destroyed int) error {
+	opens := "Each opens all that was sealed with it."
+	if c.notTried != "" {
+		opens = fmt.Sprintf("Whether each opens what was sealed with it, nobody has tried: %s.", c.notTried)
+	}
+	if destroyed > 0 {
+		opens += fmt.Sprintf(" Of %s more the keys were destroyed, though this log does not say that they are erased: it "+
+			"ends before that.", wording.Counted(destroyed, "person", "people"))
+	}
+	_, err := fmt.Fprintf(out, "The vault has the %s of all who are not erased. %s\n",
+		wording.Counted(c.people-destroyed, "key", "keys"), opens)
+	return err
 }
 
 func (c *keyCheck) byPosition(a, b string) int {

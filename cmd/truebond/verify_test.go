@@ -356,12 +356,29 @@ func TestAVaultThatCannotBeAskedIsNoFaultOfTheLog(t *testing.T) {
 	})
 	t.Run("the secret is another one", func(t *testing.T) {
 		t.Setenv("JWT_SECRET", strings.Repeat("another ", 8))
-		truebond(t, "", "verify", "--data", l.data).ends(t, exitDone, "nobody has looked: the secret that is at hand is not")
+		truebond(t, "", "verify", "--data", l.data).ends(t, exitDone, "nobody has tried: the secret that is at hand is not")
 	})
 	t.Run("there is no secret", func(t *testing.T) {
 		l := l.copied(t)
 		l.without(datafolder.JWTSecretFile)
-		truebond(t, "", "verify", "--data", l.data).ends(t, exitDone, "nobody has looked: JWT_SECRET is empty, and there is no ")
+		truebond(t, "", "verify", "--data", l.data).ends(t, exitDone, "nobody has tried: JWT_SECRET is empty, and there is no ")
+	})
+	t.Run("a key was destroyed that this log has not erased", func(t *testing.T) {
+		l := l.copied(t)
+		e := events.UserSignedUp{}
+		for _, r := range l.records() {
+			if signedUp, is := r.Data.(events.UserSignedUp); is {
+				e = signedUp
+			}
+		}
+		keys, err := server.OpenKeys(t.Context(), "", datafolder.Folder{Path: l.data})
+		if err == nil {
+			err = errors.Join(keys.Destroy(t.Context(), e.User), keys.Close(t.Context()))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		truebond(t, "", "verify", "--data", l.data).ends(t, exitDone, "Of 1 person more the keys were destroyed")
 	})
 	t.Run("the file is another program's", func(t *testing.T) {
 		vault := filepath.Join(l.data, datafolder.VaultFile)

@@ -35,9 +35,14 @@ func NewChecker(ctx context.Context, store Reader, secret string) (*Checker, err
 	return &Checker{store, &opened}, nil
 }
 
-// Check tells whose texts, of those who are not erased, cannot be read, and why: ErrKeyMissing, or
-// ErrOtherKey with ErrTampered.
-func (c *Checker) Check(ctx context.Context, texts []events.Sealed) (map[string]error, error) {
+// Unread is why a text cannot be read: ErrErased, ErrKeyMissing, or ErrOtherKey with ErrTampered.
+type Unread struct {
+	Ref string // of the text
+	Err error
+}
+
+// Check tells of the owners of texts whose first text cannot be read.
+func (c *Checker) Check(ctx context.Context, texts []events.Sealed) (map[string]Unread, error) {
 	byOwner := map[string][]events.Sealed{}
 	var owners []string
 	for _, s := range texts {
@@ -46,31 +51,33 @@ func (c *Checker) Check(ctx context.Context, texts []events.Sealed) (map[string]
 		}
 		byOwner[s.Owner] = append(byOwner[s.Owner], s)
 	}
-	why := map[string]error{}
+	unread := map[string]Unread{}
 	err := eachKey(ctx, c.store, owners, func(owner string, k *Key) {
-		if err := c.opens(k, byOwner[owner]); err != nil {
-			why[owner] = err
+		if first := c.firstUnread(k, byOwner[owner]); first.Err != nil {
+			unread[owner] = first
 		}
 	})
-	return why, err
+	return unread, err
 }
 
-// opens fails when a key, nil if there is none, does not open its owner's texts.
-func (c *Checker) opens(k *Key, texts []events.Sealed) error {
+// firstUnread is the first of its owner's texts that a key, nil if there is none, does not open.
+func (c *Checker) firstUnread(k *Key, texts []events.Sealed) Unread {
 	switch {
 	case k == nil:
-		return ErrKeyMissing
-	case k.Erased || c.ring == nil:
-		return nil
+		return Unread{texts[0].Ref, ErrKeyMissing}
+	case k.Erased:
+		return Unread{texts[0].Ref, ErrErased}
+	case c.ring == nil:
+		return Unread{}
 	}
 	key, err := c.ring.unwrap(*k)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrOtherKey, err)
+		return Unread{texts[0].Ref, fmt.Errorf("%w: %w", ErrOtherKey, err)}
 	}
 	for _, s := range texts {
 		if _, err := open(key, s); err != nil {
-			return err
+			return Unread{s.Ref, err}
 		}
 	}
-	return nil
+	return Unread{}
 }

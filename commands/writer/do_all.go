@@ -42,8 +42,10 @@ func (w *Writer) enqueueAll(all []Command, outcomes []Outcome) ([]waiting, error
 	if w.stopping {
 		return nil, ErrStopping
 	}
-	if w.full(len(all), false) {
-		return nil, ErrOverloaded
+	if len(all) > 0 {
+		if err := w.admit(len(all), all[0].Actor.Kind); err != nil {
+			return nil, err
+		}
 	}
 	for i, c := range all {
 		if w.underWay[c.Key] != nil {

@@ -79,7 +79,7 @@ func TestLoadThatLastsIsHeldBackUntilTheStorageIsNear(t *testing.T) {
 		p.passes(30 * time.Second)
 		for range 10 { // not again and again
 			letIn, behind := p.passes(30 * time.Second)
-			if behind > farOff+atOnceMax || letIn < 30*5900 {
+			if behind > farOff+earnedMax || letIn < 30*5900 {
 				t.Errorf("then %d are let in, to %d behind", letIn, behind)
 			}
 		}
@@ -123,25 +123,42 @@ func TestNobodyIsHeldBackForAStorageThatStandsStillAndComesNearerLater(t *testin
 	})
 }
 
-func TestWhatIsUrgentIsNotHeldBack(t *testing.T) {
+// As with a disk that is nearly full of other work.
+func TestNobodyIsHeldBackForAStorageThatCrawls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &pace{come: 500, follow: 20}
+		if letIn, _ := p.passes(3 * time.Minute); letIn != 180*500 {
+			t.Errorf("%d are let in", letIn)
+		}
+	})
+}
+
+func TestAppsAreHeldBackAndNobodyElse(t *testing.T) {
 	atDesk(t, func(t *testing.T, d *desk) {
-		d.Writer = d.newWriter(Limits{Queue: 100, Lag: 100, Far: 1, Documents: 100})
+		d.Writer = d.newWriter(Limits{Queue: 2 * stride, Lag: 4 * stride, Far: 1, Documents: 2 * stride})
 		d.open()
-		asks := func(key string, who events.Actor) *asking {
+		asks := func(key string, who events.ActorKind) *asking {
 			c := block(key, key)
-			c.Actor = who
+			c.Actor.Kind = who
 			return d.ask(c)
 		}
-		bob := events.Actor{Kind: events.ActorUser, ID: "bob"}
-		for i := range 4 {
-			asks(fmt.Sprint("k", i), bob).got()
+		var many []Command
+		for i := range stride + 2 {
+			many = append(many, block(fmt.Sprint("k", i), fmt.Sprint("u", i)))
 		}
+		if _, err := d.askAll(many...)(); err != nil {
+			t.Fatal(err)
+		}
+		asks("burst", events.ActorApp).got()
 		time.Sleep(burstMax + time.Second)
-		d.shelf.store(t, d.log.records[0]) // it moves
-		asks("earned", bob).got()
-		asks("held", bob).refused(ErrOverloaded)
-		asks("minute", events.System).got()
-		asks("paid", events.Actor{Kind: events.ActorStripe}).got()
-		asks("held", bob).refused(ErrOverloaded)
+		d.shelf.store(t, d.log.records[:stride]...) // it moves
+		for i := range stride / price {
+			asks(fmt.Sprint("earned", i), events.ActorApp).got()
+		}
+		asks("held", events.ActorApp).refused(ErrOverloaded)
+		for _, others := range []events.ActorKind{events.ActorUser, events.ActorSystem, events.ActorStripe, events.ActorOperator} {
+			asks(string(others), others).got()
+		}
+		asks("held", events.ActorApp).refused(ErrOverloaded)
 	})
 }

@@ -82,7 +82,7 @@ type StoredDocument struct {
 type Limits struct {
 	Queue     int    // commands under way; more are told to come again
 	Lag       uint64 // events that the stored documents may be behind; beyond it likewise
-	Far       uint64 // events that they may be behind when commands go on to come too fast; 0: as many
+	Far       uint64 // events behind which apps are held back when that lasts; 0: they are not
 	Documents int    // documents kept in memory beyond those that must be
 }
 
@@ -279,8 +279,8 @@ func (w *Writer) enqueue(c *waiting) (mine, other *waiting, err error) {
 		}
 		return nil, nil, ErrKeyBusy
 	}
-	if w.full(1, c.urgent()) {
-		return nil, nil, ErrOverloaded
+	if err := w.admit(1, c.Actor.Kind); err != nil {
+		return nil, nil, err
 	}
 	w.push(c)
 	return c, nil, nil

@@ -16,7 +16,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/minio/highwayhash"
@@ -226,30 +225,6 @@ func (b blocks) read(number int) (block []byte, lost bool, err error) {
 		return nil, false, err
 	}
 	return readAround(f, info.Size())
-}
-
-// indexed tells whether the server will trust its index: it must be whole, and end with
-// the hash of the last record.
-func (b blocks) indexed(last int) (bool, error) {
-	index, err := os.ReadFile(filepath.Join(string(b), "index.db"))
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.EIO) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	block, _, err := b.read(last)
-	if err != nil {
-		return false, err
-	}
-	if len(index) < 2*recordHash || len(block) < recordHash {
-		return false, nil
-	}
-	sum := len(index) - recordHash
-	h := hasher(streamName)
-	_, _ = h.Write(index[:sum])
-	return bytes.Equal(h.Sum(nil), index[sum:]) &&
-		bytes.Equal(index[sum-recordHash:sum], block[len(block)-recordHash:]), nil
 }
 
 // VerifySettings fails when what the embedded server has noted of the stream's settings, in the log of a data

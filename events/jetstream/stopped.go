@@ -15,23 +15,37 @@ import (
 type Stopped struct {
 	blocks  blocks
 	numbers []int
-	firsts  []uint64 // the event that each block begins with, of those that were read
 	durable uint64
-	left    *Rot
+	indexed uint64 // the last event when the server noted how the blocks are; 0: it has not
+
+	// Of the blocks that were read:
+	firsts []uint64 // the event that each begins with
+	left   *Rot
 }
 
 // OpenStopped finds the log in a data folder. Up to the durable event, nothing can be half written.
 func OpenStopped(dir string, durable uint64) (*Stopped, error) {
 	s := &Stopped{blocks: blocksIn(dir), durable: durable}
 	var err error
-	if s.numbers, err = s.blocks.numbers(); err != nil || len(s.numbers) == 0 {
-		return s, err
+	if s.numbers, err = s.blocks.numbers(); err != nil {
+		return nil, err
+	}
+	index, err := s.blocks.index()
+	if err != nil {
+		return nil, err
+	}
+	s.indexed = lastIndexed(index)
+	if len(s.numbers) == 0 {
+		return s, nil
 	}
 	stoppedWell, err := s.blocks.indexed(s.newest())
+	if err != nil {
+		return nil, err
+	}
 	if stoppedWell {
 		s.durable = math.MaxUint64
 	}
-	return s, err
+	return s, nil
 }
 
 func (s *Stopped) newest() int { return s.numbers[len(s.numbers)-1] }
@@ -55,6 +69,9 @@ func (s *Stopped) Bodies(ctx context.Context, yield func(bodies [][]byte) error)
 			return err
 		}
 	}
+	if next <= s.indexed {
+		return fmt.Errorf("%w: %d, and the last one was event %d", events.ErrGap, next, s.indexed)
+	}
 	return nil
 }
 
@@ -70,7 +87,8 @@ func (s *Stopped) bodiesOf(number int, next uint64) (bodies [][]byte, err error)
 		switch {
 		case length == 0:
 			return bodies, s.unsound(number, &Rot{s.blocks.name(number), at, next})
-		case position&removedBits != 0: // and it is missing
+		case position&removedBits != 0: // a mark that this one was removed, and perhaps some before it
+			return bodies, fmt.Errorf("%w: %d", events.ErrGap, min(next, position&^removedBits))
 		case position != next:
 			return bodies, fmt.Errorf("%w: %d", events.ErrGap, next)
 		default:
@@ -101,7 +119,7 @@ func (s *Stopped) unsound(number int, found *Rot) error {
 // cuts it off when it starts.
 func (s *Stopped) Left() *Rot { return s.left }
 
-// Body reads an event again that was yielded before.
+// Body reads an event again that Bodies has yielded before.
 func (s *Stopped) Body(_ context.Context, position uint64) ([]byte, error) {
 	i, begins := slices.BinarySearch(s.firsts, position)
 	if !begins {

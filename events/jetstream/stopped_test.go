@@ -3,6 +3,8 @@ package jetstream
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -117,6 +119,76 @@ func TestAStoppedLogIsReadUpToWhatIsWrong(t *testing.T) {
 				t.Errorf("its files have changed from %v to %v", before, after)
 			}
 		})
+	}
+}
+
+// The server notes at each stop, and now and then, how far the log was.
+func TestAStoppedLogThatLacksEventsIsNotRead(t *testing.T) {
+	for name, c := range map[string]struct {
+		harm func(t *testing.T, b blocks)
+		says string // the event that is missing
+	}{
+		"its last block is gone":   {func(t *testing.T, b blocks) { removed(t, b.name(2)) }, "the last one was event 14000"},
+		"its first block is gone":  {func(t *testing.T, b blocks) { removed(t, b.name(1)) }, ": 1"},
+		"all its blocks are gone":  {func(t *testing.T, b blocks) { removed(t, b.name(1)); removed(t, b.name(2)) }, ": 1"},
+		"it ends earlier":          {func(t *testing.T, b blocks) { cutBehind(t, b.name(2), 20) }, "the last one was event 14000"},
+		"its last one was deleted": {func(t *testing.T, b blocks) { deleted(t, b, 2, 14_000) }, ": 14000"},
+		"one of it was deleted":    {func(t *testing.T, b blocks) { deleted(t, b, 2, 200) }, ": 200"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o, _ := written(t, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000)
+			c.harm(t, blocksIn(o.Dir))
+			s, err := OpenStopped(o.Dir, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = s.Bodies(t.Context(), func([][]byte) error { return nil })
+			failsWith(t, err, events.ErrGap)
+			mentions(t, err, c.says)
+		})
+	}
+}
+
+func removed(t *testing.T, name string) {
+	t.Helper()
+	if err := os.Remove(name); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// cutBehind leaves some records of a block.
+func cutBehind(t *testing.T, name string, records int) {
+	t.Helper()
+	block, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := 0
+	for range records {
+		length, _ := soundRecord(block[at:], hasherOf(2))
+		at += length
+	}
+	if err := os.Truncate(name, int64(at)); err != nil || at == 0 {
+		t.Fatalf("it has %d bytes: %v", at, err)
+	}
+}
+
+// deleted writes behind a block what the server does when an event is deleted.
+func deleted(t *testing.T, b blocks, number int, position uint64) {
+	t.Helper()
+	mark := make([]byte, recordHead+recordHash)
+	binary.LittleEndian.PutUint32(mark, uint32(len(mark)))
+	binary.LittleEndian.PutUint64(mark[4:], position|1<<62)
+	h := hasherOf(number)
+	_, _ = h.Write(mark[4:20])
+	copy(mark[recordHead:], h.Sum(nil))
+	file, err := os.OpenFile(b.name(number), os.O_APPEND|os.O_WRONLY, 0)
+	if err == nil {
+		_, err = file.Write(mark)
+		err = errors.Join(err, file.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -82,9 +82,11 @@ var ErrHeld = errors.New("another server holds the data folder")
 
 // lock keeps a second server off the folder, until it is unlocked or the process ends: ErrHeld if one is there.
 func (d Folder) lock() (unlock func() error, err error) {
-	f, err := os.OpenFile(d.Join(lockFile), os.O_CREATE|os.O_RDONLY, 0o600)
-	if errors.Is(err, syscall.EROFS) { // where a server has been, there is a lock; and none can be here
-		return func() error { return nil }, nil
+	f, err := os.OpenFile(d.Join(lockFile), os.O_CREATE|os.O_RDWR, 0o600)
+	if errors.Is(err, syscall.EROFS) {
+		if f, err = os.Open(d.Join(lockFile)); errors.Is(err, fs.ErrNotExist) {
+			return func() error { return nil }, nil // no server can be there
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("lock the data folder: %w", err)

@@ -26,16 +26,16 @@ import (
 // membership is what a server whose log is outside has beside one that is alone: the lease,
 // and if all that a cluster shares is outside too, what it shares.
 type membership struct {
-	me      cluster.Member
-	lacking []string // what a cluster's member must have and this server has not
-	conn    *nats.Conn
-	lease   *cluster.Lease
-	courier *cluster.Courier
-	shared  *sharedPositions // nil: nobody may serve beside this one
-	apart   apart            // how long Redis here has not been the leader's
-	leads   atomic.Bool      // it takes commands
-	terms   atomic.Int64     // how often it has begun to
-	led     chan struct{}    // has room for one: that has changed
+	me        cluster.Member
+	lacking   []string // what a cluster's member must have and this server has not
+	conn      *nats.Conn
+	lease     *cluster.Lease
+	courier   *cluster.Courier
+	shared    *sharedPositions // nil: nobody may serve beside this one
+	redisSeen redisSight
+	leads     atomic.Bool   // it takes commands
+	terms     atomic.Int64  // how often it has begun to
+	led       chan struct{} // has room for one: that has changed
 }
 
 const (

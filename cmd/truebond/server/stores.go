@@ -41,7 +41,7 @@ func OpenKeys(ctx context.Context, mongoURL string, folder datafolder.Folder) (k
 	return vault.OpenSQLite(folder.Join(datafolder.VaultFile))
 }
 
-// ReadKeys opens them to be read alone, while no server runs. In a data folder, nothing is changed.
+// ReadKeys opens where keys are kept, to be read alone, while no server runs. In a data folder, nothing is changed.
 func ReadKeys(ctx context.Context, mongoURL string, folder datafolder.Folder) (vault.ReadCloser, error) {
 	if mongoURL != "" {
 		return vault.OpenMongo(ctx, mongoURL)

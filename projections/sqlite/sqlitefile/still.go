@@ -29,10 +29,10 @@ func (f *File) Read() (*sql.DB, error) {
 		return nil, err
 	}
 	eyes := &stillVFS{checkedVFS: f.eyes}
-	vfs.Register(eyes.name(), eyes)
+	vfs.Register(eyes.name(), eyes) // as long as the process runs, as that of the file
 	settings := url.Values{"vfs": {eyes.name()}, "mode": {"ro"}, "_pragma": {"temp_store(MEMORY)"}}
 	name := url.URL{Scheme: "file", OmitHost: true, Path: path, RawQuery: settings.Encode()}
-	db, err := driver.Open(name.String(), isOurs)
+	db, err := driver.Open(name.String(), refuseForeign)
 	if err != nil {
 		return nil, err
 	}
@@ -40,8 +40,8 @@ func (f *File) Read() (*sql.DB, error) {
 	return db, nil
 }
 
-// isOurs refuses another program's file. An older version's may have no checksums.
-func isOurs(c *sqlite3.Conn) error {
+// refuseForeign refuses another program's file. An older version's may have no checksums.
+func refuseForeign(c *sqlite3.Conn) error {
 	id, err := applicationID(c)
 	if err == nil && id != ours && id != 0 {
 		err = errForeign(id)

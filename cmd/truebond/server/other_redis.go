@@ -9,9 +9,9 @@ import (
 	"truebond/commands/cluster"
 )
 
-// apartMax is how long a server whose Redis was the leader's is ready with another mark in it: Redis may
+// otherMax is how long a server whose Redis was the leader's is ready with another mark in it: Redis may
 // have forgotten, or the lease be seen late.
-const apartMax = 10 * time.Second
+const otherMax = 10 * time.Second
 
 // marked is the mark that whoever leads has left in Redis; empty if nobody says so.
 func marked(sight cluster.Sight) string {
@@ -21,23 +21,29 @@ func marked(sight cluster.Sight) string {
 	return sight.Holder.Mark
 }
 
-// An apart tells whether Redis here is another one than the leader's.
-type apart struct {
+// A redisSight is what was seen of Redis here, and whether it is another one than the leader's.
+type redisSight struct {
 	mu    sync.Mutex
 	alike time.Time // when it was last not another; zero: it has never been seen to be the leader's
 }
 
-// lasts tells that of a mark that was found in Redis, while the lease was seen so. A Redis that has never been
-// the leader's is another one at once.
-func (a *apart) lasts(sight cluster.Sight, mark string) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
+// isOther looks at a mark that was found in Redis while the lease was seen so. A Redis that has never been the
+// leader's is another one at once; one that was, when that lasts.
+func (r *redisSight) isOther(sight cluster.Sight, mark string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	theirs := marked(sight)
-	unknown := theirs == "" || sight.Mine
-	if mark == theirs && !unknown || unknown && !a.alike.IsZero() {
-		a.alike = time.Now()
+	switch {
+	case theirs == "" || sight.Mine: // nobody can tell
+		if !r.alike.IsZero() {
+			r.alike = time.Now()
+		}
+		return false
+	case mark == theirs:
+		r.alike = time.Now()
+		return false
 	}
-	return !unknown && time.Since(a.alike) > apartMax
+	return time.Since(r.alike) > otherMax
 }
 
 // otherRedis says so while Redis here is not the leader's: limits and ended sessions would be others. Who
@@ -48,7 +54,7 @@ func (s *Server) otherRedis(ctx context.Context) error {
 	}
 	mark, err := s.shared.redis.Mark(ctx)
 	sight := s.lease.Sight()
-	if err != nil || !s.apart.lasts(sight, mark) {
+	if err != nil || !s.redisSeen.isOther(sight, mark) {
 		return nil
 	}
 	return fmt.Errorf("REDIS_URL leads to another Redis here than at %s, which leads: all servers of a cluster must "+

@@ -26,10 +26,10 @@ func leader(mark string) cluster.Sight {
 
 func TestARedisIsAnotherOneWhenItLastsThatItHasNotTheLeadersMark(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var a apart
+		var a redisSight
 		says := func(what string, sight cluster.Sight, mark string, want bool) {
 			t.Helper()
-			if got := a.lasts(sight, mark); got != want {
+			if got := a.isOther(sight, mark); got != want {
 				t.Errorf("%s, and that it is another one is %t", what, got)
 			}
 		}
@@ -38,17 +38,17 @@ func TestARedisIsAnotherOneWhenItLastsThatItHasNotTheLeadersMark(t *testing.T) {
 		says("it is new here", leader("a"), "b", true)
 		says("it is the leader's", leader("a"), "a", false)
 		says("it has just forgotten", leader("a"), "", false)
-		time.Sleep(apartMax)
+		time.Sleep(otherMax)
 		says("it was the leader's until just now", leader("a"), "", false)
 		time.Sleep(time.Millisecond)
 		says("it lasts", leader("a"), "", true)
 		for _, silent := range []cluster.Sight{leader(""), {Holder: cluster.Member{Mark: "a"}},
 			{Alive: true, Mine: true, Holder: cluster.Member{Mark: "a"}}} {
 			says("the leader does not say", silent, "1", false)
-			time.Sleep(2 * apartMax)
+			time.Sleep(2 * otherMax)
 			says("the leader has not said for long", silent, "1", false)
 			says("another begins to", leader("c"), "1", false)
-			time.Sleep(apartMax + time.Millisecond)
+			time.Sleep(otherMax + time.Millisecond)
 			says("it lasts", leader("c"), "1", true)
 		}
 	})
