@@ -60,7 +60,7 @@ func (b blocks) beforeStart(ctx context.Context, durable uint64) error {
 		return err
 	}
 	last := numbers[len(numbers)-1]
-	trusted, err := b.indexed(last)
+	trusted, err := b.trustsIndex(last)
 	if err != nil {
 		return err
 	}

@@ -10,9 +10,9 @@ import (
 	"syscall"
 )
 
-// indexed tells whether the server will trust its index: it must be whole, and end with
+// trustsIndex tells whether the server will trust its index: it must be whole, and end with
 // the hash of the last record.
-func (b blocks) indexed(last int) (bool, error) {
+func (b blocks) trustsIndex(last int) (bool, error) {
 	index, err := b.index()
 	if err != nil || index == nil {
 		return false, err
@@ -46,7 +46,7 @@ func (b blocks) index() ([]byte, error) {
 // they have, the first one, its time, and the last one.
 func lastIndexed(index []byte) (last uint64) {
 	at := 2
-	for range 5 { // a time is no number like the others, and as long
+	for range 5 { // the time is signed: its value would be another one, its length is the same
 		if at >= len(index) {
 			return 0
 		}

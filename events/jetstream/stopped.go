@@ -38,7 +38,7 @@ func OpenStopped(dir string, durable uint64) (*Stopped, error) {
 	if len(s.numbers) == 0 {
 		return s, nil
 	}
-	stoppedWell, err := s.blocks.indexed(s.newest())
+	stoppedWell, err := s.blocks.trustsIndex(s.newest())
 	if err != nil {
 		return nil, err
 	}

@@ -207,13 +207,7 @@ func TestAFileWithoutChecksumsGetsThem(t *testing.T) {
 		}},
 	} {
 		t.Run(c.what, func(t *testing.T) {
-			old := filepath.Join(t.TempDir(), "old.db")
-			db, err := driver.Open("file:" + old + "?_pragma=journal_mode(WAL)&_pragma=wal_autocheckpoint(0)")
-			must(t, err)
-			db.SetMaxOpenConns(1)
-			defer db.Close()
-			fill(t, db)
-			must(t, exec(db, "PRAGMA wal_checkpoint(TRUNCATE)"))
+			old, db := withoutChecksums(t)
 			must(t, c.leave(db))
 			path := filepath.Join(t.TempDir(), "new.db") // copied while it is open: as a crash leaves it
 			writeFile(t, path, readFile(t, old))

@@ -1,6 +1,7 @@
 package sqlitefile
 
 import (
+	"database/sql"
 	"errors"
 	"io/fs"
 	"maps"
@@ -25,7 +26,7 @@ func TestWhoOnlyReadsAFileSeesWhatWaitsInItsLogAndChangesNothing(t *testing.T) {
 		"a transaction was under way":   underWay(t),
 		"a frame is half written":       cut(notCopied(t), 100),
 		"a frame is damaged":            lastDamaged(notCopied(t)),
-		"there are no checksums":        withoutChecksums(t),
+		"there are no checksums":        rowWithoutChecksums(t),
 		"there is an older log's frame": olderFrames(t),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -128,18 +129,25 @@ func olderFrames(t *testing.T) map[string][]byte {
 	return filesOf(t, path)
 }
 
-// withoutChecksums is an older version's file, with rows in its log.
-func withoutChecksums(t *testing.T) map[string][]byte {
+// rowWithoutChecksums is an older version's file, with a row in its log.
+func rowWithoutChecksums(t *testing.T) map[string][]byte {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "old.db")
+	path, db := withoutChecksums(t)
+	must(t, exec(db, "INSERT INTO things VALUES ('late', 'in the log')"))
+	return filesOf(t, path)
+}
+
+// withoutChecksums is an older version's file, and a connection that leaves what it writes in the log.
+func withoutChecksums(t *testing.T) (path string, db *sql.DB) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "old.db")
 	db, err := driver.Open("file:" + path + "?_pragma=journal_mode(WAL)&_pragma=wal_autocheckpoint(0)")
 	must(t, err)
 	db.SetMaxOpenConns(1)
-	defer db.Close()
+	t.Cleanup(func() { must(t, db.Close()) })
 	fill(t, db)
 	must(t, exec(db, "PRAGMA wal_checkpoint(TRUNCATE)"))
-	must(t, exec(db, "INSERT INTO things VALUES ('late', 'in the log')"))
-	return filesOf(t, path)
+	return path, db
 }
 
 func namesIn(t *testing.T, dir string) string {
