@@ -55,6 +55,12 @@ func (h *hashes) close() (err error) {
 	return err
 }
 
+// empty tells whether nothing is kept yet.
+func (h *hashes) empty() bool {
+	info, err := h.files[0].Stat()
+	return err == nil && info.Size() == 0
+}
+
 // cut drops what is behind a size of the tree. It fails when there is less than that.
 func (h *hashes) cut(size uint64) error {
 	for level, f := range h.files {

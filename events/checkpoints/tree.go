@@ -140,6 +140,10 @@ func (t *Tree) compare(ctx context.Context) error {
 	if last < size {
 		return fmt.Errorf("%w: it has %d events, and %d were signed", ErrCut, last, size)
 	}
+	if t.files.empty() { // as after a restore
+		t.logger.Info("the Merkle tree is built from the log", "events", last)
+		return t.files.cut(0)
+	}
 	edge, err := t.resume(size)
 	if err != nil {
 		t.logger.Warn("the Merkle tree is built again from the log", "events", last, "reason", err)
