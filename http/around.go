@@ -65,7 +65,10 @@ func (s *Server) safely(c echo.Context, next echo.HandlerFunc) (err error) {
 	case s.places <- struct{}{}:
 		defer func() { <-s.places }()
 		if req := c.Request(); req.ContentLength != 0 {
+			// In a copy: by the body of its own request net/http tells what of it is not read.
+			req = req.WithContext(req.Context())
 			req.Body = unhurried{req.Body, s.places}
+			c.SetRequest(req)
 		}
 		return next(c)
 	default:

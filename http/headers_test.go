@@ -189,6 +189,25 @@ func TestWhoKeepsABodyBackKeepsNobodysPlace(t *testing.T) {
 	}
 }
 
+func TestWhoseBodyIsNotWantedIsToldSoBeforeTheySendIt(t *testing.T) {
+	b := serving(t, []Route{post("/x", writeNote, "Write", user)})
+	for what, header := range map[string]string{
+		"who asks first":           "Content-Length: 3\r\nExpect: 100-continue\r\n",
+		"who says that it is long": "Content-Length: 1000000\r\n",
+	} {
+		c, err := net.Dial("tcp", strings.TrimPrefix(b.base, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+		_, _ = c.Write([]byte("POST /x HTTP/1.1\r\nHost: a\r\n" + header + "\r\n"))
+		if status, err := bufio.NewReader(c).ReadString('\n'); err != nil || !strings.Contains(status, " 401 ") {
+			t.Errorf("%s is answered %q: %v", what, status, err)
+		}
+	}
+}
+
 func TestARequestHasItsTime(t *testing.T) {
 	forever := func(ctx context.Context, _ nothing) (nothing, error) {
 		<-ctx.Done()
