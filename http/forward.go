@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	nethttp "net/http"
+	"net/url"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -191,8 +192,12 @@ func (s *Server) ServeForwarded(ctx context.Context, request []byte, send func(p
 		ctx, cancel = context.WithTimeout(ctx, time.Duration(head.LeftMS)*time.Millisecond)
 		defer cancel()
 	}
-	req, err := nethttp.NewRequestWithContext(ctx, head.Method, head.URI, bytes.NewReader(body))
+	req, err := nethttp.NewRequestWithContext(ctx, head.Method, "", bytes.NewReader(body))
 	if err != nil {
+		return nil, fmt.Errorf("read a forwarded request: %w", err)
+	}
+	// As net/http has read it there: a server knows no fragments.
+	if req.URL, err = url.ParseRequestURI(head.URI); err != nil {
 		return nil, fmt.Errorf("read a forwarded request: %w", err)
 	}
 	req.Header, req.RequestURI = head.Header, head.URI

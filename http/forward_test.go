@@ -104,6 +104,25 @@ func TestACommandIsServedByTheLeaderAsIfItHadComeThere(t *testing.T) {
 	}
 }
 
+func TestTheLeaderReadsAURLAsTheServerDoesThatItCameTo(t *testing.T) {
+	p := pairServing(t, []Route{post("/who", whoAsks, "Ask who asks", public)})
+	for _, query := range []string{"#x", "#%zz", "a=1#b"} {
+		req, err := nethttp.NewRequest("POST", p.base, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.URL.Opaque = "/who?" + query // else it is not sent
+		res, err := p.client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		if res.StatusCode != 400 {
+			t.Errorf("?%s is answered %d", query, res.StatusCode)
+		}
+	}
+}
+
 func TestAnOperatorsSocketIsOneAtEveryServer(t *testing.T) {
 	p := pairServing(t, []Route{post("/operate", whoAsks, "Ask who operates", operator)})
 	path := t.TempDir() + "/s"
