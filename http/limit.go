@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math"
 	nethttp "net/http"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -32,6 +33,8 @@ const (
 type limits struct {
 	redis      *redis_rate.Limiter
 	breaker    *breaker.Breaker
+	places     chan struct{} // of those who ask Redis
+	refused    refusals
 	log        *slog.Logger
 	perAddress rate
 
@@ -40,7 +43,11 @@ type limits struct {
 }
 
 func newLimits(client redis.UniversalClient, perAddress int, log *slog.Logger) *limits {
-	return &limits{redis: redis_rate.NewLimiter(client), breaker: breaker.New(redisAnswerMax), log: log,
+	// Half of the connections that a client of Redis makes by itself: who waits for a place, and not
+	// for a connection, says nothing about Redis.
+	places := make(chan struct{}, 5*runtime.GOMAXPROCS(0))
+	return &limits{redis: redis_rate.NewLimiter(client), breaker: breaker.New(redisAnswerMax), places: places,
+		refused: refusals{last: map[string]refusal{}}, log: log,
 		perAddress: rate{count: perAddress, period: perMinute}, began: time.Now()}
 }
 
@@ -60,6 +67,17 @@ func (l *limits) allow(ctx context.Context, header nethttp.Header, r *Route, cal
 	case r.open:
 		counted = append(counted, count{name: "route", key: near + " " + r.key(), rate: r.limit})
 	}
+	select {
+	case l.places <- struct{}{}:
+		defer func() { <-l.places }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	for _, c := range counted { // whoever waited with others of the same name may know it by now
+		if c.result = l.refused.still(c.key); c.result != nil {
+			return tooMany(header, []count{c})
+		}
+	}
 	for i := range counted {
 		c := &counted[i]
 		if err := l.take(ctx, c); err != nil {
@@ -72,15 +90,22 @@ func (l *limits) allow(ctx context.Context, header nethttp.Header, r *Route, cal
 			return ledger.Refuse("limits_unavailable", "Nothing can be changed just now. Try again soon.")
 		}
 		if c.result.Allowed == 0 {
-			tell(header, counted[:i+1])
-			p := newProblem("too_many_requests", fmt.Sprintf("There may be %d of these in %g seconds.",
-				c.rate.count, c.rate.period.Seconds()))
-			p.retry = c.result.RetryAfter
-			return p
+			l.refused.note(c.key, c.result)
+			return tooMany(header, counted[:i+1])
 		}
 	}
 	tell(header, counted)
 	return nil
+}
+
+// tooMany refuses who has reached a limit: the last of these.
+func tooMany(header nethttp.Header, counted []count) error {
+	tell(header, counted)
+	last := counted[len(counted)-1]
+	p := newProblem("too_many_requests", fmt.Sprintf("There may be %d of these in %g seconds.",
+		last.rate.count, last.rate.period.Seconds()))
+	p.retry = last.result.RetryAfter
+	return p
 }
 
 type count struct {

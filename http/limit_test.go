@@ -9,10 +9,12 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
+	miniredisserver "github.com/alicebob/miniredis/v2/server"
 	"github.com/redis/go-redis/v9"
 
 	"truebond/ledger"
@@ -113,6 +115,60 @@ func TestAnAddressHasALimitOnAPublicRouteAndOverAll(t *testing.T) {
 		}
 		from("198.51.100.1", "GET", "/livez").wants(t, 200, "")
 	})
+}
+
+// A flood would keep Redis from counting anybody.
+func TestRedisIsNotAskedAgainAboutWhoHasJustBeenRefused(t *testing.T) {
+	server := miniredis.RunT(t)
+	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	t.Cleanup(func() { _ = client.Close() })
+	b := serving(t, limitedRoutes(), func(cfg *Config) { cfg.Redis = client })
+	access := b.as("usr_1", "user")
+	for range 3 {
+		b.send("POST", "/message", "", "Authorization", access).wants(t, 200, "")
+	}
+	b.send("POST", "/message", "", "Authorization", access).wants(t, 429, "too_many_requests")
+	before := server.CommandCount()
+	a := b.send("POST", "/message", "", "Authorization", access)
+	a.wants(t, 429, "too_many_requests")
+	if after, err := strconv.Atoi(a.header.Get("Retry-After")); err != nil || after < 1 || after > 1200 {
+		t.Errorf("Retry-After is %q", a.header.Get("Retry-After"))
+	}
+	if asked := server.CommandCount() - before; asked != 0 {
+		t.Errorf("Redis was asked %d times", asked)
+	}
+	b.send("GET", "/messages", "", "Authorization", access).wants(t, 200, "")
+}
+
+// It would seem silent to those who wait for it longest: reads would go on without limits, and the rest be closed.
+func TestARedisThatManyWaitForIsNotSilent(t *testing.T) {
+	server := miniredis.RunT(t)
+	var one sync.Mutex
+	server.Server().SetPreHook(func(_ *miniredisserver.Peer, cmd string, _ ...string) bool {
+		if strings.HasPrefix(cmd, "EVAL") {
+			one.Lock()
+			defer one.Unlock()
+			time.Sleep(10 * time.Millisecond)
+		}
+		return false
+	})
+	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	t.Cleanup(func() { _ = client.Close() })
+	b := serving(t, limitedRoutes(), func(cfg *Config) { cfg.Redis = client })
+	access := b.as("usr_1", "user")
+	b.send("POST", "/free", "", "Authorization", access).wants(t, 200, "") // Redis has the script now
+	const many = 300                                                       // so many take longer than Redis may for one
+	statuses := make(chan int, many)
+	for range many {
+		go func() { statuses <- b.send("POST", "/free", "", "Authorization", access).status }()
+	}
+	count := map[int]int{}
+	for range many {
+		count[<-statuses]++
+	}
+	if count[200] != many {
+		t.Errorf("answered %v", count)
+	}
 }
 
 func TestAllOfAPeriodsRequestsMayComeAtOnce(t *testing.T) {
