@@ -63,6 +63,23 @@ func TestWhatTheDemoPrintsWorksWhenPasted(t *testing.T) {
 	}
 }
 
+func TestTheDemoNamesTheProgramAsAShellFindsIt(t *testing.T) {
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for called, want := range map[string]string{
+		"truebond":                         "truebond",
+		"./truebond":                       filepath.Join(here, "truebond"),
+		"/opt/truebond":                    "/opt/truebond",
+		"/tmp/go-build1/b001/exe/truebond": "go run ./cmd/truebond",
+	} {
+		if got := programName(called); got != want {
+			t.Errorf("called as %s: %s", called, got)
+		}
+	}
+}
+
 // A step is a block of commands, and the answer that a guide shows behind it.
 type step struct{ commands, answer string }
 

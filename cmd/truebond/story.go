@@ -50,7 +50,7 @@ func tellStory(ctx context.Context, s *server.Server) (told, error) {
 	if err != nil {
 		return told{}, err
 	}
-	t := &teller{ctx: ctx, server: s, told: told{URL: s.URL(), Password: demoPassword, Program: programName(),
+	t := &teller{ctx: ctx, server: s, told: told{URL: s.URL(), Password: demoPassword, Program: programName(os.Args[0]),
 		Secret: secret, AuditKey: s.Key()}}
 	ann := t.signUp("ann@example.com", "Ann", "bought credits, writes and calls")
 	bob := t.signUp("bob@example.com", "Bob", "answers")
@@ -79,14 +79,17 @@ func tellStory(ctx context.Context, s *server.Server) (told, error) {
 	return t.told, t.err
 }
 
-// programName is how this program was called, as a shell takes it.
-func programName() string {
-	if strings.Contains(os.Args[0], "go-build") {
+// programName is how a shell in any folder calls a program that was called so.
+func programName(called string) string {
+	if strings.Contains(called, "go-build") {
 		return "go run ./cmd/truebond"
 	}
-	path, err := filepath.Abs(os.Args[0])
+	if !strings.ContainsRune(called, filepath.Separator) { // it was found in PATH
+		return called
+	}
+	path, err := filepath.Abs(called)
 	if err != nil {
-		return os.Args[0]
+		return called
 	}
 	return path
 }
