@@ -35,6 +35,10 @@ func TestAnArchiveIsNotKeptAmongTheLogsFiles(t *testing.T) {
 	truebond(t, "", "serve", "--data", data, "--listen", "127.0.0.1:0", "--archive", data+"/.").
 		ends(t, exitMisused, "the data folder itself")
 	truebond(t, "", "archive", "--data", data, "--to", data).ends(t, exitMisused, "the data folder itself")
+	log := filepath.Join(data, "log") // the server has made it
+	for _, place := range []string{log, filepath.Join(log, "archive", "here")} {
+		truebond(t, "", "archive", "--data", data, "--to", place).ends(t, exitMisused, "nor in its log")
+	}
 }
 
 // Else it would be taken for an empty one, and nobody would notice that the log has lost events.

@@ -163,14 +163,28 @@ func (d Folder) removeUnused(made []string) {
 	}
 }
 
-// Is tells whether a path leads to the folder, whatever it is called there.
-func (d Folder) Is(path string) bool {
-	own, err := os.Stat(d.Path)
+// IsOrHasInLog tells whether a path leads to the folder or into its log, whatever it is called there.
+func (d Folder) IsOrHasInLog(path string) bool {
+	if same(d.Path, path) {
+		return true
+	}
+	path, err := filepath.Abs(path)
+	for err == nil && path != filepath.Dir(path) {
+		if same(d.Join(LogFolder), path) {
+			return true
+		}
+		path = filepath.Dir(path)
+	}
+	return false
+}
+
+func same(one, other string) bool {
+	first, err := os.Stat(one)
 	if err != nil {
 		return false
 	}
-	other, err := os.Stat(path)
-	return err == nil && os.SameFile(own, other)
+	second, err := os.Stat(other)
+	return err == nil && os.SameFile(first, second)
 }
 
 // Join is the path of a file in the folder.

@@ -34,18 +34,18 @@ const (
 )
 
 // ErrInDataFolder says that an archive would be lost together with its log.
-var ErrInDataFolder = errors.New("the archive cannot be kept in the data folder itself")
+var ErrInDataFolder = errors.New("the archive cannot be kept in the data folder itself, nor in its log")
 
 // OpenArchive opens where an archive is kept; nil if nowhere. What an operator leaves
-// open is the bucket, where there is one. In the data folder itself the segments would stand
-// among the log's files, and be set aside with a damaged log that is to be repaired from them.
+// open is the bucket, where there is one. In the data folder itself, or in its log, the segments would
+// stand among the log's files, and be set aside with a damaged log that is to be repaired from them.
 func OpenArchive(place string, data datafolder.Folder, s settings.Settings) (blob.Store, error) {
 	switch {
 	case place == Nowhere, place == "" && !s.HasStorage():
 		return nil, nil
 	case place == "", place == InBucket:
 		return s.Bucket()
-	case data.Is(place):
+	case data.IsOrHasInLog(place):
 		return nil, fmt.Errorf("%w: %s", ErrInDataFolder, place)
 	}
 	return blob.OpenFolder(place)
