@@ -48,6 +48,9 @@ emptied before and afterwards.`,
 			if o.Rounds < 0 {
 				return misused("--rounds %d is below 0", o.Rounds)
 			}
+			if o.Events > 0 && (len(o.Cases) > 0 || o.Postgres != "") {
+				return misused("--events measures nothing else: it goes with neither --case nor --postgres")
+			}
 			show := bench.Print
 			if asJSON {
 				show = func(out io.Writer, rows []bench.Row) error { return json.NewEncoder(out).Encode(rows) }

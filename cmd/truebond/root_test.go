@@ -97,6 +97,7 @@ func TestAWrongCommandLineIsAMisuseThatNamesTheFault(t *testing.T) {
 		"demo --listen 8080":                                         "--listen 8080 is not an address",
 		"rebuild --replicas 6":                                       "--replicas",
 		"bench --rounds -1":                                          "--rounds -1",
+		"bench --events 5 --case http":                               "--events measures nothing else",
 		"restore --from x --data y --key z":                          "--key",
 		"verify --key x":                                             "--key",
 		"verify --archive x --data y":                                "--data",

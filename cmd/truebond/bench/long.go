@@ -73,7 +73,19 @@ func (l *longBench) prepare(ctx context.Context, accounts int) error {
 		return err
 	}
 	l.ledger = &ledgerBench{key: funded.key, accounts: accounts}
-	return funded.server.Stop(context.WithoutCancel(ctx))
+	return errors.Join(giveKeys(ctx, funded.server), funded.server.Stop(context.WithoutCancel(ctx)))
+}
+
+// newestPeople are whose keys a server looks for when it starts.
+const newestPeople = 100
+
+// giveKeys gives those who came last a key. A server would say at each start that its vault lacks theirs.
+func giveKeys(ctx context.Context, s *server.Server) error {
+	newest, err := s.Queries.NewestPeople(ctx, newestPeople)
+	for _, user := range newest {
+		err = errors.Join(err, s.Commands.Vault.MakeKey(ctx, user))
+	}
+	return err
 }
 
 // lengthen appends charges to the log of a server that does not run, until there are as
