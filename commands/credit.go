@@ -25,10 +25,13 @@ func (in Deduct) Validate() error {
 	)
 }
 
+// belowOne is said of 0 as of what is below it; a number that lacks is 0.
+const belowOne = "must be no less than 1"
+
 // The rules of a charge are made once: a bulk has a thousand of them.
 var (
 	deductUserRules    = []validation.Rule{validation.Required, validation.Length(1, idMax)}
-	deductCreditsRules = []validation.Rule{validation.Required, validation.Min(int64(1)),
+	deductCreditsRules = []validation.Rule{validation.Required.Error(belowOne), validation.Min(int64(1)),
 		validation.Max(int64(ledger.DeductMax))}
 	deductReasonRules = []validation.Rule{validation.Required, validation.RuneLength(1, ledger.ReasonMax)}
 )

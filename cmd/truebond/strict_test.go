@@ -65,6 +65,8 @@ func TestABodyThatIsNotMeantIsRefusedByNameAndChangesNothing(t *testing.T) {
 			t.Errorf("%s: is answered by no problem: %v", name, a.header)
 		}
 	}
+	none := w.ask("POST", "/api/credits/deduct", key, []byte(charge("0")), "Idempotency-Key", "strict")
+	none.says("errors.0.detail", "must be no less than 1")
 	if after := w.position(); after != before {
 		t.Errorf("the log has grown from %s to %s", before, after)
 	}
