@@ -44,7 +44,7 @@ func (s *Server) record(c echo.Context, told *problem, took time.Duration) {
 	if actor, ok := c.Get(actorOfRequest).(events.Actor); ok && actor.Kind != "" {
 		attrs = append(attrs, slog.String("actor", actor.String()))
 	}
-	if told != nil {
+	if told != nil && status != statusCancelled {
 		attrs = append(attrs, slog.String("code", told.Code))
 	}
 	if level == slog.LevelError {

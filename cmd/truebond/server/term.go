@@ -28,6 +28,8 @@ type term struct {
 	failures  chan<- error // each ends the term
 }
 
+var errStopping = errors.New("it is stopping")
+
 // lead leads until ctx ends. Its cause cluster.ErrLost says that another may lead already:
 // all stops at once then, and nobody who waits is told anything that it decided. An error
 // is the server's end.
@@ -78,7 +80,11 @@ func (s *Server) afterTerm(ctx context.Context, failed, stopped error) error {
 		s.Logger.WarnContext(ctx, "this server leaves the lease to another", "why", failed, "left", stopped)
 		return nil
 	case ctx.Err() != nil: // what fails while it ends is no failure of the server
-		s.Logger.InfoContext(ctx, "this server does not lead any more", "why", context.Cause(ctx))
+		why := context.Cause(ctx)
+		if errors.Is(why, context.Canceled) {
+			why = errStopping
+		}
+		s.Logger.InfoContext(ctx, "this server does not lead any more", "why", why)
 		return stopped
 	case failed != nil && s.mayPass(failed):
 		s.Logger.WarnContext(ctx, "this server cannot lead now; it or another tries again", "error", failed)
