@@ -236,6 +236,15 @@ func (d *describer) addAnswers(oc openapi.OperationContext, r *Route) {
 	})
 }
 
+// refusalTexts describe what a route's word `refuses` may name.
+var refusalTexts = map[int]string{
+	nethttp.StatusUnauthorized:        "The password, the address or the token is not good.",
+	nethttp.StatusPaymentRequired:     "Too few credits: `available` and `required` tell how many.",
+	nethttp.StatusNotFound:            "There is no such thing or user, or it is not yours.",
+	nethttp.StatusUnprocessableEntity: "A value breaks a rule.",
+	nethttp.StatusBadGateway:          "Stripe does not do it just now.",
+}
+
 // failures are the statuses that a route's line promises.
 func (r *Route) failures() map[int]string {
 	told := map[int]string{
@@ -255,12 +264,17 @@ func (r *Route) failures() map[int]string {
 	if r.command() || r.in.Implements(reflect.TypeFor[validation.Validatable]()) {
 		told[nethttp.StatusUnprocessableEntity] = "A value breaks a rule, or the key was used for another request."
 	}
-	if len(r.inShape.fields) > 0 {
+	if r.raw || len(r.inShape.fields) > 0 {
 		told[nethttp.StatusRequestEntityTooLarge] = "The body is too large."
+	}
+	if len(r.inShape.fields) > 0 {
 		told[nethttp.StatusUnsupportedMediaType] = "The body is not application/json."
 	}
 	if !r.unlimited && (r.open || len(r.roles) > 0) {
 		told[nethttp.StatusTooManyRequests] = "Too many requests: see Retry-After."
+	}
+	for _, status := range r.refusals {
+		told[status] = refusalTexts[status]
 	}
 	return told
 }

@@ -45,6 +45,7 @@ type Route struct {
 	inShape     *inShape
 	streaming   bool
 	call        func(fill func(in any) (context.Context, error)) (any, error)
+	refusals    []int    // statuses of what it refuses, beside those that follow from its line
 	requiredIns []string // top-level fields that the In's rules do not allow to lack
 }
 
@@ -128,6 +129,11 @@ func rawBody(r *Route) {
 // like, is to be no work of the leader's.
 func vetted(vet func(body []byte, header nethttp.Header) error) option {
 	return func(r *Route) { r.vet = vet }
+}
+
+// refuses says in the document which statuses a route answers with beside those that follow from its line.
+func refuses(statuses ...int) option {
+	return func(r *Route) { r.refusals = statuses }
 }
 
 // bodyUpTo lets a route's body have more bytes than others may.
