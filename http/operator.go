@@ -60,7 +60,8 @@ type Advance struct {
 const advanceMax = 367 * 24 * time.Hour
 
 func (in Advance) Validate() error {
-	return validation.ValidateStruct(&in, validation.Field(&in.Seconds, validation.Required.Error("must be no less than 1"),
+	return validation.ValidateStruct(&in, validation.Field(&in.Seconds,
+		validation.Required.Error("must be no less than 1"),
 		validation.Min(int64(1)), validation.Max(int64(advanceMax/time.Second))))
 }
 
