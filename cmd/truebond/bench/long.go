@@ -76,12 +76,9 @@ func (l *longBench) prepare(ctx context.Context, accounts int) error {
 	return errors.Join(giveKeys(ctx, funded.server), funded.server.Stop(context.WithoutCancel(ctx)))
 }
 
-// newestPeople are whose keys a server looks for when it starts.
-const newestPeople = 100
-
 // giveKeys gives those who came last a key. A server would say at each start that its vault lacks theirs.
 func giveKeys(ctx context.Context, s *server.Server) error {
-	newest, err := s.Queries.NewestPeople(ctx, newestPeople)
+	newest, err := s.Queries.NewestPeople(ctx, server.NewestPeople)
 	for _, user := range newest {
 		err = errors.Join(err, s.Commands.Vault.MakeKey(ctx, user))
 	}

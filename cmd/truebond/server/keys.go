@@ -6,14 +6,14 @@ import (
 	"truebond/commands/vault"
 )
 
-// newestPeople are looked at when a server begins to lead: a vault that is older than the log lacks the keys
+// NewestPeople are looked at when a server begins to lead: a vault that is older than the log lacks the keys
 // of those who have come last.
-const newestPeople = 100
+const NewestPeople = 100
 
 // tellMissingKeys tells of a vault that is older than the log, and ends. The server leads all the same:
 // whoever has a key goes on.
 func (t *term) tellMissingKeys(ctx context.Context) error {
-	newest, err := t.Queries.NewestPeople(ctx, newestPeople)
+	newest, err := t.Queries.NewestPeople(ctx, NewestPeople)
 	var without []string
 	if err == nil {
 		without, err = vault.WithoutKey(ctx, t.keys, newest)
