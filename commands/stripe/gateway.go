@@ -62,13 +62,14 @@ func (g *Gateway) CreateIntent(ctx context.Context, key string, amountMinor int6
 	return made.ID, made.ClientSecret, nil
 }
 
-// CancelIntent takes a payment intent back at Stripe, so that it cannot be paid any more.
+// CancelIntent takes a payment intent back at Stripe, so that it cannot be paid any more. It asks under
+// no key of ours, since canceling twice comes to the same: for a day Stripe would say again that an
+// intent is being paid, also when that has failed.
 func (g *Gateway) CancelIntent(ctx context.Context, intent string) error {
 	ctx, cancel := context.WithTimeout(ctx, timeoutMax)
 	defer cancel()
 	params := &stripego.PaymentIntentCancelParams{}
 	params.Context = ctx
-	params.SetIdempotencyKey("cancel/" + intent)
 	_, err := g.api.PaymentIntents.Cancel(intent, params)
 	var refused *stripego.Error
 	var state stripego.PaymentIntentStatus
@@ -91,5 +92,13 @@ var ErrPaid = ledger.Refuse(ledger.CodePaymentGranted, "The payment was made alr
 var ErrAway = ledger.Refuse("payment_provider",
 	"The payment provider cannot do this at the moment. Try again in a moment.")
 
-// away hides what Stripe said from the caller and keeps it for the log.
-func away(err error) error { return fmt.Errorf("%w: %w", ErrAway, err) }
+// away hides what Stripe said from the caller and keeps it for the log, without the intent that Stripe
+// tells of: its buyer's name and address stand in it.
+func away(err error) error {
+	var said *stripego.Error
+	if errors.As(err, &said) {
+		err = fmt.Errorf("Stripe answered %d %s %s to its request %s: %s",
+			said.HTTPStatusCode, said.Type, said.Code, said.RequestID, said.Msg)
+	}
+	return fmt.Errorf("%w: %w", ErrAway, err)
+}
