@@ -121,8 +121,8 @@ func (s *Service) Journal(ctx context.Context, in JournalFilter) (List[JournalEn
 	return shown.page(ctx, s.Views, in.Page)
 }
 
-// farFuture is after all that can have happened.
-var farFuture = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
+// farFuture is after all that can have happened: no webhook is taken that tells of a later year.
+var farFuture = time.Date(9999, 12, 31, 23, 59, 59, 999_999_999, time.UTC)
 
 // asOf reads a date or a time. A date means its end; nothing means all that is known,
 // also what is effective later than the ledger's clock says.

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"truebond/commands/stripe"
 )
 
 func TestBooksAreReadAsOfAnyTime(t *testing.T) {
@@ -63,6 +65,24 @@ func TestBooksAreReadAsOfAnyTime(t *testing.T) {
 	w.ask("GET", "/api/finance/trial-balance?as_of=", finance, nil).is(400).says("errors.0.pointer", "#/as_of")
 	w.ask("GET", "/api/finance/trial-balance?as_of=0000-01-01T00:00:00%2B12:00", finance, nil).is(422).
 		says("errors.0.pointer", "#/as_of")
+}
+
+func TestTheBooksHoldWhatHappenedInTheLastYearThatThereIs(t *testing.T) {
+	w := begin(t, embedded)
+	ann, finance := w.signsUp(), &person{w: w, token: w.staff("finance")}
+	paid, err := stripe.PaidEvent("evt_1", succeeded, ann.buys("small"), 5000, "INR",
+		time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.webhook(paid).is(200)
+	ann.catchesUp()
+	for _, asOf := range []string{"", "?as_of=9999-12-31"} {
+		finance.get("/api/finance/trial-balance"+asOf).is(200).
+			says("accounts.0.account", "deferred", "accounts.0.balance", -5000)
+	}
+	finance.get("/api/finance/trial-balance?as_of=9999-12-30").is(200).
+		says("accounts.0.account", "issued/promotional")
 }
 
 func TestATimeIsBetweenTwoMilliseconds(t *testing.T) {
