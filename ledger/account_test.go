@@ -1,6 +1,7 @@
 package ledger_test
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -179,6 +180,18 @@ func TestMoreCreditsThanAnAccountCountsAreRefused(t *testing.T) {
 	}
 }
 
+func TestMoreMoneyBackThanWasPaidTakesTheWholeLotHoweverLargeItIs(t *testing.T) {
+	const most = 1 << 53
+	for _, price := range []int64{1, 1<<43 - 1} { // the credits to take back fit neither into 64 bits nor into 63
+		for name, back := range map[string]step{"refunded": refunded("A", most), "withdrawn": withdrawn("A", most)} {
+			d := having(t, bought("A", most, price), back)
+			if left, debt := d.account.Available(d.now), d.account.Debt(); left != 0 || debt != 0 {
+				t.Errorf("%s, at a price of %d: %d are left and %d owed", name, price, left, debt)
+			}
+		}
+	}
+}
+
 func TestWhatIsOutOfRangeIsRefusedByItsField(t *testing.T) {
 	paid := events.Lot{
 		ID: "A", Kind: events.Paid, Credits: 50, Price: 5000, Currency: events.INR, Payment: "pi_A",
@@ -215,6 +228,7 @@ func TestWhatIsOutOfRangeIsRefusedByItsField(t *testing.T) {
 		{"less than nothing refunded", "facts", refunded("A", -1)},
 		{"a refund beyond counting", "facts", refunded("A", 1<<53+1)},
 		{"a withdrawal beyond counting", "facts", withdrawn("A", 1<<53+1)},
+		{"more refunds than are counted", "facts", learned("pi_A", events.PaymentFacts{Refunds: manyRefunds(501)})},
 		{"facts of no payment", "intent", learned("", events.PaymentFacts{})},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -292,4 +306,12 @@ func BenchmarkSpendAndEvolve(b *testing.B) {
 			d.account, _ = ledger.Accounts.Evolve(d.account, key, e)
 		}
 	}
+}
+
+func manyRefunds(n int) map[string]events.Refund {
+	refunds := map[string]events.Refund{}
+	for i := range n {
+		refunds[fmt.Sprint("re_", i)] = events.Refund{Amount: 1, Status: events.RefundSucceeded}
+	}
+	return refunds
 }
