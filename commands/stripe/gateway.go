@@ -97,7 +97,7 @@ var ErrAway = ledger.Refuse("payment_provider",
 func away(err error) error {
 	var said *stripego.Error
 	if errors.As(err, &said) {
-		err = fmt.Errorf("Stripe answered %d %s %s to its request %s: %s",
+		err = fmt.Errorf("answered %d %s %s to Stripe's request %s: %s",
 			said.HTTPStatusCode, said.Type, said.Code, said.RequestID, said.Msg)
 	}
 	return fmt.Errorf("%w: %w", ErrAway, err)
