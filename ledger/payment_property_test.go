@@ -83,24 +83,15 @@ func (in till) refund(t *rapid.T, s *scene, intent string) {
 
 // check holds the cash and the credits in the log against what Stripe has said.
 func (in till) check(t *rapid.T, s *scene) {
-	var cash, wantCash, issued int64
+	holds := map[events.Account]int64{}
 	for _, e := range s.log {
 		for _, m := range e.Moves {
-			switch events.StripePending {
-			case m.To:
-				cash += m.Amount
-			case m.From:
-				cash -= m.Amount
-			}
-			if m.From == events.Issued(events.Paid) {
-				issued += m.Amount
-			}
-			if m.To == events.Issued(events.Paid) {
-				issued -= m.Amount
-			}
+			holds[m.From] -= m.Amount
+			holds[m.To] += m.Amount
 		}
 	}
-	var wantIssued int64
+	cash, issued := holds[events.StripePending], -holds[events.Issued(events.Paid)]
+	var wantCash, wantIssued int64
 	for intent := range in.granted {
 		wantCash += 5000 - in.back[intent]
 		wantIssued += 50 - min(50, in.back[intent]/100)
