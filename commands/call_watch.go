@@ -30,10 +30,16 @@ const (
 type Watch struct {
 	service *Service
 	calls   ActiveCalls
-	since   time.Time            // the server's start
-	known   map[string]time.Time // the last sign of life of each party, `<call>/<user>`
-	gone    map[string]ending    // by their ids: calls that were to end, for as long as the views have them as active
+	since   time.Time         // the server's start
+	known   map[string]sign   // the last sign of life of each party, `<call>/<user>`
+	gone    map[string]ending // by their ids: calls that were to end, for as long as the views have them as active
 	logger  *slog.Logger
+}
+
+// A sign is the last sign of life of a party.
+type sign struct {
+	noted time.Time // as it was noted; zero: none was
+	at    time.Time // when that was, counted from when it was first seen here: the clock may be set meanwhile
 }
 
 // An ending is what came of a call that was to end.
@@ -44,7 +50,7 @@ type ending struct {
 
 // NewWatch makes a watch over the calls that are going on.
 func NewWatch(s *Service, calls ActiveCalls, logger *slog.Logger) *Watch {
-	return &Watch{service: s, calls: calls, since: time.Now(), known: map[string]time.Time{},
+	return &Watch{service: s, calls: calls, since: time.Now(), known: map[string]sign{},
 		gone: map[string]ending{}, logger: logger}
 }
 
@@ -61,7 +67,7 @@ func (w *Watch) Run(ctx context.Context) error {
 
 // look goes once through all calls that are going on.
 func (w *Watch) look(ctx context.Context) error {
-	seen, active := map[string]time.Time{}, map[string]bool{}
+	seen, active := map[string]sign{}, map[string]bool{}
 	defer func() { w.known = seen }()
 	for after := uint64(0); ; {
 		calls, err := w.calls.Active(ctx, after, activePage)
@@ -86,26 +92,36 @@ func (w *Watch) look(ctx context.Context) error {
 
 // check ends a call if one of its parties is gone, and notes in seen when each was heard
 // of last.
-func (w *Watch) check(ctx context.Context, c ledger.Call, seen map[string]time.Time) error {
+func (w *Watch) check(ctx context.Context, c ledger.Call, seen map[string]sign) error {
 	for _, party := range []string{c.From, c.To} {
-		last, err := w.service.Presence.LastSeen(ctx, c.ID, party)
+		noted, err := w.service.Presence.LastSeen(ctx, c.ID, party)
 		if err != nil {
 			return err // without Redis nobody knows who is there; nobody is hung up on
 		}
 		id := c.ID + "/" + party
-		// A Redis that was restarted knows nothing of a call. What was seen here counts
-		// then; of a party never heard of, the moment that it was first missed.
-		if last = later(last, w.known[id]); last.IsZero() {
-			last = time.Now()
-		}
+		last := w.known[id].after(noted)
 		seen[id] = last
-		if time.Since(later(last, w.since)) <= goneAfter {
+		if time.Since(later(last.at, w.since)) <= goneAfter {
 			continue
 		}
 		w.end(ctx, c.ID, party)
 		return nil
 	}
 	return nil
+}
+
+// after is the last sign of life when this one is noted. A Redis that was restarted knows none: what was
+// seen here counts then; of a party never heard of, the moment that it was first missed. One that seems to be
+// from the future was noted just now, or before the clock was set back, or by a clock that is ahead.
+func (s sign) after(noted time.Time) sign {
+	now := time.Now()
+	switch {
+	case s.at.IsZero() && noted.IsZero():
+		return sign{at: now}
+	case noted.IsZero() || noted.Equal(s.noted):
+		return s
+	}
+	return sign{noted, later(s.at, now.Add(-max(0, now.Sub(noted))))}
 }
 
 // end ends a call. What came of it is told once, though it is tried until the call is over.

@@ -27,6 +27,41 @@ func (unheard) Seen(context.Context, string, time.Time, ...string) error { retur
 
 func (unheard) LastSeen(context.Context, string, string) (time.Time, error) { return time.Time{}, nil }
 
+// heard is a Redis in which signs of life stand, by users.
+type heard map[string]time.Time
+
+func (heard) Seen(context.Context, string, time.Time, ...string) error { return nil }
+
+func (h heard) LastSeen(_ context.Context, _, user string) (time.Time, error) { return h[user], nil }
+
+// Signs of life from before are from the future then. As long as nobody notices, the caller pays for each minute.
+func TestAPartyIsGoneAlthoughTheClockWasSetBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		did, signs := newDiary(), heard{}
+		view := &standingCalls{[]ledger.Call{{ID: "c", From: "ann", To: "bob"}}}
+		w := NewWatch(NewService(Parts{Writer: did, Presence: signs, Clock: WallClock(time.Now())}), view,
+			slog.New(slog.DiscardHandler))
+		live := func(length, wall time.Duration, there ...string) {
+			t.Helper()
+			for left := length; left > 0; left -= gonePause {
+				for _, user := range there {
+					signs[user] = time.Now().Add(wall).Round(0)
+				}
+				if err := w.look(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(gonePause)
+			}
+		}
+		live(time.Minute, time.Hour, "ann", "bob")
+		live(goneAfter, 0)
+		live(time.Minute, 0, "ann") // who is heard of in the last moment
+		if at := did.noted["call/c/gone/bob"]; len(did.noted) != 1 || len(at) != 1 {
+			t.Errorf("bob is gone, and it is noted that %v are", did.noted)
+		}
+	})
+}
+
 func TestACallThatTheViewsHaveAsActiveStillIsToldOfOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		view := &standingCalls{}
