@@ -87,8 +87,9 @@ func (s *Service) Audit(ctx context.Context, in AuditFilter) (List[AuditLine], e
 	shown.fits = func(e projections.AuditEntry) bool {
 		return !slices.ContainsFunc(others, func(fits func(projections.AuditEntry) bool) bool { return !fits(e) })
 	}
+	shown.with = append(shown.with, in.From, in.Until)
 	var err error
-	if shown.query.Range, err = s.positionsBetween(ctx, in.From, in.Until, shown.query.Index != ""); err != nil {
+	if shown.within, err = s.positionsBetween(ctx, in.From, in.Until, shown.query.Index != ""); err != nil {
 		return List[AuditLine]{}, err
 	}
 	return shown.page(ctx, s.Views, in.Page)

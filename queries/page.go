@@ -58,8 +58,10 @@ type listing[D, T any] struct {
 	query projections.Query
 	after func(projections.Found[D]) []any // a document's values of the index's fields that Equal does not fix
 	fits  func(D) bool                     // nil: all do
-	with  []string                         // the filters in fits, to bind cursors to
-	show  func([]D) ([]T, error)           // a page of them; see singly
+	with  []string                         // the filters in fits and within, to bind cursors to
+	// within is a range that is another one when the log has grown; zero: query's own.
+	within projections.Range
+	show   func([]D) ([]T, error) // a page of them; see singly
 }
 
 // scanMax is how many documents one request looks through for those that fit.
@@ -69,6 +71,9 @@ const scanMax = 5000
 // less than its limit and still have a next one.
 func (l listing[D, T]) page(ctx context.Context, r *projections.Reader, page Page) (List[T], error) {
 	q, bound := l.query, l.bound()
+	if l.within != (projections.Range{}) {
+		q.Range = l.within
+	}
 	if page.Cursor != "" {
 		at, err := openCursor(page.Cursor, bound)
 		if err != nil {

@@ -228,6 +228,34 @@ func TestTheAuditIsFilteredByAllThatItHas(t *testing.T) {
 	}
 }
 
+func TestTheAuditUntilALaterMomentGoesOnThoughEventsCome(t *testing.T) {
+	w := begin(t, embedded)
+	ann, bob := w.signsUp(), w.signsUp()
+	admin := &person{w: w, token: w.staff("admin")}
+	ann.sends(bob, "the first")
+	ann.sends(bob, "the second")
+	until := w.now().Add(time.Hour)
+	page := func(cursor string) answer {
+		q := url.Values{"until": {until.Format(time.RFC3339Nano)}, "type": {"message.sent"}, "limit": {"1"}}
+		if cursor != "" {
+			q.Set("cursor", cursor)
+		}
+		ann.catchesUp()
+		return admin.get("/api/admin/audit?" + q.Encode())
+	}
+	first := page("").is(200)
+	ann.sends(bob, "before that moment")
+	w.advance(2 * time.Hour)
+	ann.sends(bob, "after it")
+	second := page(first.get("next_cursor")).is(200).says("has_more", false)
+	if one, two := first.get("data.0.position"), second.get("data.0.position"); one == "" || two == "" || one == two {
+		t.Errorf("the pages have %s and %s", first.body, second.body)
+	}
+	other := url.Values{"until": {until.Add(time.Hour).Format(time.RFC3339Nano)}, "type": {"message.sent"},
+		"cursor": {first.get("next_cursor")}}
+	admin.get("/api/admin/audit?" + other.Encode()).is(400).says("code", "invalid_cursor")
+}
+
 // catchesUp reads until the views show all that is in the log.
 func (p *person) catchesUp() {
 	p.w.t.Helper()
