@@ -235,11 +235,11 @@ func TestATimerThatCouldNotBeAskedForIsNotTakenForDone(t *testing.T) {
 		o := newOffice(t)
 		o.clerk.left, o.clerk.why = 0, why
 		timers := NewTimers(o.Service, nil, o.Logger)
-		if _, err := timers.do(t.Context(), tried{next: due}, morning); !errors.Is(err, why) {
+		if _, err := timers.do(t.Context(), tried{next: due}); !errors.Is(err, why) {
 			t.Errorf("%v is told as %v", why, err)
 		}
 		o.clerk.left = 1
-		if _, err := timers.do(t.Context(), tried{next: due}, morning); err != nil {
+		if _, err := timers.do(t.Context(), tried{next: due}); err != nil {
 			t.Errorf("a call that is not there is told as %v", err)
 		}
 	}

@@ -37,9 +37,6 @@ const (
 	timersPagesMax  = 100                    // of one look: each takes some 10 ms, and a minute is late after 15 s
 	timersPause     = 200 * time.Millisecond // between two looks
 	timersPatience  = time.Second            // with views that do not show what was done
-	// overdueMax is how late a call's minute may be charged. Later than that, the server
-	// was away, and nobody knows whether the call went on.
-	overdueMax = 15 * time.Second
 )
 
 // Timers does what is due. What it does has keys that make repeats harmless, so it
@@ -90,7 +87,7 @@ func (t *Timers) runDue(ctx context.Context, now time.Time) (int, error) {
 	next, failed := make([]ledger.Timer, len(due)), make([]error, len(due))
 	var all sync.WaitGroup
 	for i, one := range due {
-		all.Go(func() { next[i], failed[i] = t.do(ctx, one, now) })
+		all.Go(func() { next[i], failed[i] = t.do(ctx, one) })
 	}
 	all.Wait()
 	if err := ctx.Err(); err != nil {
@@ -113,13 +110,13 @@ func (t *Timers) runDue(ctx context.Context, now time.Time) (int, error) {
 }
 
 // do does what one timer is for, and tells which one comes after it: none when what it is for is over.
-func (t *Timers) do(ctx context.Context, one tried, now time.Time) (next ledger.Timer, err error) {
+func (t *Timers) do(ctx context.Context, one tried) (next ledger.Timer, err error) {
 	due := one.next
 	if one.unreadable != nil {
 		return due, fmt.Errorf("timer %s: its document cannot be read (`truebond rebuild timers` makes it anew): %w",
 			one.id, one.unreadable)
 	}
-	key, decide, err := t.command(due, now)
+	key, decide, err := t.command(due)
 	if err != nil {
 		return due, fmt.Errorf("timer %s: %w", key, err)
 	}
@@ -144,14 +141,13 @@ func isOver(code string) bool {
 var errUnknownTimer = errors.New("nobody knows what to do when it is due")
 
 // command is what a timer asks for, and the key that makes it happen once.
-func (t *Timers) command(due ledger.Timer, now time.Time) (key string, decide ledger.Decision, err error) {
+func (t *Timers) command(due ledger.Timer) (key string, decide ledger.Decision, err error) {
 	timer := func(name, id string) string { return fmt.Sprintf("timer/%s/%s/%d", name, id, due.Due) }
 	switch due.Kind {
 	case ledger.RingEnds:
 		return timer("ring", due.Call), ledger.MissCall(due.Call), nil
 	case ledger.MinuteBegins:
-		overdue := now.Sub(due.DueAt()) > overdueMax
-		return fmt.Sprintf("call/%s/%d", due.Call, due.Interval), ledger.ChargeCall(due.Call, due.Interval, overdue), nil
+		return fmt.Sprintf("call/%s/%d", due.Call, due.Interval), ledger.ChargeCall(due.Call, due.Interval), nil
 	case ledger.HoldExpires:
 		return timer("hold", due.User+"/"+due.Hold), ledger.ExpireHold(due.User, due.Hold), nil
 	case ledger.LotExpires:

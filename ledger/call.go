@@ -24,6 +24,9 @@ const ringMax = 45 * time.Second
 // interval is what a call is charged for at a time.
 const interval = time.Minute
 
+// lateMax is how late a minute may be charged.
+const lateMax = 15 * time.Second
+
 // A Call is one user calling another. Minute n begins, and is charged, n minutes after
 // the call was accepted; minute 0 is charged with the accepting.
 type Call struct {

@@ -89,12 +89,12 @@ func AcceptCall(call, by string) Decision {
 }
 
 // ChargeCall charges the caller for the minute that begins n minutes after the call was
-// accepted. A caller who cannot pay makes it CallEnded with out_of_credits; a minute
-// that is long overdue, as its timer judges, makes it CallEnded with server_away, without
-// a charge. Either way the call has lasted until that minute. It refuses a call that is
-// not active and a minute that was charged before (`call_over`: a timer that came twice),
-// and one that has not begun (`not_due`).
-func ChargeCall(call string, n int, overdue bool) Decision {
+// accepted. A caller who cannot pay makes it CallEnded with out_of_credits; a minute that
+// began more than 15 seconds ago makes it CallEnded with server_away, without a charge:
+// nobody knows whether the call went on. Either way the call has lasted until that minute.
+// It refuses a call that is not active and a minute that was charged before (`call_over`:
+// a timer that came twice), and one that has not begun (`not_due`).
+func ChargeCall(call string, n int) Decision {
 	return func(tx *Tx) (events.Payload, []events.Move, error) {
 		c := Load(tx, Calls, call)
 		switch {
@@ -102,7 +102,7 @@ func ChargeCall(call string, n int, overdue bool) Decision {
 			return nil, nil, callOver()
 		case n > c.Intervals || tx.Now.Before(c.due(n)):
 			return nil, nil, notDue()
-		case overdue:
+		case tx.Now.Sub(c.due(n)) > lateMax:
 			return c.ended(call, "", events.ServerAway, c.secondsAt(c.due(n)))
 		}
 		effect, err := Load(tx, Accounts, c.From).Spend(c.PricePerMinute, UseCalls, tx.Now)

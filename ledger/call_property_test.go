@@ -69,8 +69,11 @@ func drawCallCommand(t *rapid.T, s *scene, calls *int) Decision {
 		if c.State == CallActive && s.now.Before(c.due(c.Intervals)) && often("when due") {
 			s.now = c.due(c.Intervals)
 		}
+		if rapid.IntRange(0, 9).Draw(t, "overdue") == 9 {
+			s.and(later(lateMax + time.Millisecond))
+		}
 		n := c.Intervals + rapid.SampledFrom([]int{0, 0, 0, 0, -1, 1}).Draw(t, "off")
-		return ChargeCall(call, n, rapid.IntRange(0, 9).Draw(t, "overdue") == 9)
+		return ChargeCall(call, n)
 	case "miss":
 		if c.State == CallRinging && often("when due") && s.now.Before(c.RingsUntil) {
 			s.now = c.RingsUntil

@@ -27,7 +27,7 @@ func accepted(id, from, to string) step {
 func talked(n int) step {
 	return func(s *scene) {
 		s.t.Helper()
-		s.and(later(time.Minute), did(ChargeCall("c", n, false)))
+		s.and(later(time.Minute), did(ChargeCall("c", n)))
 	}
 }
 
@@ -44,7 +44,7 @@ func over(t *testing.T, s *scene, state CallState) {
 		t.Errorf("the call is %s, want %s", got, state)
 	}
 	for _, d := range []Decision{
-		AcceptCall("c", "bob"), ChargeCall("c", 1, false), MissCall("c"), EndCallGone("c", "bob"),
+		AcceptCall("c", "bob"), ChargeCall("c", 1), MissCall("c"), EndCallGone("c", "bob"),
 	} {
 		s.when(d).refused(CodeCallOver)
 	}
@@ -112,7 +112,7 @@ func TestAcceptingACallChargesItsFirstMinuteAtTodaysPrice(t *testing.T) {
 			Call: "c", From: "ann", To: "bob", PricePerMinute: 6, Charged: 6, Available: 54,
 		}).has("ann", 54).has("bob", 10)
 	// The price stays as it was when the call was accepted.
-	s.and(did(SetPrices(third)), later(time.Minute)).when(ChargeCall("c", 1, false)).
+	s.and(did(SetPrices(third)), later(time.Minute)).when(ChargeCall("c", 1)).
 		then(events.CallCharged{Call: "c", From: "ann", To: "bob", Interval: 1, Charged: 6, Available: 48})
 }
 
@@ -141,41 +141,44 @@ func TestACallThatItsCallerCannotPayAnyMoreEndsWhenAccepted(t *testing.T) {
 
 func TestEachMinuteIsChargedWhenItBegins(t *testing.T) {
 	s := given(t, open, signedUp("ann", "bob"), bought("pi_1"), accepted("c", "ann", "bob"), later(time.Minute))
-	after := s.when(ChargeCall("c", 1, false)).
+	after := s.when(ChargeCall("c", 1)).
 		moving(events.Move{
 			From: "user/ann/ann-bonus", To: "spent/promotional/calls", Asset: events.Credit, Amount: 5,
 		}).
 		then(events.CallCharged{Call: "c", From: "ann", To: "bob", Interval: 1, Charged: 5, Available: 50})
-	after.when(ChargeCall("c", 1, false)).refused(CodeCallOver)
-	after.when(ChargeCall("c", 0, true)).refused(CodeCallOver)
-	after.and(later(time.Minute)).when(ChargeCall("c", 2, false)).
+	after.when(ChargeCall("c", 1)).refused(CodeCallOver)
+	after.when(ChargeCall("c", 0)).refused(CodeCallOver)
+	after.and(later(time.Minute)).when(ChargeCall("c", 2)).
 		then(events.CallCharged{Call: "c", From: "ann", To: "bob", Interval: 2, Charged: 5, Available: 45}).
 		has("ann", 45)
 }
 
 func TestNoMinuteIsChargedBeforeItBegins(t *testing.T) {
 	s := given(t, open, signedUp("ann", "bob"), accepted("c", "ann", "bob"), later(time.Minute-time.Millisecond))
-	s.when(ChargeCall("c", 1, false)).refused(CodeNotDue)
-	s.when(ChargeCall("c", 1, true)).refused(CodeNotDue)
-	s.and(later(time.Hour)).when(ChargeCall("c", 2, false)).refused(CodeNotDue)
+	s.when(ChargeCall("c", 1)).refused(CodeNotDue)
+	s.and(later(time.Hour)).when(ChargeCall("c", 2)).refused(CodeNotDue)
 	given(t, open, signedUp("ann", "bob"), rang("c", "ann", "bob")).
-		when(ChargeCall("c", 0, false)).refused(CodeCallOver)
+		when(ChargeCall("c", 0)).refused(CodeCallOver)
 }
 
 func TestAnAudioCallAt12CreditsEndsAfterTwoMinutesWith2Left(t *testing.T) {
 	s := given(t, open, signedUp("ann", "bob"), bought("pi_1"), spentAllBut("ann", 12),
 		accepted("c", "ann", "bob"), talked(1), later(time.Minute)).
-		when(ChargeCall("c", 2, false)).moving().
+		when(ChargeCall("c", 2)).moving().
 		then(ended("", events.OutOfCredits, 120, 10)).has("ann", 2)
 	over(t, s, CallEnded)
 }
 
 func TestAMinuteThatIsLongOverdueEndsTheCallWithoutACharge(t *testing.T) {
 	s := given(t, open, signedUp("ann", "bob"), bought("pi_1"), accepted("c", "ann", "bob"), talked(1),
-		later(time.Hour)).
-		when(ChargeCall("c", 2, true)).moving().
+		later(time.Minute+15*time.Second))
+	s.when(ChargeCall("c", 2)).
+		then(events.CallCharged{Call: "c", From: "ann", To: "bob", Interval: 2, Charged: 5, Available: 45})
+	late := given(t, open, signedUp("ann", "bob"), bought("pi_1"), accepted("c", "ann", "bob"), talked(1),
+		later(time.Minute+15*time.Second+time.Millisecond)).
+		when(ChargeCall("c", 2)).moving().
 		then(ended("", events.ServerAway, 120, 10)).has("ann", 50)
-	over(t, s, CallEnded)
+	over(t, late, CallEnded)
 }
 
 func TestEitherHangsUp(t *testing.T) {

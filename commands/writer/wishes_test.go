@@ -161,7 +161,7 @@ func (m *model) aboutCalls(w *wish, n int, user, other string) {
 	case 2:
 		w.is("miss", ledger.MissCall(call.Call), false)
 	default:
-		w.is("charge", ledger.ChargeCall(call.Call, 1, false), false)
+		w.is("charge", ledger.ChargeCall(call.Call, 1), false)
 	}
 }
 
