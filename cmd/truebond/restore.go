@@ -92,7 +92,7 @@ func parseUntil(text string) (until archive.Until, err error) {
 	if until.Position, err = strconv.ParseUint(text, 10, 64); err == nil && until.Position > 0 {
 		return until, nil
 	}
-	if until.Time, err = time.Parse(time.RFC3339Nano, text); err != nil {
+	if until.Time, err = time.Parse(time.RFC3339Nano, text); err != nil || until.Time.IsZero() {
 		return until, misused("--until takes a position or a moment such as 2026-11-25T12:00:00Z, not %s", text)
 	}
 	return until, nil

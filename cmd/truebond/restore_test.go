@@ -343,6 +343,9 @@ func TestALogIsRestoredUntilAMoment(t *testing.T) {
 	same(t, bodies(t, embeddedIn(data)), bodies(t, embeddedIn(k.data)), int(position))
 	truebond(t, "", "restore", "--from", k.archive, "--data", newData(t, k.data), "--until", "1999-11-25T12:00:00Z").
 		ends(t, exitMisused, "--until 1999-11-25T12:00:00Z is before the first event, which is of")
+	// What many programs write for no time at all does not mean all of the log.
+	truebond(t, "", "restore", "--from", k.archive, "--data", newData(t, k.data), "--until", "0001-01-01T00:00:00Z").
+		ends(t, exitMisused, "--until takes a position or a moment such as")
 	t.Run("its archive is another one", func(t *testing.T) {
 		_, err := server.Start(t.Context(), server.Options{Data: data, Listen: "127.0.0.1:0", Archive: k.archive})
 		if err == nil || !strings.Contains(err.Error(), "the archive has more than the log") {
