@@ -253,7 +253,7 @@ func TestTheAuditUntilALaterMomentGoesOnThoughEventsCome(t *testing.T) {
 	}
 	other := url.Values{"until": {until.Add(time.Hour).Format(time.RFC3339Nano)}, "type": {"message.sent"},
 		"cursor": {first.get("next_cursor")}}
-	admin.get("/api/admin/audit?" + other.Encode()).is(400).says("code", "invalid_cursor")
+	admin.get("/api/admin/audit?"+other.Encode()).is(400).says("code", "invalid_cursor")
 }
 
 // catchesUp reads until the views show all that is in the log.
