@@ -116,9 +116,6 @@ func (a Account) LotsOf(now time.Time) []LotBalance {
 
 // FactsOf are what is known of the money that went back of one payment.
 func (a Account) FactsOf(intent string) events.PaymentFacts {
-	if intent == "" {
-		return events.PaymentFacts{}
-	}
 	at, found := a.factsAt(intent)
 	if !found {
 		return events.PaymentFacts{}

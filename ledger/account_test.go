@@ -1,8 +1,8 @@
 package ledger_test
 
 import (
-	"fmt"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -161,6 +161,8 @@ func TestAPaymentIsGrantedOnce(t *testing.T) {
 	d.refuses(t, granted(events.Lot{
 		ID: "another", Kind: events.Paid, Credits: 50, Price: 5000, Currency: events.INR, Payment: "pi_A",
 	}), "already_granted")
+	d.follow(t, given("B", 5))
+	d.refuses(t, given("B", 5), "already_granted")
 }
 
 func TestMoreCreditsThanAnAccountCountsAreRefused(t *testing.T) {
@@ -211,6 +213,10 @@ func TestWhatIsOutOfRangeIsRefusedByItsField(t *testing.T) {
 		{"spent on what the chart does not know", "use", spent(1, "flowers")},
 		{"nothing reserved", "credits", reserved("i", 0)},
 		{"a hold without an id", "hold", reserved("", 1)},
+		{"a hold for what the chart does not know", "use", func(d *teller) error {
+			_, err := d.account.Reserve("i", 1, "flowers", d.now.Add(time.Hour), d.now)
+			return err
+		}},
 		{"nothing captured", "credits", captured("h", 0)},
 		{"nothing forgiven", "credits", forgiven(0)},
 		{"a lot without credits", "credits", with(func(l *events.Lot) { l.Credits = 0 })},
@@ -224,11 +230,25 @@ func TestWhatIsOutOfRangeIsRefusedByItsField(t *testing.T) {
 		{"a strange currency", "currency", with(func(l *events.Lot) { l.Currency = "XAU" })},
 		{"bought without a payment", "payment", with(func(l *events.Lot) { l.Payment = "" })},
 		{"over before it begins", "expires_at", with(func(l *events.Lot) { l.ExpiresAt = opening })},
-		{"a gift with a price", "price", with(func(l *events.Lot) { l.Kind = events.Promotional })},
+		{"a gift with a price", "price", granted(events.Lot{ID: "C", Kind: events.Promotional, Credits: 1, Price: 1})},
+		{"a gift with a tax", "price", granted(events.Lot{ID: "C", Kind: events.Promotional, Credits: 1, Tax: 1})},
+		{"a gift with a currency", "price", granted(events.Lot{
+			ID: "C", Kind: events.Promotional, Credits: 1, Currency: events.INR,
+		})},
+		{"a gift with a payment", "price", granted(events.Lot{
+			ID: "C", Kind: events.Promotional, Credits: 1, Payment: "pi_C",
+		})},
 		{"less than nothing refunded", "facts", refunded("A", -1)},
 		{"a refund beyond counting", "facts", refunded("A", 1<<53+1)},
 		{"a withdrawal beyond counting", "facts", withdrawn("A", 1<<53+1)},
-		{"more refunds than are counted", "facts", learned("pi_A", events.PaymentFacts{Refunds: manyRefunds(501)})},
+		{"less than nothing disputed", "facts", disputed("A", -1, "txn", -1)},
+		{"a transaction beyond counting", "facts", disputed("A", 1, "txn", 1<<53+1)},
+		{"a transaction as far below zero", "facts", disputed("A", 1, "txn", -1<<53-1)},
+		{"too many refunds", "facts", learned("pi_A", events.PaymentFacts{Refunds: many[events.Refund](501)})},
+		{"too many disputes", "facts", learned("pi_A", events.PaymentFacts{Disputes: many[events.Dispute](501)})},
+		{"too many transactions", "facts", learned("pi_A", events.PaymentFacts{Disputes: map[string]events.Dispute{
+			"dp": {Transactions: many[int64](501)},
+		}})},
 		{"facts of no payment", "intent", learned("", events.PaymentFacts{})},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -236,6 +256,32 @@ func TestWhatIsOutOfRangeIsRefusedByItsField(t *testing.T) {
 				t.Errorf("it names %q, want %q", refusal.Field, c.field)
 			}
 		})
+	}
+}
+
+func many[V any](n int) map[string]V {
+	all := map[string]V{}
+	for i := range n {
+		var v V
+		all[strconv.Itoa(i)] = v
+	}
+	return all
+}
+
+func TestWhatIsJustInRangeIsTaken(t *testing.T) {
+	having(t, bought("A", 1, 1), bought("B", 50, 1<<53), refunded("B", 1<<53), withdrawn("A", 1<<53), reinstated("A", 1<<53),
+		learned("pi_A", events.PaymentFacts{
+			Refunds:  many[events.Refund](500),
+			Disputes: many[events.Dispute](499), // with the one from before
+		}),
+		learned("pi_B", events.PaymentFacts{Disputes: map[string]events.Dispute{"dp": {Transactions: many[int64](500)}}}))
+}
+
+func TestALotSaysOfEachUseOnceWhatItCameTo(t *testing.T) {
+	d := having(t, bought("A", 50, 5000), spent(1, "messages"), spent(2, "calls"), spent(3, "messages"), spent(4, "calls"))
+	want := []ledger.LotUse{{Use: "messages", Credits: 4, Earned: 400}, {Use: "calls", Credits: 6, Earned: 600}}
+	if got := d.account.Lots[0].Uses; !slices.Equal(got, want) {
+		t.Errorf("it was spent on %+v, want %+v", got, want)
 	}
 }
 
@@ -306,12 +352,4 @@ func BenchmarkSpendAndEvolve(b *testing.B) {
 			d.account, _ = ledger.Accounts.Evolve(d.account, key, e)
 		}
 	}
-}
-
-func manyRefunds(n int) map[string]events.Refund {
-	refunds := map[string]events.Refund{}
-	for i := range n {
-		refunds[fmt.Sprint("re_", i)] = events.Refund{Amount: 1, Status: events.RefundSucceeded}
-	}
-	return refunds
 }

@@ -2,6 +2,8 @@ package ledger_test
 
 import (
 	"testing"
+
+	"truebond/events"
 )
 
 // TestEachEventMovesWhatTheBooksSay reads like the table of the books.
@@ -91,6 +93,23 @@ func TestEachEventMovesWhatTheBooksSay(t *testing.T) {
 		}, {
 			"a paid lot expired", []step{boughtUntil("A", 50, 5000, 9), spent(8, "calls"), days(9)}, expired("A"),
 			[]string{"user/u/A → expired/paid 42 CREDIT", "revenue/breakage → deferred/A 4200 INR"},
+		}, {
+			"a paid lot expired that pays a debt before the one that paid it",
+			[]step{
+				bought("A", 20, 2000), spent(20, "calls"), bought("B", 50, 5000),
+				granted(events.Lot{
+					ID: "C", Kind: events.Paid, Priority: 1, Credits: 30, Price: 3000, Currency: events.INR, Payment: "pi_C",
+					ExpiresAt: opening.AddDate(0, 0, 9),
+				}),
+				withdrawn("A", 2000), days(9),
+			},
+			expired("C"),
+			[]string{
+				"user/u/debt → user/u/B 20 CREDIT",
+				"user/u/C → user/u/debt 20 CREDIT", "user/u/C → expired/paid 10 CREDIT",
+				"deferred/B → revenue/recovered 2000 INR",
+				"revenue/breakage → deferred/C 1000 INR", "revenue/recovered → deferred/C 2000 INR",
+			},
 		}, {
 			"a promotional lot expired", []step{givenUntil("B", 10, 9), spent(3, "calls"), days(9)}, expired("B"),
 			[]string{"user/u/B → expired/promotional 7 CREDIT"},

@@ -215,6 +215,8 @@ func TestOnlyTheCalleeRejectsAndOnlyWhileItRings(t *testing.T) {
 	rejected := s.when(RejectCall("c", "bob")).moving().
 		then(events.CallRejected{Call: "c", From: "ann", To: "bob"})
 	rejected.when(RejectCall("c", "bob")).refused(CodeNothingToDo)
+	rejected.when(RejectCall("c", "ann")).refused(CodeNotYours)
+	rejected.when(RejectCall("c", "cat")).refused(CodeNotFound)
 	over(t, rejected, CallRejected)
 	s.and(did(AcceptCall("c", "bob"))).when(RejectCall("c", "bob")).refused(CodeCallActive)
 	s.and(did(EndCall("c", "bob"))).when(RejectCall("c", "bob")).refused(CodeCallOver)

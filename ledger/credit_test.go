@@ -47,7 +47,8 @@ func TestAChargeIsRefused(t *testing.T) {
 	for _, reason := range []string{"", strings.Repeat("é", 201)} {
 		s.when(DeductCredits("ann", 1, reason)).refused(CodeInvalidRequest, "reason")
 	}
-	s.and(did(DeductCredits("ann", 1, strings.Repeat("é", 200))))
+	s.and(did(DeductCredits("ann", 1, strings.Repeat("é", 200))), did(DeductCredits("ann", 1, "x")))
+	s.when(DeductCredits("ann", 1_000_000, "a gift")).refused(CodeInsufficientCredits)
 }
 
 func TestAHoldSetsCreditsAside(t *testing.T) {
@@ -116,13 +117,13 @@ func TestALotExpiresWhenItsTimeIsOver(t *testing.T) {
 	s.apply(events.UserSignedUp{User: "ann", Bonus: &bonus}, []events.Move{
 		{From: "issued/promotional", To: "user/ann/ann-bonus", Asset: events.Credit, Amount: 10},
 	})
-	s.when(ExpireLot("ann", "ann-bonus")).refused(CodeLotNotExpired, "lot")
+	s.and(bought("pi_1")).when(ExpireLot("ann", "ann-bonus")).refused(CodeLotNotExpired, "lot")
 	s.when(ExpireLot("ann", "another")).refused(CodeLotNotFound, "lot")
 	s.and(later(24*time.Hour)).when(ExpireLot("ann", "ann-bonus")).
 		moving(events.Move{
 			From: "user/ann/ann-bonus", To: "expired/promotional", Asset: events.Credit, Amount: 10,
 		}).
-		then(events.LotExpired{User: "ann", Lot: "ann-bonus", Credits: 10}).
+		then(events.LotExpired{User: "ann", Lot: "ann-bonus", Credits: 10, Available: 50}).has("ann", 50).
 		when(ExpireLot("ann", "ann-bonus")).refused(CodeLotNotFound, "lot")
 }
 
@@ -132,7 +133,9 @@ func TestADebtCanBeForgiven(t *testing.T) {
 	s.when(hello("m1", "ann", "bob")).refused(CodeInsufficientCredits)
 	s.when(ForgiveDebt("ann", 45, "")).refused(CodeInvalidRequest, "reason")
 	s.when(ForgiveDebt("ann", 46, "a mistake of ours")).refused(CodeNoSuchDebt, "credits")
-	s.when(ForgiveDebt("ann", 45, "a mistake of ours")).
+	s.apply(events.UserSignedUp{User: "ann", Bonus: &events.Lot{ID: "more", Kind: events.Promotional, Credits: 3}},
+		[]events.Move{{From: "issued/promotional", To: "user/ann/more", Asset: events.Credit, Amount: 3}})
+	s.has("ann", 0).when(ForgiveDebt("ann", 45, "a mistake of ours")).
 		moving(events.Move{From: "forgiven", To: "user/ann/debt", Asset: events.Credit, Amount: 45}).
-		then(events.DebtForgiven{User: "ann", Credits: 45, Reason: "a mistake of ours"})
+		then(events.DebtForgiven{User: "ann", Credits: 45, Reason: "a mistake of ours", Available: 3}).has("ann", 3)
 }

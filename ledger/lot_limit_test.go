@@ -54,6 +54,28 @@ func TestMoneyForAnAccountWithoutRoomIsNoted(t *testing.T) {
 	})
 }
 
+func TestACallEndsWhoseMinuteTakesFromMoreLotsThanItsEventHasRoomFor(t *testing.T) {
+	s := given(t, open, signedUp("ann", "bob"), rang("c", "ann", "bob"))
+	dear := menu
+	dear.Version, dear.AudioMinute = 2, partsMax+1
+	a := buyerOf(partsMax + 1)
+	for _, l := range a.Lots {
+		l.Credits = 1
+	}
+	s.docs[Ref{Accounts.Name, "ann"}] = a
+	s.and(did(SetPrices(dear))).when(AcceptCall("c", "bob")).moving().then(ended("", events.OutOfCredits, 0, 0))
+}
+
+func TestAnAccountHoldsNoMoreLotsThanItHasRoomFor(t *testing.T) {
+	gift := events.Lot{ID: "gift", Kind: events.Promotional, Credits: 1}
+	if _, err := buyerOf(lotsMax-1).Grant("ann", gift, morning); err != nil {
+		t.Errorf("the last one is answered with %v", err)
+	}
+	if _, err := buyerOf(lotsMax).Grant("ann", gift, morning); !isRefused(err, CodeTooManyLots) {
+		t.Errorf("one too many is answered with %v", err)
+	}
+}
+
 func TestAChargeTakesFromNoMoreLotsThanItsEventHasRoomFor(t *testing.T) {
 	a := buyerOf(partsMax + 1)
 	for _, l := range a.Lots {
