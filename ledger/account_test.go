@@ -220,6 +220,7 @@ func TestWhatIsOutOfRangeIsRefusedByItsField(t *testing.T) {
 		{"nothing captured", "credits", captured("h", 0)},
 		{"nothing forgiven", "credits", forgiven(0)},
 		{"a lot without credits", "credits", with(func(l *events.Lot) { l.Credits = 0 })},
+		{"a lot without an id", "id", with(func(l *events.Lot) { l.ID = "" })},
 		{"a lot called debt", "id", with(func(l *events.Lot) { l.ID = "debt" })},
 		{"a lot that breaks a path", "id", with(func(l *events.Lot) { l.ID = "a/held" })},
 		{"a lot without a kind", "kind", with(func(l *events.Lot) { l.Kind = "" })},

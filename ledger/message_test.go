@@ -106,6 +106,9 @@ func TestMessagesAreReadOnceByWhomTheyWereSentTo(t *testing.T) {
 		then(events.MessagesRead{Reader: "bob", Conversation: conversation, Messages: []string{"m3"}})
 	after.when(MarkRead("bob", []string{"m1", "m2"})).refused(CodeNothingToDo)
 
+	after.when(MarkRead("cat", []string{"m1", "m2"})).refused(CodeNotFound)
+	s.when(MarkRead("bob", make([]string, 100))).refused(CodeNotFound)
+
 	s.when(MarkRead("ann", []string{"m1"})).refused(CodeNotFound)
 	s.when(MarkRead("bob", []string{"m1", "m5"})).refused(CodeNotFound)
 	s.when(MarkRead("", []string{"m5"})).refused(CodeNotFound)

@@ -176,6 +176,19 @@ func TestOnlyTheBuyerCancelsWhatIsNotPaid(t *testing.T) {
 	s.and(did(ConfirmPayment(paid("pi_1")))).when(CancelPayment("ann", "pi_1")).refused(CodePaymentGranted)
 }
 
+func TestTheTaxInsideAPaymentIsNoneOfTheLotsPrice(t *testing.T) {
+	s := given(t, open, signedUp("ann"))
+	s.apply(events.PaymentIntended{User: "ann", Intent: "pi_1", Package: "small", Packages: 1, Credits: 50,
+		Amount: 5000, Tax: 763, Currency: events.INR, Lot: "lot of pi_1", ClientSecret: sealed("pi_secret")}, nil)
+	want := granted("pi_1", 60)
+	want.Lot.Price, want.Lot.Tax = 4237, 763
+	s.when(ConfirmPayment(paid("pi_1"))).moving(
+		events.Move{From: "issued/paid", To: "user/ann/lot of pi_1", Asset: events.Credit, Amount: 50},
+		events.Move{From: "deferred/lot of pi_1", To: "stripe/pending", Asset: events.INR, Amount: 4237},
+		events.Move{From: "tax/payable", To: "stripe/pending", Asset: events.INR, Amount: 763},
+	).then(want)
+}
+
 func TestACanceledPaymentThatWasPaidIsGrantedAllTheSame(t *testing.T) {
 	given(t, open, signedUp("ann"), intended("pi_1"), did(CancelPayment("ann", "pi_1"))).
 		when(ConfirmPayment(paid("pi_1"))).then(granted("pi_1", 60)).

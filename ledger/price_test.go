@@ -39,6 +39,21 @@ func TestPricesAreInReason(t *testing.T) {
 	}
 }
 
+func TestTheLowestAndTheHighestPricesAreTaken(t *testing.T) {
+	for _, n := range []int64{1, 1_000_000} {
+		p := events.PricesSet{Version: 1, Message: n, AudioMinute: n, VideoMinute: n, SignupBonus: n}
+		given(t).when(SetPrices(p)).then(p)
+	}
+	packages := make([]events.Package, 50)
+	for i := range packages {
+		packages[i] = events.Package{Name: strings.Repeat("n", 64-i), Credits: 10_000_000,
+			Prices: map[events.Asset]int64{events.INR: 99_999_999}}
+	}
+	packages[0].Credits, packages[0].Prices[events.INR] = 1, 1
+	given(t).when(SetPackages(events.PackagesSet{Version: 1, Packages: packages})).
+		then(events.PackagesSet{Version: 1, Packages: packages})
+}
+
 func TestPackagesFollowTheirLastVersion(t *testing.T) {
 	second := shelf
 	second.Version = 2
