@@ -1,10 +1,12 @@
 package writer
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 // askAll has somebody ask for many things at once, and returns when all that can happen
@@ -46,6 +48,39 @@ func TestOfManyCommandsEachComesToWhatItWouldAlone(t *testing.T) {
 		}
 		if !errors.Is(replayed[1].Err, ErrKeyReused) || replayed[2].Err != nil || replayed[2].Replayed {
 			t.Errorf("the others came to %v and %+v", replayed[1].Err, replayed[2])
+		}
+	})
+}
+
+// What came to nobody's knowledge is not told as done.
+func TestWhoLeavesManyCommandsIsToldOfEachThatNobodyKnows(t *testing.T) {
+	atDesk(t, func(t *testing.T, d *desk) {
+		gate := make(gate)
+		d.log.before = gate.pass
+		d.open()
+		d.ask(block("other", "bob"))
+		ctx, leave := context.WithTimeout(t.Context(), time.Second)
+		defer leave()
+		got, err := d.DoAll(ctx, []Command{block("a", "cid"), block("b", "dan")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, o := range got {
+			if !errors.Is(o.Err, context.DeadlineExceeded) || o.Event.Data != nil {
+				t.Errorf("command %d came to %+v", i, o)
+			}
+		}
+		close(gate)
+	})
+}
+
+func TestManyCommandsAreRefusedByAWriterThatStops(t *testing.T) {
+	atDesk(t, func(t *testing.T, d *desk) {
+		stop := running(t, d.Writer)
+		synctest.Wait()
+		stop()
+		if got, err := d.DoAll(t.Context(), []Command{block("a", "bob")}); !errors.Is(err, ErrStopping) {
+			t.Errorf("it is answered with %+v and %v", got, err)
 		}
 	})
 }

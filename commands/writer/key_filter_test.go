@@ -5,6 +5,9 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
+
+	"truebond/events"
 )
 
 func TestAFilterNeverDeniesAKeyThatWasUsed(t *testing.T) {
@@ -26,6 +29,33 @@ func TestAFilterNeverDeniesAKeyThatWasUsed(t *testing.T) {
 		t.Errorf("it is unsure about %d of %d keys", unsure, keys)
 	}
 	t.Logf("unsure about one key of %d", keys/max(1, unsure))
+}
+
+// Whoever asks again for one of another page would have a second effect.
+func TestAFilterKnowsEachStoredKeyHoweverManyThereAre(t *testing.T) {
+	for _, n := range []int{999, 1000, 1001, 2001} {
+		atDesk(t, func(t *testing.T, d *desk) {
+			used := make([]events.Record, n)
+			for i := range used {
+				user := fmt.Sprint("u", i)
+				used[i] = d.log.otherAsks(t, block(fmt.Sprintf("used/%04d", i), user),
+					events.UserBlocked{User: user, Blocked: "bob"})
+			}
+			d.shelf.store(t, used...)
+			d.open()
+			time.Sleep(time.Second) // it rests between two pages
+			synctest.Wait()
+			filter := d.memory.known.now
+			if filter == nil {
+				t.Fatal("there is no filter")
+			}
+			for _, r := range used {
+				if filter.never(r.Event.Key) {
+					t.Fatalf("of %d keys, %s is denied", n, r.Event.Key)
+				}
+			}
+		})
+	}
 }
 
 func TestAFilterThatIsFullIsReplaced(t *testing.T) {
