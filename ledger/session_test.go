@@ -25,6 +25,14 @@ func TestARefreshTokenIsGoodOnce(t *testing.T) {
 	after.when(RefreshSession("token 2", session("ann", 3), morning)).
 		then(events.SessionRefreshed{User: "ann", Session: session("ann", 3)})
 
+	long := session("ann", 3)
+	long.ExpiresAt = morning.Add(2 * month)
+	longer := after.when(RefreshSession("token 2", long, morning)).
+		then(events.SessionRefreshed{User: "ann", Session: long})
+	if !doc(longer, Sessions, "ses_ann").Live(morning.Add(month)) {
+		t.Error("the session does not live as long as its new token")
+	}
+
 	reused := events.SessionEnded{User: "ann", Session: "ses_ann", Reason: events.EndedByReuse}
 	ended := after.when(RefreshSession("token 1", session("ann", 3), morning)).then(reused)
 	ended.when(RefreshSession("token 2", session("ann", 3), morning)).refused(CodeSessionEnded)

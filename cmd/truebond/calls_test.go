@@ -88,6 +88,28 @@ func TestACallIsChargedByTheMinuteUntilSomebodyHangsUp(t *testing.T) {
 	ann.post("/api/calls/initiate", map[string]any{"to": bob.id, "kind": "video"}).is(402).says("required", 10)
 }
 
+func TestACallAskedForAgainIsTheFirstOne(t *testing.T) {
+	w := begin(t, embedded)
+	ann, bob := w.signsUp(), w.signsUp()
+	rings := func() answer {
+		return w.ask("POST", "/api/calls/initiate", ann.token, map[string]any{"to": bob.id, "kind": "audio"},
+			"Idempotency-Key", "one").is(201)
+	}
+	replays := func(first, again answer) {
+		t.Helper()
+		position := first.header.Get("Ledger-Position")
+		if position == "" || again.header.Get("Ledger-Position") != position ||
+			again.header.Get("Idempotent-Replayed") != "true" || string(first.body) != string(again.body) {
+			t.Errorf("the first answer is %s %v, the second %s %v", first.body, first.header, again.body, again.header)
+		}
+	}
+	first := rings()
+	replays(first, rings())
+	call := first.get("call.id")
+	replays(bob.does("accept", call).is(200), bob.does("accept", call).is(200))
+	ann.has(5)
+}
+
 func TestBothMayHangUpAtTheSameTime(t *testing.T) {
 	w := begin(t, embedded)
 	ann, bob := w.signsUp(), w.signsUp()

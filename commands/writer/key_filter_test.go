@@ -58,6 +58,26 @@ func TestAFilterKnowsEachStoredKeyHoweverManyThereAre(t *testing.T) {
 	}
 }
 
+// It lacks what was used since: whoever asks again for that would have a second effect.
+func TestAFilterFromBeforeTheDocumentsWereReadAgainIsNotTaken(t *testing.T) {
+	atDesk(t, func(t *testing.T, d *desk) {
+		d.shelf.keysFail.Store(true)
+		d.open()
+		time.Sleep(d.pause / 2)
+		if err := d.Reread(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		d.ask(block("k", "bob")).got()
+		time.Sleep(d.pause / 4)
+		d.shelf.keysFail.Store(false) // the new one is complete first, and then that from before
+		time.Sleep(2 * d.pause)
+		synctest.Wait()
+		if now := d.memory.known.now; now == nil || now.never("k") {
+			t.Error("a key that was used is denied")
+		}
+	})
+}
+
 func TestAFilterThatIsFullIsReplaced(t *testing.T) {
 	atDesk(t, func(t *testing.T, d *desk) {
 		d.open()
