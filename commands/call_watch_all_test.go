@@ -26,13 +26,6 @@ func (v *pagedCalls) begin(n int) {
 	}
 }
 
-// longAgo is a Redis that has outlived a server and heard of nobody since.
-type longAgo struct{ at time.Time }
-
-func (longAgo) Seen(context.Context, string, time.Time, ...string) error { return nil }
-
-func (r longAgo) LastSeen(context.Context, string, string) (time.Time, error) { return r.at, nil }
-
 func watched(t *testing.T, signs Presence, calls int, test func(view *pagedCalls, did *diary, look func())) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -65,7 +58,8 @@ func TestEachCallIsWatchedHoweverManyGoOn(t *testing.T) {
 
 func TestNobodyIsGoneBeforeTheServerCouldHearOfThem(t *testing.T) {
 	begun := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) // of a bubble's time
-	watched(t, longAgo{begun.Add(-time.Hour)}, 1, func(_ *pagedCalls, did *diary, look func()) {
+	hourAgo := begun.Add(-time.Hour)                     // a Redis has outlived the server
+	watched(t, heard{"ann": hourAgo, "bob": hourAgo}, 1, func(_ *pagedCalls, did *diary, look func()) {
 		time.Sleep(goneAfter)
 		if look(); len(did.noted) != 0 {
 			t.Errorf("%s after its start, the server has ended %v", goneAfter, did.noted)

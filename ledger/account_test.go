@@ -270,7 +270,8 @@ func many[V any](n int) map[string]V {
 }
 
 func TestWhatIsJustInRangeIsTaken(t *testing.T) {
-	having(t, bought("A", 1, 1), bought("B", 50, 1<<53), refunded("B", 1<<53), withdrawn("A", 1<<53), reinstated("A", 1<<53),
+	having(t, bought("A", 1, 1), bought("B", 50, 1<<53), refunded("B", 1<<53),
+		withdrawn("A", 1<<53), reinstated("A", 1<<53),
 		learned("pi_A", events.PaymentFacts{
 			Refunds:  many[events.Refund](500),
 			Disputes: many[events.Dispute](499), // with the one from before

@@ -91,7 +91,8 @@ func TestEachEventMovesWhatTheBooksSay(t *testing.T) {
 			"a dispute won after its debt was forgiven",
 			[]step{small, spent(20, "calls"), withdrawn("A", 5000), forgiven(15)}, reinstated("A", 5000),
 			[]string{
-				"issued/paid → user/u/A 30 CREDIT", "issued/paid → user/u/debt 20 CREDIT", "user/u/debt → forgiven 15 CREDIT",
+				"issued/paid → user/u/A 30 CREDIT", "issued/paid → user/u/debt 20 CREDIT",
+				"user/u/debt → forgiven 15 CREDIT",
 				"deferred/A → stripe/pending 3000 INR", "disputes → stripe/pending 2000 INR",
 			},
 		}, {

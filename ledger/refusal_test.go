@@ -11,7 +11,7 @@ func TestARefusalIsEachOfItsCodeAndNoOther(t *testing.T) {
 	if !errors.Is(err, &Refusal{Code: CodeCallOver}) {
 		t.Error("it is not the one of its code")
 	}
-	for _, other := range []error{&Refusal{Code: CodeNothingToDo}, &Refusal{}, errors.New("The call is over.")} {
+	for _, other := range []error{&Refusal{Code: CodeNothingToDo}, &Refusal{}, errors.New("call_over")} {
 		if errors.Is(err, other) {
 			t.Errorf("it is %#v too", other)
 		}
