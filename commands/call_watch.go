@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
+	"strings"
 	"time"
 
 	"truebond/commands/writer"
@@ -67,8 +68,7 @@ func (w *Watch) Run(ctx context.Context) error {
 
 // look goes once through all calls that are going on.
 func (w *Watch) look(ctx context.Context) error {
-	seen, active := map[string]sign{}, map[string]bool{}
-	defer func() { w.known = seen }()
+	active := map[string]bool{}
 	for after := uint64(0); ; {
 		calls, err := w.calls.Active(ctx, after, activePage)
 		if err != nil {
@@ -79,20 +79,23 @@ func (w *Watch) look(ctx context.Context) error {
 			if w.gone[c.ID].over {
 				continue
 			}
-			if err := w.check(ctx, c, seen); err != nil {
+			if err := w.check(ctx, c); err != nil {
 				return err
 			}
 		}
 		if len(calls) < activePage {
 			maps.DeleteFunc(w.gone, func(call string, _ ending) bool { return !active[call] })
+			maps.DeleteFunc(w.known, func(party string, _ sign) bool {
+				call, _, _ := strings.Cut(party, "/")
+				return !active[call]
+			})
 			return nil
 		}
 	}
 }
 
-// check ends a call if one of its parties is gone, and notes in seen when each was heard
-// of last.
-func (w *Watch) check(ctx context.Context, c ledger.Call, seen map[string]sign) error {
+// check ends a call if one of its parties is gone, and notes when each was heard of last.
+func (w *Watch) check(ctx context.Context, c ledger.Call) error {
 	for _, party := range []string{c.From, c.To} {
 		noted, err := w.service.Presence.LastSeen(ctx, c.ID, party)
 		if err != nil {
@@ -100,7 +103,7 @@ func (w *Watch) check(ctx context.Context, c ledger.Call, seen map[string]sign) 
 		}
 		id := c.ID + "/" + party
 		last := w.known[id].after(noted)
-		seen[id] = last
+		w.known[id] = last
 		if time.Since(later(last.at, w.since)) <= goneAfter {
 			continue
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -13,19 +14,20 @@ import (
 	"truebond/ledger"
 )
 
-// standingCalls are views that stand still: calls that have ended are active in them.
-type standingCalls struct{ calls []ledger.Call }
+// pagedCalls are views that show so many calls at a time as they are asked for.
+type pagedCalls struct{ calls []ledger.Call }
 
-func (v *standingCalls) Active(context.Context, uint64, int) ([]ledger.Call, error) {
-	return v.calls, nil
+func (v *pagedCalls) Active(_ context.Context, after uint64, max int) ([]ledger.Call, error) {
+	rest := v.calls[min(int(after), len(v.calls)):]
+	return rest[:min(max, len(rest))], nil
 }
 
-// unheard is a Redis in which nobody has given a sign of life.
-type unheard struct{}
-
-func (unheard) Seen(context.Context, string, time.Time, ...string) error { return nil }
-
-func (unheard) LastSeen(context.Context, string, string) (time.Time, error) { return time.Time{}, nil }
+func (v *pagedCalls) begin(n int) {
+	for range n {
+		position := uint64(len(v.calls) + 1)
+		v.calls = append(v.calls, ledger.Call{ID: fmt.Sprint("c", position), Position: position, From: "ann", To: "bob"})
+	}
+}
 
 // heard is a Redis in which signs of life stand, by users.
 type heard map[string]time.Time
@@ -38,7 +40,7 @@ func (h heard) LastSeen(_ context.Context, _, user string) (time.Time, error) { 
 func TestAPartyIsGoneAlthoughTheClockWasSetBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		did, signs := newDiary(), heard{}
-		view := &standingCalls{[]ledger.Call{{ID: "c", From: "ann", To: "bob"}}}
+		view := &pagedCalls{[]ledger.Call{{ID: "c", From: "ann", To: "bob"}}}
 		w := NewWatch(NewService(Parts{Writer: did, Presence: signs, Clock: WallClock(time.Now())}), view,
 			slog.New(slog.DiscardHandler))
 		live := func(length, wall time.Duration, there ...string) {
@@ -64,7 +66,7 @@ func TestAPartyIsGoneAlthoughTheClockWasSetBack(t *testing.T) {
 
 func TestACallThatTheViewsHaveAsActiveStillIsToldOfOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		view := &standingCalls{}
+		view := &pagedCalls{}
 		did := newDiary()
 		key := func(call string) string { return "call/" + call + "/gone/ann" }
 		for _, call := range []string{"ended", "over", "stuck"} {
@@ -72,7 +74,7 @@ func TestACallThatTheViewsHaveAsActiveStillIsToldOfOnce(t *testing.T) {
 		}
 		did.refuses[key("over")] = ledger.Refuse(ledger.CodeCallOver, "The call is over.")
 		did.refuses[key("stuck")] = errors.New("a decision panicked")
-		s := NewService(Parts{Writer: did, Presence: unheard{}, Clock: WallClock(time.Now())})
+		s := NewService(Parts{Writer: did, Presence: heard{}, Clock: WallClock(time.Now())})
 		var said bytes.Buffer
 		w := NewWatch(s, view, slog.New(slog.NewTextHandler(&said, nil)))
 		looks := func(lines int, told string) {
@@ -107,6 +109,91 @@ func TestACallThatTheViewsHaveAsActiveStillIsToldOfOnce(t *testing.T) {
 		looks(0, "")
 		if len(w.gone) != 0 {
 			t.Errorf("remembered is %v", w.gone)
+		}
+	})
+}
+
+func watched(t *testing.T, signs Presence, calls int, test func(view *pagedCalls, did *diary, look func())) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		view, did := &pagedCalls{}, newDiary()
+		view.begin(calls)
+		w := NewWatch(NewService(Parts{Writer: did, Presence: signs, Clock: WallClock(time.Now())}), view,
+			slog.New(slog.DiscardHandler))
+		test(view, did, func() {
+			t.Helper()
+			if err := w.look(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		})
+	})
+}
+
+// A call that nobody watches is charged for as long as its caller can pay.
+func TestEachCallIsWatchedHoweverManyGoOn(t *testing.T) {
+	for _, n := range []int{activePage, activePage + 1, 2*activePage + 1} {
+		watched(t, heard{}, n, func(_ *pagedCalls, did *diary, look func()) {
+			look()
+			time.Sleep(goneAfter + gonePause)
+			look()
+			if len(did.noted) != n {
+				t.Errorf("of %d calls whose parties are gone, %d were ended", n, len(did.noted))
+			}
+		})
+	}
+}
+
+func TestNobodyIsGoneBeforeTheServerCouldHearOfThem(t *testing.T) {
+	begun := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) // of a bubble's time
+	hourAgo := begun.Add(-time.Hour)                     // a Redis has outlived the server
+	watched(t, heard{"ann": hourAgo, "bob": hourAgo}, 1, func(_ *pagedCalls, did *diary, look func()) {
+		time.Sleep(goneAfter)
+		if look(); len(did.noted) != 0 {
+			t.Errorf("%s after its start, the server has ended %v", goneAfter, did.noted)
+		}
+		time.Sleep(time.Millisecond)
+		if look(); len(did.noted) != 1 {
+			t.Errorf("later it has ended %v", did.noted)
+		}
+	})
+	watched(t, heard{}, 0, func(view *pagedCalls, did *diary, look func()) {
+		time.Sleep(time.Hour)
+		view.begin(1)
+		if look(); len(did.noted) != 0 {
+			t.Errorf("a call that has just begun was ended: %v", did.noted)
+		}
+	})
+}
+
+// unsteady is a Redis that does not answer one of five.
+type unsteady struct {
+	heard
+	asked int
+}
+
+func (u *unsteady) LastSeen(ctx context.Context, call, user string) (time.Time, error) {
+	if u.asked++; u.asked%5 == 0 {
+		return time.Time{}, errors.New("it is away")
+	}
+	return u.heard.LastSeen(ctx, call, user)
+}
+
+func TestAPartyIsGoneAlthoughRedisFailsNowAndThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ahead := time.Now().Add(time.Hour) // by the clock that they were noted by
+		did, signs := newDiary(), &unsteady{heard: heard{"ann": ahead, "bob": ahead}}
+		view := &pagedCalls{[]ledger.Call{{ID: "c", From: "ann", To: "bob"}}}
+		w := NewWatch(NewService(Parts{Writer: did, Presence: signs, Clock: WallClock(time.Now())}), view,
+			slog.New(slog.DiscardHandler))
+		failed := 0
+		for range 30 {
+			if w.look(t.Context()) != nil {
+				failed++
+			}
+			time.Sleep(gonePause)
+		}
+		if failed == 0 || len(did.noted) != 1 {
+			t.Errorf("%d looks failed, and it is noted that %v are gone", failed, did.noted)
 		}
 	})
 }

@@ -67,16 +67,22 @@ func (l *limits) allow(ctx context.Context, header nethttp.Header, r *Route, cal
 	case r.open:
 		counted = append(counted, count{name: "route", key: near + " " + r.key(), rate: r.limit})
 	}
+	if err := l.refusedStill(header, counted); err != nil {
+		return err
+	}
+	tooLong := time.NewTimer(redisAnswerMax)
+	defer tooLong.Stop()
 	select {
 	case l.places <- struct{}{}:
 		defer func() { <-l.places }()
 	case <-ctx.Done():
 		return ctx.Err()
+	case <-tooLong.C: // Redis is slow, or there is a flood
+		l.complain(errCrowded)
+		return uncounted(r)
 	}
-	for _, c := range counted { // whoever waited with others of the same name may know it by now
-		if c.result = l.refused.still(c.key); c.result != nil {
-			return tooMany(header, []count{c})
-		}
+	if err := l.refusedStill(header, counted); err != nil { // as those who waited here as well
+		return err
 	}
 	for i := range counted {
 		c := &counted[i]
@@ -84,10 +90,7 @@ func (l *limits) allow(ctx context.Context, header nethttp.Header, r *Route, cal
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			if !r.command() {
-				return nil
-			}
-			return ledger.Refuse("limits_unavailable", "Nothing can be changed just now. Try again soon.")
+			return uncounted(r)
 		}
 		if c.result.Allowed == 0 {
 			l.refused.note(c.key, c.result)
@@ -95,6 +98,26 @@ func (l *limits) allow(ctx context.Context, header nethttp.Header, r *Route, cal
 		}
 	}
 	tell(header, counted)
+	return nil
+}
+
+var errCrowded = errors.New("too many wait for it")
+
+// uncounted is what becomes of a request that Redis does not count.
+func uncounted(r *Route) error {
+	if !r.command() {
+		return nil
+	}
+	return ledger.Refuse("limits_unavailable", "Nothing can be changed just now. Try again soon.")
+}
+
+// refusedStill refuses who was refused before and may not come again yet. That counts nowhere.
+func (l *limits) refusedStill(header nethttp.Header, counted []count) error {
+	for _, c := range counted {
+		if c.result = l.refused.still(c.key); c.result != nil {
+			return tooMany(header, []count{c})
+		}
+	}
 	return nil
 }
 

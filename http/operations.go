@@ -40,9 +40,6 @@ type readiness struct {
 	Checks []checked `json:"checks"`
 }
 
-// metricsAtOnceMax bounds who reads the metrics at once, which takes milliseconds and no place of the others'.
-const metricsAtOnceMax = 4
-
 var operationPaths = []string{"/", "/livez", "/readyz", "/metrics", "/openapi.json", "/docs", "/docs/*"}
 
 // isOperation tells whether a path is about the server itself: it is served however
@@ -54,8 +51,7 @@ func (s *Server) addOperations(e *echo.Echo) error {
 	if err != nil {
 		return err
 	}
-	metrics := echo.WrapHandler(promhttp.HandlerFor(s.metrics.registry,
-		promhttp.HandlerOpts{MaxRequestsInFlight: metricsAtOnceMax}))
+	metrics := echo.WrapHandler(promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}))
 	for path, serve := range map[string]echo.HandlerFunc{
 		// Who opens the server's address in a browser finds the way.
 		"/":        func(c echo.Context) error { return c.Redirect(nethttp.StatusFound, "/docs") },

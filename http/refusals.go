@@ -7,7 +7,7 @@ import (
 	"github.com/go-redis/redis_rate/v10"
 )
 
-// refusalsMax bounds what a process remembers of those who came too often; some 100 bytes each.
+// refusalsMax bounds what a process remembers of those who came too often; some 200 bytes each.
 const refusalsMax = 10_000
 
 // refusals are what Redis has said of those who came too often, until they may come again. It would

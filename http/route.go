@@ -195,6 +195,8 @@ func (r *Route) prepare() (err error) {
 		return fmt.Errorf("what takes all that follows is the end of a path")
 	case r.streaming && r.once:
 		return fmt.Errorf("a stream cannot be replayed")
+	case slices.ContainsFunc(r.refusals, func(status int) bool { return refusalTexts[status] == "" }):
+		return fmt.Errorf("it refuses what has no text in the document: %v", r.refusals)
 	}
 	r.inShape, err = shapeOfIn(r.in, r.raw)
 	if err != nil {

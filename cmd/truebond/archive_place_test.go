@@ -36,7 +36,11 @@ func TestAnArchiveIsNotKeptAmongTheLogsFiles(t *testing.T) {
 		ends(t, exitMisused, "the data folder itself")
 	truebond(t, "", "archive", "--data", data, "--to", data).ends(t, exitMisused, "the data folder itself")
 	log := filepath.Join(data, "log") // the server has made it
-	for _, place := range []string{log, filepath.Join(log, "archive", "here")} {
+	link := filepath.Join(t.TempDir(), "backup")
+	if err := os.Symlink(log, link); err != nil {
+		t.Fatal(err)
+	}
+	for _, place := range []string{log, filepath.Join(log, "archive", "here"), link, filepath.Join(link, "archive")} {
 		truebond(t, "", "archive", "--data", data, "--to", place).ends(t, exitMisused, "nor in its log")
 	}
 }

@@ -170,6 +170,9 @@ func (d Folder) IsOrHasInLog(path string) bool {
 	}
 	path, err := filepath.Abs(path)
 	for err == nil && path != filepath.Dir(path) {
+		if led, err := filepath.EvalSymlinks(path); err == nil {
+			path = led
+		}
 		if same(d.Join(LogFolder), path) {
 			return true
 		}
